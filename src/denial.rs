@@ -1,0 +1,251 @@
+//! Every "no" on its way to the client: one table of status, reason, JSON-RPC error and challenge.
+//!
+//! What the client hears and what the operator reads are two texts. The first never says which of
+//! several secrets was wrong, and never holds a name that the client sent.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderName, Response, StatusCode};
+use serde_json::json;
+
+use crate::mcp::{self, Era, era};
+use crate::oauth::challenge;
+use crate::policy::{Refusal, Why};
+use crate::route::{self, Route};
+use crate::token;
+
+/// What went wrong. A fault has exactly one row in [`Fault::row`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    Route(route::Error),
+    Origin,
+    /// A method that the resource does not have. Holds the `Allow` value.
+    Method(&'static str),
+    Credential(token::Error),
+    Message(mcp::Error),
+    /// A body that is not `application/json`.
+    MediaType,
+    /// A request body with a content coding.
+    ContentCoding,
+    BodyTooLarge,
+    BodyTimeout,
+    /// The body did not arrive whole.
+    BodyBroken,
+    /// Longer or more headers than the limit.
+    HeadTooLarge,
+    /// Only scopes are missing: all that the operation asks for.
+    InsufficientScope(Vec<String>),
+    /// The rules say no, and no scope would change that.
+    Forbidden(&'static str),
+    /// Holds the seconds to wait.
+    RateLimited(u64),
+    /// The audit record could not be written, and calls without one are refused.
+    AuditUnavailable,
+    UpstreamUnreachable,
+    UpstreamTimeout,
+    /// The upstream asked us for a credential.
+    UpstreamUnauthorized,
+    /// A list that cannot be read cannot be cut, so it is not passed.
+    UnreadableList,
+    Internal,
+}
+
+/// A fault with what is known of the request it answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denial {
+    pub fault: Fault,
+    /// The request's id as JSON text, once it is known.
+    pub id: Option<String>,
+    pub era: Option<Era>,
+}
+
+/// One row of the table.
+struct Row {
+    status: u16,
+    reason: &'static str,
+    code: i32,
+    message: Cow<'static, str>,
+}
+
+impl From<Fault> for Denial {
+    fn from(fault: Fault) -> Self {
+        Self { fault, id: None, era: None }
+    }
+}
+
+impl From<token::Error> for Denial {
+    fn from(error: token::Error) -> Self {
+        Fault::Credential(error).into()
+    }
+}
+
+impl From<route::Error> for Denial {
+    fn from(error: route::Error) -> Self {
+        Fault::Route(error).into()
+    }
+}
+
+impl From<&Refusal<'_>> for Fault {
+    fn from(refusal: &Refusal<'_>) -> Self {
+        match refusal.why() {
+            Why::Scope(scopes) => Self::InsufficientScope(scopes.iter().map(|scope| (*scope).to_owned()).collect()),
+            Why::NotNamed => Self::Forbidden("no_rule"),
+            Why::Denied => Self::Forbidden("denied_by_rule"),
+            Why::UriNotCanonical => Self::Forbidden("uri_not_canonical"),
+            Why::Unmet(unmet) => Self::Forbidden(unmet.key()),
+        }
+    }
+}
+
+impl Denial {
+    pub fn status(&self) -> u16 {
+        // Legacy clients hear of an unknown method as JSON-RPC alone.
+        match (&self.fault, self.era) {
+            (Fault::Message(mcp::Error::UnknownMethod), Some(Era::Legacy)) if self.id.is_some() => 200,
+            _ => self.fault.row().status,
+        }
+    }
+
+    /// The label for audit and metrics, from a closed set.
+    pub fn reason(&self) -> &'static str {
+        self.fault.row().reason
+    }
+
+    /// The whole answer. `route` is where the challenge points.
+    pub fn reply(&self, route: Option<&Route>) -> Response<Bytes> {
+        let Row { code, message, .. } = self.fault.row();
+        let mut error = json!({ "code": code, "message": message });
+        if let (Fault::Message(mcp::Error::Version { requested, modern: true }), Some(error)) = (&self.fault, error.as_object_mut()) {
+            error.insert("data".into(), json!({ "supported": era::MODERN, "requested": requested }));
+        }
+        let body = match &self.id {
+            Some(id) => format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#),
+            None => format!(r#"{{"jsonrpc":"2.0","error":{error}}}"#),
+        };
+        let mut reply = Response::new(Bytes::from(body));
+        *reply.status_mut() = StatusCode::from_u16(self.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let headers = reply.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff"));
+        match &self.fault {
+            Fault::Method(allow) => {
+                headers.insert(ALLOW, HeaderValue::from_static(allow));
+            }
+            Fault::RateLimited(seconds) => {
+                headers.insert(RETRY_AFTER, HeaderValue::from(*seconds));
+            }
+            Fault::AuditUnavailable | Fault::Credential(token::Error::KeysUnavailable) => {
+                headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
+            }
+            _ => {}
+        }
+        if let Some(challenge) = route.and_then(|route| self.challenge(route)) {
+            headers.insert(WWW_AUTHENTICATE, challenge);
+        }
+        reply
+    }
+
+    /// The `WWW-Authenticate` value of RFC 6750 §3 and RFC 9728 §5.1, where the fault has one.
+    fn challenge(&self, route: &Route) -> Option<HeaderValue> {
+        let initial = route.policy.initial_scopes();
+        let text = match &self.fault {
+            Fault::Credential(token::Error::KeysUnavailable) => return None,
+            // Nothing usable was offered: the challenge has no `error` (RFC 6750 §3.1).
+            Fault::Credential(token::Error::Absent | token::Error::Scheme) => challenge::bearer(None, &initial, Some(&route.metadata_url)),
+            Fault::Credential(token::Error::Malformed) => {
+                challenge::bearer(Some(("invalid_request", &self.fault.row().message)), &[], None)
+            }
+            Fault::Credential(_) => {
+                challenge::bearer(Some(("invalid_token", &self.fault.row().message)), &initial, Some(&route.metadata_url))
+            }
+            Fault::InsufficientScope(scopes) => {
+                let scopes: Vec<&str> = scopes.iter().map(String::as_str).collect();
+                challenge::bearer(Some(("insufficient_scope", &self.fault.row().message)), &scopes, Some(&route.metadata_url))
+            }
+            _ => return None,
+        };
+        HeaderValue::from_str(&text).ok()
+    }
+}
+
+impl Fault {
+    /// The table. Own JSON-RPC codes are `-(31000 + status)`: outside every range that JSON-RPC
+    /// and MCP reserve.
+    fn row(&self) -> Row {
+        use mcp::Error as M;
+        use route::Error as R;
+        use token::Error as T;
+        let (status, reason, code, message): (u16, &'static str, i32, &'static str) = match self {
+            Self::Route(R::Spelling) => (400, "path_spelling", -31400, "the path is not in its plain spelling"),
+            Self::Route(R::Host) => (400, "host_malformed", -31400, "the Host header is missing or malformed"),
+            Self::Route(R::Misdirected) => (421, "misdirected", -31421, "this host is not served here"),
+            Self::Route(R::NotFound) => (404, "not_found", -31404, "nothing is served at this path"),
+            Self::Origin => (403, "origin", -31403, "this Origin may not call"),
+            Self::Method(_) => (405, "method_not_allowed", -31405, "only POST is served at this path"),
+
+            Self::Credential(T::Absent) => (401, "token_missing", -31401, "an access token is required"),
+            Self::Credential(T::Scheme) => (401, "token_missing", -31401, "an access token is required, with the Bearer scheme"),
+            Self::Credential(T::Malformed) => {
+                (400, "credential_malformed", -31400, "exactly one well-formed Authorization header is expected")
+            }
+            Self::Credential(T::Expired) => (401, "token_expired", -31401, "the access token has expired"),
+            Self::Credential(T::NotYet) => (401, "token_not_yet_valid", -31401, "the access token is not valid yet"),
+            Self::Credential(T::Audience) => (401, "token_audience", -31401, "the access token was not issued for this resource"),
+            Self::Credential(T::Issuer) => (401, "token_issuer", -31401, "the access token is not from an issuer accepted here"),
+            Self::Credential(T::Signature) => (401, "token_signature", -31401, "the access token is invalid"),
+            Self::Credential(T::UnknownKey) => (401, "token_unknown_key", -31401, "the access token is invalid"),
+            Self::Credential(T::Algorithm) => (401, "token_algorithm", -31401, "the access token is invalid"),
+            Self::Credential(T::Type) => (401, "token_type", -31401, "the token is not an access token"),
+            Self::Credential(T::IdToken) => (401, "token_is_id_token", -31401, "the token is not an access token"),
+            Self::Credential(T::Header) => (401, "token_header", -31401, "the access token is invalid"),
+            Self::Credential(T::NotJwt) => (401, "token_malformed", -31401, "the access token is invalid"),
+            Self::Credential(T::TooLong) => (401, "token_too_long", -31401, "the access token is too long"),
+            Self::Credential(T::Lifetime) => (401, "token_lifetime", -31401, "the access token is invalid"),
+            Self::Credential(T::ClaimType(_)) => (401, "token_claim_type", -31401, "the access token is invalid"),
+            Self::Credential(T::MissingClaim(_)) => (401, "token_claim_missing", -31401, "the access token lacks a required claim"),
+            Self::Credential(T::Bound) => {
+                (401, "token_bound", -31401, "the access token is bound to a key and may not be used as a bearer token")
+            }
+            Self::Credential(T::KeysUnavailable) => (503, "keys_unavailable", -31503, "access tokens cannot be verified at present"),
+
+            Self::Message(M::NotJson) => (400, "not_json", -32700, "the body is not strict JSON in UTF-8"),
+            Self::Message(M::TooDeep) => (400, "too_deep", -32600, "the message is nested too deeply"),
+            Self::Message(M::DuplicateMember) => (400, "duplicate_member", -32600, "an object of the message names a member twice"),
+            Self::Message(M::VariantMember) => {
+                (400, "variant_member", -32600, "a member is spelled like a protocol member in another case")
+            }
+            Self::Message(M::Batch) => (400, "batch", -32600, "batches are not accepted"),
+            Self::Message(M::NotRequest(what)) => (400, "not_a_request", -32600, what),
+            Self::Message(M::Response) => (400, "unexpected_response", -32600, "no request is waiting for this response"),
+            Self::Message(M::UnknownMethod) => (404, "unknown_method", -32601, "the method is not known here"),
+            Self::Message(M::Params(what)) => (400, "invalid_params", -32602, what),
+            Self::Message(M::Meta(what)) => (400, "invalid_meta", -32602, what),
+            Self::Message(M::Header(what)) => (400, "header_mismatch", -32020, what),
+            Self::Message(M::Version { modern: true, .. }) => (400, "unsupported_version", -32022, "the protocol version is not supported"),
+            Self::Message(M::Version { modern: false, .. }) => {
+                (400, "unsupported_version", -32600, "the protocol version is not supported")
+            }
+
+            Self::MediaType => (415, "media_type", -31415, "the body must be application/json"),
+            Self::ContentCoding => (415, "content_coding", -31415, "the body must not be compressed"),
+            Self::BodyTooLarge => (413, "body_too_large", -31413, "the body is larger than the limit"),
+            Self::BodyTimeout => (408, "body_timeout", -31408, "the body took too long to arrive"),
+            Self::BodyBroken => (400, "body_broken", -31400, "the body did not arrive whole"),
+            Self::HeadTooLarge => (431, "head_too_large", -31431, "the request head is larger than the limit"),
+
+            Self::InsufficientScope(_) => (403, "insufficient_scope", -31403, "this operation needs a scope that the access token lacks"),
+            Self::Forbidden(reason) => (403, reason, -31403, "the access rules do not allow this operation"),
+            Self::RateLimited(_) => (429, "rate_limited", -31429, "too many requests"),
+            Self::AuditUnavailable => (503, "audit_unavailable", -31503, "the request cannot be recorded at present"),
+            Self::UpstreamUnreachable => (502, "upstream_unreachable", -31502, "the MCP server cannot be reached"),
+            Self::UpstreamTimeout => (504, "upstream_timeout", -31504, "the MCP server took too long to answer"),
+            Self::UpstreamUnauthorized => (502, "upstream_unauthorized", -31502, "the MCP server did not accept the gateway"),
+            Self::UnreadableList => (502, "unreadable_list", -31502, "the MCP server's list cannot be read"),
+            Self::Internal => (500, "internal", -31500, "the gateway failed"),
+        };
+        Row { status, reason, code, message: Cow::Borrowed(message) }
+    }
+}

@@ -1,0 +1,68 @@
+//! What happened in one request: the one source of the audit line, the metrics and the log.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use crate::mcp::Era;
+use crate::policy::Place;
+use crate::principal::Principal;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// The rules allow it; it went to the upstream.
+    Permitted,
+    /// The rules refuse it, or the request never came that far.
+    Refused,
+    /// The rules refuse it, but the upstream is in `mode: observe`.
+    Observed,
+    /// Permitted, and then the upstream or the way to it failed.
+    Failed,
+    /// Answered here: metadata, preflight, absorbed notifications.
+    Answered,
+}
+
+impl Outcome {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Permitted => "permitted",
+            Self::Refused => "refused",
+            Self::Observed => "observed",
+            Self::Failed => "failed",
+            Self::Answered => "answered",
+        }
+    }
+
+    pub const ALL: [Self; 5] = [Self::Permitted, Self::Refused, Self::Observed, Self::Failed, Self::Answered];
+}
+
+/// One request, told once. Holds no token and no argument.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// 32 hexadecimal digits, also sent back as `Doorward-Request-Id`.
+    pub id: String,
+    pub time: SystemTime,
+    /// The upstream's name; absent where no route was found.
+    pub upstream: Option<Arc<str>>,
+    pub who: Option<Arc<Principal>>,
+    /// SHA-256 of the token.
+    pub token: Option<[u8; 32]>,
+    /// The MCP method, from the method table; `none` where none was read.
+    pub operation: &'static str,
+    /// The tool, prompt or URI that was asked for, cut to a bound.
+    pub name: Option<String>,
+    pub outcome: Outcome,
+    pub reason: &'static str,
+    pub rule: Option<(String, Place)>,
+    /// SHA-256 of the call's arguments as sent.
+    pub arguments: Option<[u8; 32]>,
+    pub source: IpAddr,
+    pub era: Option<Era>,
+    /// The HTTP status that the client got.
+    pub status: u16,
+    pub duration: Duration,
+    /// The part of it that was spent in the gateway itself.
+    pub overhead: Duration,
+    /// The W3C trace id.
+    pub trace: Option<String>,
+}

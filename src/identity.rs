@@ -1,0 +1,207 @@
+//! What the upstream is told of the caller: headers that clients may not send and upstreams may trust.
+//!
+//! A header is set or removed, never merged. Names are compared by letters and digits alone, so that
+//! no spelling (`X_Forwarded_User`, `x-forwarded-user`) slips by a server that folds them (CGI, WSGI).
+
+use std::net::IpAddr;
+
+use serde_json::Value;
+
+use crate::principal::{Kind, Principal};
+
+/// Where the value of an identity header comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The person's subject; absent for a machine, so that its id is never read as a user's.
+    Subject,
+    Client,
+    Issuer,
+    /// Joined by `,`.
+    Groups,
+    /// Joined by a space.
+    Scopes,
+    /// `user` or `client`.
+    Kind,
+    /// A claim by dotted path: a string, number or boolean, or an array of them joined by `,`.
+    Claim(String),
+}
+
+/// The identity part of one upstream's configuration.
+#[derive(Clone, Debug, Default)]
+pub struct IdentityRules {
+    headers: Vec<(String, Source)>,
+    guarded: Vec<String>,
+}
+
+/// Headers that never pass from a client: credentials, and what only a proxy may say.
+const ALWAYS_STRIPPED: &[&str] = &[
+    "authorization",
+    "proxyauthorization",
+    "cookie",
+    "dpop",
+    "forwarded",
+    "xforwardedfor",
+    "xforwardedhost",
+    "xforwardedproto",
+    "xforwardedport",
+    "xforwardedprefix",
+    "xforwardedserver",
+    "xforwardeduri",
+    "xforwardedmethod",
+    "xoriginalurl",
+    "xoriginaluri",
+    "xoriginalmethod",
+    "xrewriteurl",
+    "xrealip",
+    "xclientip",
+    "clientcert",
+    "clientcertchain",
+    "xhttpmethodoverride",
+    "xhttpmethod",
+    "xmethodoverride",
+    "doorwardassertion",
+];
+
+impl IdentityRules {
+    /// `headers` are the configured pairs; `credential` is the name of the header that carries the
+    /// upstream's own credential, which clients may not send either.
+    pub fn new(headers: Vec<(String, Source)>, credential: Option<&str>) -> Self {
+        let guarded = headers.iter().map(|(name, _)| name.as_str()).chain(credential).map(fold).collect();
+        Self { headers, guarded }
+    }
+
+    pub fn headers(&self) -> &[(String, Source)] {
+        &self.headers
+    }
+
+    /// Whether a client's header of this name must not reach the upstream.
+    pub fn strips(&self, name: &str) -> bool {
+        let folded = fold(name);
+        ALWAYS_STRIPPED.contains(&folded.as_str()) || self.guarded.contains(&folded)
+    }
+
+    /// The headers to set, in the configured order; those without a value stay removed.
+    pub fn values<'a>(&'a self, who: &'a Principal) -> impl Iterator<Item = (&'a str, String)> {
+        self.headers.iter().filter_map(|(name, source)| Some((name.as_str(), source.value(who)?)))
+    }
+}
+
+impl Source {
+    fn value(&self, who: &Principal) -> Option<String> {
+        match self {
+            Self::Subject => (who.kind() == Kind::User).then(|| encode(who.subject())),
+            Self::Client => who.client().map(encode),
+            Self::Issuer => Some(encode(who.issuer())),
+            Self::Groups => (!who.groups().is_empty()).then(|| join(who.groups(), ",")),
+            Self::Scopes => (!who.scopes().is_empty()).then(|| join(who.scopes(), " ")),
+            Self::Kind => Some(if who.kind() == Kind::User { "user" } else { "client" }.into()),
+            Self::Claim(path) => claim(who.claim(path)?),
+        }
+    }
+}
+
+fn claim(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(encode(text)),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Bool(truth) => Some(truth.to_string()),
+        Value::Array(items) => {
+            let items: Option<Vec<String>> = items.iter().map(scalar).collect();
+            Some(join(&items?, ","))
+        }
+        Value::Null | Value::Object(_) => None,
+    }
+}
+
+fn scalar(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Bool(truth) => Some(truth.to_string()),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+/// Each part is encoded with the separator besides, so that no part can look like two.
+fn join(parts: &[String], separator: &str) -> String {
+    let encoded: Vec<String> =
+        parts.iter().map(|part| encode(part).replace(separator, if separator == "," { "%2C" } else { "%20" })).collect();
+    encoded.join(separator)
+}
+
+/// Percent-encodes everything but printable ASCII, and `%` itself: no CR or LF can reach a header,
+/// and what was encoded can be told from what was not.
+fn encode(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if (b' '..=b'~').contains(&byte) && byte != b'%' {
+            out.push(char::from(byte));
+        } else {
+            out.push('%');
+            out.push_str(&format!("{byte:02X}"));
+        }
+    }
+    out
+}
+
+/// The name by letters and digits alone, in lower case.
+fn fold(name: &str) -> String {
+    name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
+}
+
+/// `X-Forwarded-For` from the real peer (RFC 7239 §5.2 in its common form).
+pub fn forwarded_for(source: IpAddr) -> String {
+    source.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::principal::Proof;
+
+    fn rules(source: Source) -> IdentityRules {
+        IdentityRules::new(vec![("X-Mcp-User".into(), source)], Some("X-Api-Key"))
+    }
+
+    fn first(rules: &IdentityRules, proof: Proof) -> Option<String> {
+        let who = Principal::new(proof);
+        rules.values(&who).next().map(|(_, value)| value)
+    }
+
+    #[test]
+    fn every_spelling_of_a_configured_header_is_stripped() {
+        for name in [
+            "x-mcp-user",
+            "X_MCP_USER",
+            "xmcpuser",
+            "x_mcp-user",
+            "x-api-key",
+            "X_Api_Key",
+            "Authorization",
+            "cookie",
+            "DPoP",
+            "X-Forwarded-For",
+        ] {
+            assert!(rules(Source::Subject).strips(name), "{name}");
+        }
+        assert!(!rules(Source::Subject).strips("mcp-protocol-version"));
+    }
+
+    #[test]
+    fn values_are_safe_in_a_header() {
+        let proof = Proof { subject: "al\r\nX-Admin: 1é%".into(), ..Proof::default() };
+        assert_eq!(first(&rules(Source::Subject), proof).as_deref(), Some("al%0D%0AX-Admin: 1%C3%A9%25"));
+    }
+
+    #[test]
+    fn a_group_with_a_comma_is_still_one_group() {
+        let proof = Proof { groups: vec!["a,b".into(), "c".into()], ..Proof::default() };
+        assert_eq!(first(&rules(Source::Groups), proof).as_deref(), Some("a%2Cb,c"));
+    }
+
+    #[test]
+    fn a_machine_has_no_subject_header() {
+        let proof = Proof { subject: "alice".into(), client: Some("alice".into()), ..Proof::default() };
+        assert_eq!(first(&rules(Source::Subject), proof), None);
+    }
+}

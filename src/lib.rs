@@ -1,0 +1,65 @@
+//! Doorward keeps the door of MCP servers that have no auth of their own.
+//!
+//! A request asks four questions in a row: **where to, who, what, may they?** Each question is a
+//! room of plain functions over plain values; each answer is a type that the next room needs, so
+//! the order cannot be got wrong. Sockets live at the rim. Begin with [`pipeline`].
+//!
+//! ```text
+//!             pure (no I/O, no clock, no framework)                              rim
+//!  head ──> route ──> token ──> [ mcp ──> policy ] ──> Permit ──> identity ──> upstream    proxy/
+//!             │404      │401        │400          │403                           │         remote/
+//!             └─────────┴── Denial ─┴─────────────┘        mcp::listing <────────┘
+//!                              └─────────────> Event ──────────────────────────────────>   audit, metrics
+//! ```
+//!
+//! # Who may know whom
+//!
+//! A room knows only the rooms named on its line. `tests/layers.rs` reads this table and the
+//! sources, and fails on any other edge.
+//!
+//! ```text
+//! principal    <- (nothing)
+//! token        <- principal
+//! mcp          <- (nothing)
+//! policy       <- principal mcp
+//! identity     <- principal
+//! oauth        <- (nothing)
+//! route        <- principal token policy identity
+//! denial       <- principal token mcp policy route oauth
+//! event        <- principal mcp policy denial
+//! config       <- principal token mcp policy identity oauth route denial event
+//! remote       <- config token
+//! audit        <- config event
+//! metrics      <- config event
+//! limit        <- route
+//! state        <- config remote token route metrics
+//! authenticate <- principal token route remote
+//! pipeline     <- principal token mcp policy route denial oauth authenticate state
+//! server       <- config metrics state audit
+//! proxy        <- principal token mcp policy identity oauth route denial event config audit metrics limit state authenticate pipeline server
+//! demo         <- config state audit metrics proxy server
+//! command      <- config token principal mcp policy route denial state audit metrics proxy server demo remote
+//! ```
+//!
+//! `pingora` stays in `proxy/`, `reqwest` in `remote/` (and the demo's own client), `serde_yaml`
+//! in `config/`, `prometheus` in `metrics.rs`; no clock, file or environment in a pure room.
+
+pub mod principal;
+
+pub mod token;
+
+pub mod mcp;
+
+pub mod policy;
+
+pub mod identity;
+
+pub mod oauth;
+
+pub mod route;
+
+pub mod denial;
+
+pub mod event;
+
+pub mod config;

@@ -1,0 +1,16 @@
+//! What do they ask? MCP messages of every era, read once and strictly.
+//!
+//! A message is read into a [`Message`] whose [`Operation`] is all that policy needs to know. What
+//! cannot be read in exactly one way is refused, never skipped: duplicate members, members that
+//! another parser would take for ours (`Method`, `paramſ`), ids that are neither string nor
+//! integer, batches, unknown methods. This room knows nothing of HTTP frameworks, tokens or rules.
+
+pub mod era;
+pub mod error;
+pub mod message;
+pub mod method;
+
+pub use era::Era;
+pub use error::Error;
+pub use message::{Id, Message, Operation, Target, Thing};
+pub use method::{Kind, Method, Verb};

@@ -1,0 +1,54 @@
+//! The protected resource metadata document (RFC 9728 §2).
+
+use serde_json::{Map, Value};
+
+/// Where the metadata of a resource stands: the well-known name goes between host and path (RFC 9728 §3.1).
+pub fn url(resource: &str) -> String {
+    let (origin, path) = split(resource);
+    format!("{origin}/.well-known/oauth-protected-resource{}", if path == "/" { "" } else { path })
+}
+
+/// The document. Members without a value are left out, never null or empty (RFC 9728 §3.2);
+/// `offline_access` is the authorization server's to offer.
+pub fn document(resource: &str, issuers: &[&str], scopes: &[&str], name: &str) -> String {
+    let list = |items: Vec<&str>| Value::from(items.into_iter().map(Value::from).collect::<Vec<_>>());
+    let scopes: Vec<&str> = scopes.iter().copied().filter(|scope| *scope != "offline_access" && *scope != "*").collect();
+    let mut document = Map::new();
+    document.insert("resource".into(), resource.into());
+    if !issuers.is_empty() {
+        document.insert("authorization_servers".into(), list(issuers.to_vec()));
+    }
+    if !scopes.is_empty() {
+        document.insert("scopes_supported".into(), list(scopes));
+    }
+    document.insert("bearer_methods_supported".into(), list(vec!["header"]));
+    document.insert("resource_name".into(), name.into());
+    Value::Object(document).to_string()
+}
+
+fn split(resource: &str) -> (&str, &str) {
+    let after_scheme = resource.find("://").map_or(0, |at| at + 3);
+    let rest = resource.get(after_scheme..).unwrap_or_default();
+    let path = rest.find('/').map_or(resource.len(), |at| after_scheme + at);
+    resource.split_at(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_well_known_name_goes_between_host_and_path() {
+        assert_eq!(url("https://gw.example"), "https://gw.example/.well-known/oauth-protected-resource");
+        assert_eq!(url("https://gw.example/t1/mcp"), "https://gw.example/.well-known/oauth-protected-resource/t1/mcp");
+    }
+
+    #[test]
+    fn item_5_and_7_nothing_empty_and_no_offline_access() {
+        let text = document("https://gw.example/mcp", &["https://idp.example"], &["offline_access", "*"], "files");
+        assert_eq!(
+            text,
+            r#"{"resource":"https://gw.example/mcp","authorization_servers":["https://idp.example"],"bearer_methods_supported":["header"],"resource_name":"files"}"#
+        );
+    }
+}

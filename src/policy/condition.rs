@@ -1,0 +1,154 @@
+//! Conditions are data, not a language: `check` can reason about them, `explain` can name the one
+//! that failed. A condition that cannot be evaluated is not met.
+
+use ipnet::IpNet;
+use serde_json::Value;
+
+use super::Caller;
+use super::arguments::Arguments;
+use super::matcher::NamePattern;
+use crate::mcp::Operation;
+use crate::principal::Kind;
+
+/// A scope that is asked for, with every scope that is enough for it (itself, and all that imply it).
+#[derive(Clone, Debug)]
+pub struct Requirement {
+    pub scope: String,
+    pub satisfied_by: Vec<String>,
+}
+
+#[derive(Debug)]
+pub enum Condition {
+    /// All of them, each held itself or implied by a held one.
+    Scopes(Vec<Requirement>),
+    /// At least one of them.
+    Groups(Vec<String>),
+    /// The client is one of them.
+    Clients(Vec<NamePattern>),
+    /// The caller is a person and is one of them; a machine never is.
+    Subjects(Vec<NamePattern>),
+    /// The claim has (or, as an array, contains) one of the values.
+    Claim { path: String, values: Vec<Value> },
+    /// The peer's address lies in one of the networks.
+    Source(Vec<IpNet>),
+    /// What the call's arguments must be.
+    Arguments(Arguments),
+    /// One of the alternatives holds in full.
+    AnyOf(Vec<Vec<Condition>>),
+}
+
+/// The condition that did not hold, by the name of its key.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Unmet<'a> {
+    Scopes,
+    Groups(&'a [String]),
+    Clients,
+    Subjects,
+    Claim(&'a str),
+    Source,
+    /// The argument that was absent, of another spelling, or not as the rule demands.
+    Argument(&'a str),
+    AnyOf,
+}
+
+impl Unmet<'_> {
+    /// The key of the rule that did not hold.
+    pub fn key(&self) -> &'static str {
+        match self {
+            Self::Scopes => "scopes",
+            Self::Groups(_) => "groups",
+            Self::Clients => "clients",
+            Self::Subjects => "subjects",
+            Self::Claim(_) => "claims",
+            Self::Source => "source",
+            Self::Argument(_) => "arguments",
+            Self::AnyOf => "any_of",
+        }
+    }
+}
+
+pub(super) enum Outcome<'a> {
+    Met,
+    /// Nothing but these scopes is missing. Holds every scope that was asked for, held or not:
+    /// clients take a challenge as it is.
+    Lacks(Vec<&'a str>),
+    Not(Unmet<'a>),
+}
+
+/// All conditions. Without an operation, those on arguments are left aside.
+pub(super) fn all<'a>(conditions: &'a [Condition], caller: Caller<'_>, operation: Option<&Operation<'_>>) -> Outcome<'a> {
+    let mut asked: Vec<&'a str> = Vec::new();
+    let mut lacking = false;
+    for condition in conditions {
+        match one(condition, caller, operation) {
+            Outcome::Met => {
+                if let Condition::Scopes(required) = condition {
+                    asked.extend(required.iter().map(|requirement| requirement.scope.as_str()));
+                }
+            }
+            Outcome::Lacks(scopes) => {
+                lacking = true;
+                asked.extend(scopes);
+            }
+            not @ Outcome::Not(_) => return not,
+        }
+    }
+    if lacking { Outcome::Lacks(asked) } else { Outcome::Met }
+}
+
+fn one<'a>(condition: &'a Condition, caller: Caller<'_>, operation: Option<&Operation<'_>>) -> Outcome<'a> {
+    let who = caller.principal;
+    match condition {
+        Condition::Scopes(required) => {
+            if required.iter().all(|requirement| holds(who.scopes(), requirement)) {
+                Outcome::Met
+            } else {
+                Outcome::Lacks(required.iter().map(|requirement| requirement.scope.as_str()).collect())
+            }
+        }
+        Condition::Groups(wanted) => met(who.groups().iter().any(|group| wanted.contains(group)), Unmet::Groups(wanted)),
+        Condition::Clients(patterns) => {
+            met(who.client().is_some_and(|client| patterns.iter().any(|pattern| pattern.matches(client))), Unmet::Clients)
+        }
+        Condition::Subjects(patterns) => {
+            met(who.kind() == Kind::User && patterns.iter().any(|pattern| pattern.matches(who.subject())), Unmet::Subjects)
+        }
+        Condition::Claim { path, values } => met(who.claim(path).is_some_and(|claim| contains(claim, values)), Unmet::Claim(path)),
+        Condition::Source(networks) => met(networks.iter().any(|network| network.contains(&caller.source)), Unmet::Source),
+        Condition::Arguments(arguments) => match operation {
+            None => Outcome::Met,
+            Some(operation) => match arguments.check(operation.arguments, who) {
+                Ok(()) => Outcome::Met,
+                Err(argument) => Outcome::Not(Unmet::Argument(argument)),
+            },
+        },
+        Condition::AnyOf(alternatives) => any_of(alternatives, caller, operation),
+    }
+}
+
+fn any_of<'a>(alternatives: &'a [Vec<Condition>], caller: Caller<'_>, operation: Option<&Operation<'_>>) -> Outcome<'a> {
+    let mut curable = None;
+    for alternative in alternatives {
+        match all(alternative, caller, operation) {
+            Outcome::Met => return Outcome::Met,
+            lacks @ Outcome::Lacks(_) => curable = curable.or(Some(lacks)),
+            Outcome::Not(_) => {}
+        }
+    }
+    curable.unwrap_or(Outcome::Not(Unmet::AnyOf))
+}
+
+fn holds(scopes: &[String], requirement: &Requirement) -> bool {
+    requirement.satisfied_by.iter().any(|enough| scopes.contains(enough))
+}
+
+fn contains(claim: &Value, values: &[Value]) -> bool {
+    match claim {
+        Value::Array(items) => items.iter().any(|item| values.contains(item)),
+        other => values.contains(other),
+    }
+}
+
+fn met(holds: bool, unmet: Unmet<'_>) -> Outcome<'_> {
+    if holds { Outcome::Met } else { Outcome::Not(unmet) }
+}

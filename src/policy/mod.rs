@@ -1,0 +1,129 @@
+//! May they? Rules as plain data, and one function that always answers.
+//!
+//! Rules are read from the top. **The first rule that names the thing decides**: if all its
+//! conditions hold the answer is a [`Permit`], else a [`Refusal`]; later rules are not asked. What
+//! no rule names is refused. A condition that cannot be evaluated is not met. Lists are cut by the
+//! same rules ([`Policy::standing`] and [`Standing::shows`]), so that what is seen is what may be
+//! called.
+//!
+//! ```yaml
+//! rules:
+//!   - tools: ["*_secret"]          # 1: named here first, so nobody
+//!     deny: true
+//!   - tools: ["get_*"]             # 2: `get_repo` with scope repo:read, but never `get_secret`
+//!     scopes: [repo:read]
+//! ```
+//!
+//! This room does no I/O, knows no clock and no YAML.
+
+pub mod arguments;
+pub mod condition;
+pub mod matcher;
+mod permit;
+pub mod rule;
+mod standing;
+
+pub use condition::{Condition, Requirement};
+pub use permit::{Permit, Refusal, Why};
+pub use rule::{Place, Rule};
+pub use standing::Standing;
+
+use std::net::IpAddr;
+
+use crate::mcp::{Kind, Operation, Target, Thing};
+use crate::principal::Principal;
+use condition::Outcome;
+
+/// Who is asking, and from where: what conditions look at besides the operation.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller<'a> {
+    pub principal: &'a Principal,
+    pub source: IpAddr,
+}
+
+/// The rules of one upstream.
+#[derive(Debug, Default)]
+pub struct Policy {
+    rules: Vec<Rule>,
+}
+
+impl Policy {
+    pub fn new(rules: Vec<Rule>) -> Self {
+        Self { rules }
+    }
+
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// Decides one operation. Everything it touches must be permitted, or it is refused whole.
+    pub fn authorize(&self, caller: Caller<'_>, operation: &Operation<'_>) -> Result<Permit<'_>, Refusal<'_>> {
+        match &operation.target {
+            Target::Nothing => Ok(Permit::unnamed()),
+            Target::One(thing) => self.decide(caller, thing, operation),
+            Target::Each(things) => things.iter().try_fold(Permit::unnamed(), |_, thing| self.decide(caller, thing, operation)),
+        }
+    }
+
+    fn decide(&self, caller: Caller<'_>, thing: &Thing<'_>, operation: &Operation<'_>) -> Result<Permit<'_>, Refusal<'_>> {
+        if matches!(thing.kind, Kind::Resource | Kind::Template) && !matcher::is_canonical_uri(&thing.name) {
+            return Err(Refusal::new(None, Why::UriNotCanonical));
+        }
+        let Some(rule) = self.naming(thing.kind, &thing.name) else {
+            return Err(Refusal::new(None, Why::NotNamed));
+        };
+        if rule.deny {
+            return Err(Refusal::new(Some(rule), Why::Denied));
+        }
+        match condition::all(&rule.conditions, caller, Some(operation)) {
+            Outcome::Met => Ok(Permit::by(rule)),
+            Outcome::Lacks(scopes) => Err(Refusal::new(Some(rule), Why::Scope(scopes))),
+            Outcome::Not(unmet) => Err(Refusal::new(Some(rule), Why::Unmet(unmet))),
+        }
+    }
+
+    /// The first rule that names the thing.
+    pub fn naming(&self, kind: Kind, name: &str) -> Option<&Rule> {
+        self.rules.iter().find(|rule| rule.names(kind, name))
+    }
+
+    /// What the caller meets of each rule, leaving arguments aside: all that a list depends on.
+    pub fn standing(&self, caller: Caller<'_>, acquirable: bool) -> Standing {
+        Standing::of(self.rules.iter().map(|rule| {
+            !rule.deny
+                && match condition::all(&rule.conditions, caller, None) {
+                    Outcome::Met => true,
+                    Outcome::Lacks(_) => acquirable,
+                    Outcome::Not(_) => false,
+                }
+        }))
+    }
+
+    /// Whether a list shows the thing to a caller of this standing.
+    pub fn shows(&self, standing: &Standing, kind: Kind, name: &str) -> bool {
+        if matches!(kind, Kind::Resource | Kind::Template) && !matcher::is_canonical_uri(name) {
+            return false;
+        }
+        let naming = self.rules.iter().position(|rule| rule.names(kind, name));
+        naming.is_some_and(|index| standing.holds(index))
+    }
+
+    /// Every scope that a rule asks for, in the order of the rules, each once.
+    pub fn scopes(&self) -> Vec<&str> {
+        let mut all = Vec::new();
+        for scope in self.rules.iter().filter(|rule| !rule.deny).flat_map(Rule::scopes) {
+            if !all.contains(&scope) {
+                all.push(scope);
+            }
+        }
+        all
+    }
+
+    /// The scopes of the first rule that asks for any: what a new client is told to come with.
+    pub fn initial_scopes(&self) -> Vec<&str> {
+        self.rules.iter().filter(|rule| !rule.deny).map(Rule::scopes).find(|scopes| !scopes.is_empty()).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests;

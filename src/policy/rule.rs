@@ -1,0 +1,55 @@
+//! One rule: what it names, and what must hold.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::Condition;
+use super::matcher::{NamePattern, UriPattern};
+use crate::mcp::Kind;
+
+/// Where a rule stands in its file: what audit, `explain` and `check` point at.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Place {
+    pub file: Arc<str>,
+    pub line: usize,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file, self.line)
+    }
+}
+
+#[derive(Debug)]
+pub struct Rule {
+    /// The rule's own `name`, or its upstream and number (`github#2`).
+    pub name: String,
+    pub place: Place,
+    pub tools: Vec<NamePattern>,
+    pub prompts: Vec<NamePattern>,
+    /// Resources and resource templates.
+    pub resources: Vec<UriPattern>,
+    /// What this rule names is refused, whoever asks. Such a rule has no conditions.
+    pub deny: bool,
+    /// All must hold.
+    pub conditions: Vec<Condition>,
+}
+
+impl Rule {
+    pub fn names(&self, kind: Kind, name: &str) -> bool {
+        match kind {
+            Kind::Tool => self.tools.iter().any(|pattern| pattern.matches(name)),
+            Kind::Prompt => self.prompts.iter().any(|pattern| pattern.matches(name)),
+            Kind::Resource | Kind::Template => self.resources.iter().any(|pattern| pattern.matches(name)),
+        }
+    }
+
+    /// The scopes that the rule asks for outside its alternatives.
+    pub fn scopes(&self) -> Vec<&str> {
+        let requirements = self.conditions.iter().filter_map(|condition| match condition {
+            Condition::Scopes(required) => Some(required),
+            _ => None,
+        });
+        requirements.flatten().map(|requirement| requirement.scope.as_str()).collect()
+    }
+}

@@ -1,0 +1,114 @@
+//! The proven caller: who a verified token speaks for, and what it says of them.
+//!
+//! Knows nothing of tokens, keys or requests. Only [`crate::token`] makes one.
+
+use serde_json::{Map, Value};
+
+/// Whether a token speaks for a person or for a machine (RFC 9068 §5: the two must not collide).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    User,
+    /// The client acts for itself (client credentials): its `sub` is the client's own id.
+    Client,
+}
+
+/// The caller that a token proved.
+#[derive(Clone, Debug)]
+pub struct Principal {
+    kind: Kind,
+    issuer: String,
+    subject: String,
+    client: Option<String>,
+    scopes: Vec<String>,
+    groups: Vec<String>,
+    claims: Map<String, Value>,
+}
+
+/// What a verified token says of its caller, before it is one.
+#[derive(Clone, Debug, Default)]
+pub struct Proof {
+    pub issuer: String,
+    pub subject: String,
+    pub client: Option<String>,
+    pub scopes: Vec<String>,
+    pub groups: Vec<String>,
+    /// The whole claim set, for conditions and identity headers that point into it.
+    pub claims: Map<String, Value>,
+}
+
+impl Principal {
+    /// A machine is a caller whose subject is its own client id (RFC 9068 §2.2). A user's rules
+    /// and headers never apply to it, whatever its id is spelled like.
+    pub(crate) fn new(proof: Proof) -> Self {
+        let Proof { issuer, subject, client, scopes, groups, claims } = proof;
+        let kind = if client.as_deref() == Some(subject.as_str()) { Kind::Client } else { Kind::User };
+        Self { kind, issuer, subject, client, scopes, groups, claims }
+    }
+
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The issuer identifier, exactly as configured and as the token's `iss`.
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// Unique only together with [`Self::issuer`].
+    pub fn subject(&self) -> &str {
+        &self.subject
+    }
+
+    /// `client_id`, `azp` or what the issuer's `claims.client` names.
+    pub fn client(&self) -> Option<&str> {
+        self.client.as_deref()
+    }
+
+    /// As granted, without what they imply.
+    pub fn scopes(&self) -> &[String] {
+        &self.scopes
+    }
+
+    pub fn groups(&self) -> &[String] {
+        &self.groups
+    }
+
+    /// A claim by dotted path (`realm_access.roles`); a name that itself holds dots is tried first.
+    pub fn claim(&self, path: &str) -> Option<&Value> {
+        lookup(&self.claims, path)
+    }
+
+    pub fn claims(&self) -> &Map<String, Value> {
+        &self.claims
+    }
+}
+
+/// A member of a claim set by dotted path; a member whose own name holds the dots wins.
+pub fn lookup<'a>(claims: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {
+    if let Some(value) = claims.get(path) {
+        return Some(value);
+    }
+    let (first, rest) = path.split_once('.')?;
+    lookup(claims.get(first)?.as_object()?, rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subject_that_is_its_own_client_is_a_machine() {
+        let proof = Proof { subject: "alice".into(), client: Some("alice".into()), ..Proof::default() };
+        assert_eq!(Principal::new(proof).kind(), Kind::Client);
+    }
+
+    #[test]
+    fn a_claim_is_found_by_dotted_path_and_by_its_own_dotted_name() {
+        let claims = serde_json::json!({"a": {"b": 1}, "https://x.example/roles": 2});
+        let Value::Object(claims) = claims else { panic!("an object") };
+        let who = Principal::new(Proof { claims, ..Proof::default() });
+        assert_eq!(who.claim("a.b"), Some(&Value::from(1)));
+        assert_eq!(who.claim("https://x.example/roles"), Some(&Value::from(2)));
+        assert_eq!(who.claim("a.c"), None);
+    }
+}

@@ -1,0 +1,250 @@
+//! Where to? Host and path choose a route, exactly.
+//!
+//! Paths that a server might read differently (`//mcp`, `/mcp/%66iles`, `/a/../mcp`, `/mcp;x`) are
+//! refused before they are compared. One slash at the end is forgiven and not passed on. Knows
+//! nothing of sockets; a [`Head`] is a view that the rim makes and tests build from literals.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method};
+
+use crate::identity::IdentityRules;
+use crate::policy::Policy;
+use crate::token::IssuerRules;
+
+/// A borrowed view of a request's head, with the time it arrived.
+#[derive(Clone, Copy, Debug)]
+pub struct Head<'a> {
+    pub method: &'a Method,
+    /// `:authority` or `Host`, as sent.
+    pub authority: Option<&'a str>,
+    /// The raw path, without the query.
+    pub path: &'a str,
+    pub headers: &'a HeaderMap,
+    /// The peer's address; the unspecified address for a Unix socket.
+    pub source: IpAddr,
+    pub received: SystemTime,
+}
+
+/// What the configuration says of one upstream, resolved.
+#[derive(Debug)]
+pub struct Route {
+    /// The upstream's key in the configuration.
+    pub name: Arc<str>,
+    /// The resource identifier (RFC 8707), exactly what clients type and tokens name as audience.
+    pub resource: String,
+    /// Where the resource's metadata stands (RFC 9728 §3.1).
+    pub metadata_url: String,
+    /// The metadata document (RFC 9728 §2).
+    pub metadata: Bytes,
+    /// Issuers whose tokens are accepted here, and no others.
+    pub issuers: Vec<Arc<IssuerRules>>,
+    pub policy: Policy,
+    pub identity: IdentityRules,
+    pub upstream: Upstream,
+    pub mode: Mode,
+    pub list: ListMode,
+    /// Browser origins that may call, besides the resource's own.
+    pub origins: Vec<String>,
+    pub limits: RouteLimits,
+}
+
+/// Where and how the MCP server is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upstream {
+    pub address: Address,
+    /// Sent as `Host`/`:authority`.
+    pub authority: String,
+    /// Path and query that every request is sent to.
+    pub path: String,
+    /// HTTP/2 with prior knowledge, or by ALPN over TLS.
+    pub http2: bool,
+    /// The upstream's own credential: header name and the file or variable that holds its value.
+    pub credential: Option<Credential>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Address {
+    Tcp { host: String, port: u16 },
+    Tls { host: String, port: u16, ca: Option<PathBuf> },
+    Unix(PathBuf),
+}
+
+/// The credential Doorward itself shows to an upstream. The value is read at load and on reload.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credential {
+    pub header: String,
+    value: String,
+}
+
+impl Credential {
+    pub fn new(header: String, value: String) -> Self {
+        Self { header, value }
+    }
+
+    /// The whole header value. Never printed.
+    pub fn reveal(&self) -> &str {
+        &self.value
+    }
+}
+
+impl std::fmt::Debug for Credential {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Credential {{ header: {:?}, value: *** }}", self.header)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Mode {
+    #[default]
+    Enforce,
+    /// Decide and record, but let authenticated calls pass.
+    Observe,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum ListMode {
+    #[default]
+    Granted,
+    /// Also list what a wider scope would allow, so that a client can ask for it.
+    Acquirable,
+}
+
+/// How many in which time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    pub count: u32,
+    pub per: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RouteLimits {
+    /// Bytes of a request body.
+    pub body: usize,
+    pub per_client: Option<Rate>,
+    pub per_subject: Option<Rate>,
+    /// Until the upstream's answer begins, and between two reads of it unless it is a stream.
+    pub timeout: Duration,
+}
+
+/// Why no route was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// The path has another spelling than the plain one.
+    Spelling,
+    /// No `Host`, or one that is no authority.
+    Host,
+    /// A host that no route has.
+    Misdirected,
+    NotFound,
+}
+
+/// What a request is for.
+#[derive(Clone, Debug)]
+pub enum Target {
+    Mcp(Arc<Route>),
+    /// The protected resource metadata of a route.
+    Metadata(Arc<Route>),
+}
+
+const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
+
+/// All routes by host and path.
+#[derive(Debug, Default)]
+pub struct RouteTable {
+    hosts: HashMap<String, HashMap<String, Target>>,
+    routes: Vec<Arc<Route>>,
+}
+
+impl RouteTable {
+    /// The metadata of a host's only route also stands at the root, for clients that look only there
+    /// (RFC 9728 §3.1); where there are several the root would be ambiguous and stays empty.
+    pub fn new(routes: Vec<Arc<Route>>) -> Self {
+        let mut hosts: HashMap<String, HashMap<String, Target>> = HashMap::new();
+        for route in &routes {
+            let (host, path) = route.place();
+            let paths = hosts.entry(host).or_default();
+            paths.insert(format!("{WELL_KNOWN}{}", if path == "/" { "" } else { &path }), Target::Metadata(route.clone()));
+            paths.insert(path, Target::Mcp(route.clone()));
+        }
+        for paths in hosts.values_mut() {
+            let mut here = paths.values().filter_map(|target| match target {
+                Target::Mcp(route) => Some(route.clone()),
+                Target::Metadata(_) => None,
+            });
+            if let (Some(only), None) = (here.next(), here.next()) {
+                paths.entry(WELL_KNOWN.into()).or_insert(Target::Metadata(only));
+            }
+        }
+        Self { hosts, routes }
+    }
+
+    pub fn routes(&self) -> &[Arc<Route>] {
+        &self.routes
+    }
+
+    pub fn find(&self, head: &Head<'_>) -> Result<&Target, Error> {
+        let host = head.authority.filter(|host| is_authority(host)).ok_or(Error::Host)?;
+        let paths = match self.hosts.get(host) {
+            Some(paths) => paths,
+            None => self.hosts.get(&plain_authority(host)).ok_or(Error::Misdirected)?,
+        };
+        if let Some(target) = paths.get(head.path) {
+            return Ok(target);
+        }
+        if !is_plain_path(head.path) {
+            return Err(Error::Spelling);
+        }
+        head.path.strip_suffix('/').and_then(|path| paths.get(path)).ok_or(Error::NotFound)
+    }
+}
+
+impl Route {
+    /// Host (with a port that is not the scheme's own) and path, as the table is keyed.
+    fn place(&self) -> (String, String) {
+        let rest = self.resource.split_once("://").map_or(self.resource.as_str(), |(_, rest)| rest);
+        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let path = if path.is_empty() { "/" } else { path };
+        (plain_authority(authority), path.to_owned())
+    }
+
+    /// An `Origin` is accepted when it is listed, or the resource's own.
+    pub fn accepts_origin(&self, origin: &str) -> bool {
+        let own = self.resource.get(..self.resource.len() - self.resource_path_len()).unwrap_or_default();
+        origin == own || self.origins.iter().any(|allowed| allowed == origin)
+    }
+
+    fn resource_path_len(&self) -> usize {
+        let rest = self.resource.split_once("://").map_or("", |(_, rest)| rest);
+        rest.find('/').map_or(0, |at| rest.len() - at)
+    }
+}
+
+/// Lower case, without a default port.
+fn plain_authority(authority: &str) -> String {
+    let lower = authority.to_ascii_lowercase();
+    match lower.rsplit_once(':') {
+        Some((host, "443" | "80")) if !host.is_empty() => host.to_owned(),
+        _ => lower,
+    }
+}
+
+fn is_authority(host: &str) -> bool {
+    !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':' | b'[' | b']'))
+}
+
+/// A path that every server reads alike: no escapes, doubled slashes, dot segments, backslashes or parameters.
+fn is_plain_path(path: &str) -> bool {
+    path.starts_with('/')
+        && !path.contains("//")
+        && path.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'-' | b'_' | b'.' | b'~' | b'@' | b'+'))
+        && !path.split('/').any(|segment| segment == "." || segment == "..")
+}
+
+#[cfg(test)]
+mod tests;

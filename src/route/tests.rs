@@ -1,0 +1,92 @@
+use super::*;
+use std::net::Ipv4Addr;
+
+fn route(resource: &str) -> Arc<Route> {
+    Arc::new(Route {
+        name: resource.into(),
+        resource: resource.into(),
+        metadata_url: String::new(),
+        metadata: Bytes::new(),
+        issuers: vec![],
+        policy: Policy::default(),
+        identity: IdentityRules::default(),
+        upstream: Upstream {
+            address: Address::Tcp { host: "127.0.0.1".into(), port: 1 },
+            authority: String::new(),
+            path: "/".into(),
+            http2: false,
+            credential: None,
+        },
+        mode: Mode::Enforce,
+        list: ListMode::Granted,
+        origins: vec!["https://app.example".into()],
+        limits: RouteLimits { body: 1, per_client: None, per_subject: None, timeout: Duration::from_secs(1) },
+    })
+}
+
+fn find(table: &RouteTable, host: &str, path: &str) -> Result<String, Error> {
+    let head = Head {
+        method: &Method::POST,
+        authority: Some(host),
+        path,
+        headers: &HeaderMap::new(),
+        source: Ipv4Addr::LOCALHOST.into(),
+        received: SystemTime::UNIX_EPOCH,
+    };
+    table.find(&head).map(|target| match target {
+        Target::Mcp(route) => format!("mcp {}", route.name),
+        Target::Metadata(route) => format!("prm {}", route.name),
+    })
+}
+
+#[test]
+fn host_and_path_choose_exactly() {
+    let table =
+        RouteTable::new(vec![route("https://gw.example/a/mcp"), route("https://gw.example/b"), route("https://other.example/a/mcp")]);
+    assert_eq!(find(&table, "gw.example", "/a/mcp").as_deref(), Ok("mcp https://gw.example/a/mcp"));
+    assert_eq!(find(&table, "GW.example:443", "/b").as_deref(), Ok("mcp https://gw.example/b"));
+    assert_eq!(find(&table, "gw.example", "/b/").as_deref(), Ok("mcp https://gw.example/b"));
+    assert_eq!(find(&table, "other.example", "/a/mcp").as_deref(), Ok("mcp https://other.example/a/mcp"));
+    assert_eq!(find(&table, "other.example", "/b"), Err(Error::NotFound));
+    assert_eq!(find(&table, "evil.example", "/b"), Err(Error::Misdirected));
+    assert_eq!(find(&table, "a, b", "/b"), Err(Error::Host));
+}
+
+#[test]
+fn the_root_document_stands_only_where_it_is_unambiguous() {
+    let table = RouteTable::new(vec![route("https://gw.example/a"), route("https://gw.example/b"), route("https://one.example/mcp")]);
+    assert_eq!(find(&table, "gw.example", WELL_KNOWN), Err(Error::NotFound));
+    assert_eq!(find(&table, "gw.example", "/.well-known/oauth-protected-resource/a").as_deref(), Ok("prm https://gw.example/a"));
+    assert_eq!(find(&table, "one.example", WELL_KNOWN).as_deref(), Ok("prm https://one.example/mcp"));
+    assert_eq!(find(&table, "one.example", "/.well-known/oauth-protected-resource/unknown"), Err(Error::NotFound));
+}
+
+#[test]
+fn other_spellings_of_a_path_are_refused() {
+    let table = RouteTable::new(vec![route("https://gw.example/mcp/files")]);
+    for path in [
+        "//mcp/files",
+        "/mcp/%66iles",
+        "/mcp/files;x",
+        "/mcp/x/../files",
+        "/mcp//files",
+        "/mcp/./files",
+        "/mcp\\files",
+        "/mcp/files//",
+        "*",
+        "http://gw.example/mcp/files",
+    ] {
+        assert_eq!(find(&table, "gw.example", path), Err(Error::Spelling), "{path}");
+    }
+    assert_eq!(find(&table, "gw.example", "/MCP/files"), Err(Error::NotFound));
+}
+
+#[test]
+fn an_origin_is_accepted_when_listed_or_own() {
+    let route = route("https://gw.example/mcp");
+    assert!(route.accepts_origin("https://gw.example"));
+    assert!(route.accepts_origin("https://app.example"));
+    for origin in ["https://evil.example", "null", "https://gw.example.evil", "http://gw.example", ""] {
+        assert!(!route.accepts_origin(origin), "{origin}");
+    }
+}

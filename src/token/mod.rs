@@ -1,0 +1,13 @@
+//! Who is asking? Credentials, JWT access tokens, keys and issuers: rules over plain values.
+//!
+//! The order of a check (RFC 9068 §4, RFC 8725): size → shape → header (`typ`, `crit`, no key
+//! material, algorithm on the issuer's list) → issuer by exact `iss` → key of *that* issuer by `kid`
+//! and algorithm → everything cheap (`exp`, `nbf`, `iat`, types) → signature → required claims → audience.
+//! Whatever is read before the signature is only used to say no early. This room fetches nothing
+//! and knows no clock: keys and time come in as values.
+
+pub mod error;
+pub mod issuer;
+
+pub use error::Error;
+pub use issuer::{ClaimNames, IssuerRules};
