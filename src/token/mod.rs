@@ -6,8 +6,21 @@
 //! Whatever is read before the signature is only used to say no early. This room fetches nothing
 //! and knows no clock: keys and time come in as values.
 
+pub mod cache;
+pub mod credential;
 pub mod error;
 pub mod issuer;
+mod json;
+pub mod jwt;
+pub mod keys;
 
+#[cfg(test)]
+pub(crate) mod forge;
+
+pub use cache::TokenCache;
+pub use credential::{Credential, Digest, Token, credential};
 pub use error::Error;
-pub use issuer::{ClaimNames, IssuerRules};
+pub use issuer::{Algorithm, ClaimNames, IssuerRules, UnknownAlgorithm};
+pub(crate) use jwt::prove;
+pub use jwt::{Unverified, Verified};
+pub use keys::{Key, KeySet, KeysError};
