@@ -4,7 +4,9 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
-use super::{Era, Kind, Method};
+use super::draft::{Draft, Field, Ident, Shape, Texts};
+use super::headers::Claim;
+use super::{Era, Error, Kind, Method, Verb, json};
 
 /// A request id: a string or an integer, kept as the JSON text that the client sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,3 +53,226 @@ pub struct Message<'a> {
     /// W3C trace context from `params._meta.traceparent`, as sent.
     pub traceparent: Option<Cow<'a, str>>,
 }
+
+/// Why a message was refused, with what an answer to it can carry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure<'a> {
+    pub error: Error,
+    /// The request's id, if it could be read and is of a lawful type.
+    pub id: Option<Id<'a>>,
+    /// The era the client seems to speak; none if nothing could be read.
+    pub era: Option<Era>,
+}
+
+impl<'a> Message<'a> {
+    /// Reads one message and holds it against what the head claims ([`Claim::agree`] included).
+    /// `depth`: how many levels may nest, at most 127.
+    ///
+    /// The checks come in this order: JSON, ambiguity (members twice or in another case),
+    /// JSON-RPC, era and version, method, `params`, headers.
+    pub fn parse(body: &'a [u8], claim: &Claim<'_>, depth: usize) -> Result<Self, Failure<'a>> {
+        let mut draft = Draft::default();
+        let read = match std::str::from_utf8(body) {
+            Ok(text) => draft.read(text, depth),
+            Err(_) => Err(json::Fault::NotJson),
+        };
+        let id = match (read, draft.answer, draft.id) {
+            // Nothing of a text that is not JSON can be trusted (JSON-RPC 2.0 §5.1).
+            (Err(json::Fault::NotJson), ..) => None,
+            // The id of a response is the server's, not the client's.
+            (_, false, Ident::Valid(id)) => Some(id),
+            _ => None,
+        };
+        let era = apparent_era(&draft, claim, read.is_ok());
+        let error = match read {
+            Ok(()) => match judge(draft, claim, id) {
+                Ok(message) => return Ok(message),
+                Err(error) => error,
+            },
+            Err(json::Fault::NotJson) => Error::NotJson,
+            Err(json::Fault::TooDeep) => Error::TooDeep,
+        };
+        Err(Failure { error, id, era })
+    }
+}
+
+/// The era that an answer to a faulty message should be dressed for.
+fn apparent_era(draft: &Draft<'_>, claim: &Claim<'_>, readable: bool) -> Option<Era> {
+    if draft.looks_modern() {
+        return Some(Era::Modern);
+    }
+    let claimed = claim.version.and_then(Era::of);
+    if readable { claimed.or(Some(Era::Legacy)) } else { claimed }
+}
+
+fn judge<'a>(draft: Draft<'a>, claim: &Claim<'_>, id: Option<Id<'a>>) -> Result<Message<'a>, Error> {
+    let name = method_name(&draft)?;
+    let row = Method::find(&name);
+    let notification = row.map_or(id.is_none(), |row| row.notification);
+    if row.is_some() && notification && id.is_some() {
+        return Err(Error::NotRequest("a notification has no id"));
+    }
+    // SECURITY: a call without an id is still a call to servers that do not look.
+    if !notification && id.is_none() {
+        return Err(Error::NotRequest("a request needs an id"));
+    }
+    let era = era(&draft, claim, notification)?;
+    if era == Era::Modern {
+        require_meta(&draft, notification)?;
+    }
+    let method = row.filter(|row| row.speaks(era)).ok_or(Error::UnknownMethod)?;
+    if draft.meta == Shape::Other {
+        return Err(Error::Params("`_meta` must be an object"));
+    }
+    let traceparent = match &draft.traceparent {
+        Field::Text(text) => Some(text.clone()),
+        Field::Absent | Field::Other => None,
+    };
+    let message = Message { id, era, operation: operation(draft, method)?, traceparent };
+    claim.agree(&message)?;
+    Ok(message)
+}
+
+/// All that JSON-RPC 2.0 asks of a request or notification.
+fn method_name<'a>(draft: &Draft<'a>) -> Result<Cow<'a, str>, Error> {
+    if draft.array {
+        return Err(Error::Batch);
+    }
+    if !draft.object {
+        return Err(Error::NotRequest("the message is not an object"));
+    }
+    if draft.duplicate {
+        return Err(Error::DuplicateMember);
+    }
+    if draft.variant {
+        return Err(Error::VariantMember);
+    }
+    if !matches!(&draft.jsonrpc, Field::Text(version) if version == "2.0") {
+        return Err(Error::NotRequest("`jsonrpc` must be \"2.0\""));
+    }
+    let method = match (&draft.method, draft.answer) {
+        (Field::Absent, true) => return Err(Error::Response),
+        (_, true) => return Err(Error::NotRequest("a request has neither result nor error")),
+        (Field::Text(method), false) => method.clone(),
+        (Field::Absent | Field::Other, false) => return Err(Error::NotRequest("`method` must be a string")),
+    };
+    if matches!(draft.id, Ident::Other) {
+        return Err(Error::NotRequest("`id` must be a string or an integer"));
+    }
+    if draft.params == Shape::Other {
+        return Err(Error::NotRequest("`params` must be an object"));
+    }
+    Ok(method)
+}
+
+/// Which era the message is of; head and body must not tell two stories.
+fn era(draft: &Draft<'_>, claim: &Claim<'_>, notification: bool) -> Result<Era, Error> {
+    match (&draft.version, claim.version) {
+        (Field::Other, _) => Err(Error::Meta("`_meta` names the protocol version as something else than a string")),
+        (Field::Text(body), Some(header)) if body != header => {
+            Err(Error::Header("header mismatch: MCP-Protocol-Version and `_meta` name different versions"))
+        }
+        // The revision defines no header rules for notifications.
+        (Field::Text(_), None) if !notification => Err(Error::Header("the MCP-Protocol-Version header is required")),
+        (Field::Text(body), _) if Era::of(body) == Some(Era::Modern) => Ok(Era::Modern),
+        (Field::Text(body), _) => Err(unsupported(body, true)),
+        (Field::Absent, None) if draft.looks_modern() => Err(Error::Meta("`_meta` lacks the protocol version")),
+        (Field::Absent, None) => Ok(Era::Legacy),
+        (Field::Absent, Some(header)) => match Era::of(header) {
+            Some(Era::Modern) if !notification => Err(Error::Meta("`_meta` lacks the protocol version")),
+            Some(Era::Legacy) if draft.looks_modern() => {
+                Err(Error::Header("header mismatch: MCP-Protocol-Version is of another era than `_meta`"))
+            }
+            Some(era) => Ok(era),
+            None => Err(unsupported(header, draft.looks_modern())),
+        },
+    }
+}
+
+/// The version is echoed, so no more of it than a version could be long.
+fn unsupported(version: &str, modern: bool) -> Error {
+    Error::Version { requested: version.chars().take(64).collect(), modern }
+}
+
+/// The members of `_meta` that MCP 2026-07-28 requires ("Basic: _meta"); `clientInfo` is optional.
+fn require_meta(draft: &Draft<'_>, notification: bool) -> Result<(), Error> {
+    match draft.capabilities {
+        Shape::Absent if !notification => return Err(Error::Meta("`_meta` lacks the client's capabilities")),
+        Shape::Other => return Err(Error::Meta("the client's capabilities in `_meta` must be an object")),
+        Shape::Absent | Shape::Object => {}
+    }
+    if draft.client == Shape::Other {
+        return Err(Error::Meta("the client's description in `_meta` must be an object"));
+    }
+    Ok(())
+}
+
+fn operation<'a>(draft: Draft<'a>, method: &'static Method) -> Result<Operation<'a>, Error> {
+    if draft.arguments == Shape::Other {
+        return Err(Error::Params("`arguments` must be an object"));
+    }
+    let mut arguments = None;
+    let target = match method.verb {
+        Verb::Use(kind, member) => {
+            if kind == Kind::Tool {
+                if draft.task {
+                    return Err(Error::Params("tasks are not supported"));
+                }
+                arguments = (draft.arguments == Shape::Object).then_some(draft.arguments_text);
+            }
+            let name =
+                if member == "uri" { text(draft.uri, "`uri` must be a string") } else { text(draft.name, "`name` must be a string") };
+            Target::One(Thing { kind, name: name? })
+        }
+        Verb::Complete => Target::One(completed(draft)?),
+        Verb::Listen => Target::Each(subscribed(draft)?),
+        Verb::List(_) | Verb::Plain | Verb::Absorb => Target::Nothing,
+    };
+    let arguments = match arguments {
+        Some(text) => Some(json::raw_value(text).ok_or(Error::NotJson)?),
+        None => None,
+    };
+    Ok(Operation { method, target, arguments })
+}
+
+fn text<'a>(field: Field<'a>, otherwise: &'static str) -> Result<Cow<'a, str>, Error> {
+    match field {
+        Field::Text(text) => Ok(text),
+        Field::Absent | Field::Other => Err(Error::Params(otherwise)),
+    }
+}
+
+/// What a completion completes; its values tell as much as the thing itself would.
+fn completed(draft: Draft<'_>) -> Result<Thing<'_>, Error> {
+    if draft.reference != Shape::Object {
+        return Err(Error::Params("`ref` must be an object"));
+    }
+    match text(draft.reference_type, "`ref.type` must be a string")?.as_ref() {
+        "ref/prompt" => Ok(Thing { kind: Kind::Prompt, name: text(draft.reference_name, "`ref.name` must be a string")? }),
+        "ref/resource" => {
+            let name = text(draft.reference_uri, "`ref.uri` must be a string")?;
+            let kind = if name.contains('{') { Kind::Template } else { Kind::Resource };
+            Ok(Thing { kind, name })
+        }
+        _ => Err(Error::Params("`ref.type` must be `ref/prompt` or `ref/resource`")),
+    }
+}
+
+fn subscribed(draft: Draft<'_>) -> Result<Vec<Thing<'_>>, Error> {
+    if draft.notifications != Shape::Object {
+        return Err(Error::Params("`notifications` must be an object"));
+    }
+    match draft.tasks {
+        Texts::All(ids) if !ids.is_empty() => return Err(Error::Params("tasks are not supported")),
+        Texts::Other => return Err(Error::Params("`taskIds` must be an array of strings")),
+        Texts::All(_) | Texts::Absent => {}
+    }
+    match draft.subscriptions {
+        Texts::Absent => Ok(Vec::new()),
+        Texts::All(uris) => Ok(uris.into_iter().map(|name| Thing { kind: Kind::Resource, name }).collect()),
+        Texts::Other => Err(Error::Params("`resourceSubscriptions` must be an array of strings")),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -5,12 +5,19 @@
 //! another parser would take for ours (`Method`, `paramſ`), ids that are neither string nor
 //! integer, batches, unknown methods. This room knows nothing of HTTP frameworks, tokens or rules.
 
+mod bytes;
+mod draft;
 pub mod era;
 pub mod error;
+pub mod headers;
+mod json;
+pub mod listing;
+mod memo;
 pub mod message;
 pub mod method;
+pub mod sse;
 
 pub use era::Era;
 pub use error::Error;
-pub use message::{Id, Message, Operation, Target, Thing};
+pub use message::{Failure, Id, Message, Operation, Target, Thing};
 pub use method::{Kind, Method, Verb};
