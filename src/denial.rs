@@ -16,7 +16,7 @@ use crate::policy::{Refusal, Why};
 use crate::route::{self, Route};
 use crate::token;
 
-/// What went wrong. A fault has exactly one row in [`Fault::row`].
+/// What went wrong. A fault has exactly one row in the table below.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
     Route(route::Error),
@@ -35,6 +35,13 @@ pub enum Fault {
     BodyBroken,
     /// Longer or more headers than the limit.
     HeadTooLarge,
+    HeadTimeout,
+    /// A head that HTTP servers read in different ways (RFC 9112 §2.2, §6.1).
+    HeadMalformed(&'static str),
+    /// Another version than HTTP/1.1 and HTTP/2.
+    HttpVersion,
+    /// A session id that was not given out here.
+    UnknownSession,
     /// Only scopes are missing: all that the operation asks for.
     InsufficientScope(Vec<String>),
     /// The rules say no, and no scope would change that.
@@ -47,6 +54,12 @@ pub enum Fault {
     UpstreamTimeout,
     /// The upstream asked us for a credential.
     UpstreamUnauthorized,
+    /// The upstream answered with a redirect, which would name an address of the inside.
+    UpstreamRedirect,
+    /// The upstream used a content coding that it was asked not to use.
+    UpstreamCoding,
+    /// The client went away before the answer was complete.
+    ClientGone,
     /// A list that cannot be read cannot be cut, so it is not passed.
     UnreadableList,
     Internal,
@@ -184,7 +197,7 @@ impl Fault {
             Self::Route(R::Misdirected) => (421, "misdirected", -31421, "this host is not served here"),
             Self::Route(R::NotFound) => (404, "not_found", -31404, "nothing is served at this path"),
             Self::Origin => (403, "origin", -31403, "this Origin may not call"),
-            Self::Method(_) => (405, "method_not_allowed", -31405, "only POST is served at this path"),
+            Self::Method(_) => (405, "method_not_allowed", -31405, "this method is not served at this path"),
 
             Self::Credential(T::Absent) => (401, "token_missing", -31401, "an access token is required"),
             Self::Credential(T::Scheme) => (401, "token_missing", -31401, "an access token is required, with the Bearer scheme"),
@@ -234,6 +247,10 @@ impl Fault {
             Self::BodyTooLarge => (413, "body_too_large", -31413, "the body is larger than the limit"),
             Self::BodyTimeout => (408, "body_timeout", -31408, "the body took too long to arrive"),
             Self::BodyBroken => (400, "body_broken", -31400, "the body did not arrive whole"),
+            Self::HeadTimeout => (408, "head_timeout", -31408, "the request head took too long to arrive"),
+            Self::HeadMalformed(what) => (400, "head_malformed", -31400, what),
+            Self::HttpVersion => (505, "http_version", -31505, "this version of HTTP is not served"),
+            Self::UnknownSession => (404, "unknown_session", -31404, "the session is not known here"),
             Self::HeadTooLarge => (431, "head_too_large", -31431, "the request head is larger than the limit"),
 
             Self::InsufficientScope(_) => (403, "insufficient_scope", -31403, "this operation needs a scope that the access token lacks"),
@@ -243,6 +260,9 @@ impl Fault {
             Self::UpstreamUnreachable => (502, "upstream_unreachable", -31502, "the MCP server cannot be reached"),
             Self::UpstreamTimeout => (504, "upstream_timeout", -31504, "the MCP server took too long to answer"),
             Self::UpstreamUnauthorized => (502, "upstream_unauthorized", -31502, "the MCP server did not accept the gateway"),
+            Self::UpstreamRedirect => (502, "upstream_redirect", -31502, "the MCP server answered with a redirect"),
+            Self::UpstreamCoding => (502, "upstream_coding", -31502, "the MCP server's answer cannot be read"),
+            Self::ClientGone => (499, "client_gone", -31499, "the client went away"),
             Self::UnreadableList => (502, "unreadable_list", -31502, "the MCP server's list cannot be read"),
             Self::Internal => (500, "internal", -31500, "the gateway failed"),
         };

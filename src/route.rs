@@ -75,6 +75,16 @@ pub enum Address {
     Unix(PathBuf),
 }
 
+impl Address {
+    /// Whether it holds a name that must be resolved.
+    pub fn is_named(&self) -> bool {
+        match self {
+            Self::Tcp { host, .. } | Self::Tls { host, .. } => host.parse::<IpAddr>().is_err() && !host.starts_with('['),
+            Self::Unix(_) => false,
+        }
+    }
+}
+
 /// The credential Doorward itself shows to an upstream. The value is read at load and on reload.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credential {

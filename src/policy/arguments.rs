@@ -39,9 +39,11 @@ pub struct Equal {
 impl Arguments {
     /// `Err` holds the name of the argument that is absent or not as demanded.
     pub fn check(&self, arguments: Option<&RawValue>, who: &Principal) -> Result<(), &str> {
-        let given = match arguments {
+        let given = match arguments.map(|raw| serde_json::from_str(raw.get())) {
             None => Map::new(),
-            Some(raw) => serde_json::from_str(raw.get()).unwrap_or_default(),
+            Some(Ok(given)) => given,
+            // What cannot be read is not absent: no condition is met.
+            Some(Err(_)) => return Err(self.first()),
         };
         for Schema { argument, validator, optional } in &self.schemas {
             let holds = match self.find(&given, argument) {
@@ -63,6 +65,11 @@ impl Arguments {
             }
         }
         Ok(())
+    }
+
+    fn first(&self) -> &str {
+        let schemas = self.schemas.iter().map(|schema| schema.argument.as_str());
+        schemas.chain(self.equal.iter().map(|equal| equal.argument.as_str())).next().unwrap_or_default()
     }
 
     fn find<'v>(&self, given: &'v Map<String, Value>, argument: &str) -> Found<'v> {

@@ -3,7 +3,7 @@
 //! Rules are read from the top. **The first rule that names the thing decides**: if all its
 //! conditions hold the answer is a [`Permit`], else a [`Refusal`]; later rules are not asked. What
 //! no rule names is refused. A condition that cannot be evaluated is not met. Lists are cut by the
-//! same rules ([`Policy::standing`] and [`Standing::shows`]), so that what is seen is what may be
+//! same rules ([`Policy::standing`] and [`Policy::shows`]), so that what is seen is what may be
 //! called.
 //!
 //! ```yaml
@@ -85,6 +85,14 @@ impl Policy {
     /// The first rule that names the thing.
     pub fn naming(&self, kind: Kind, name: &str) -> Option<&Rule> {
         self.rules.iter().find(|rule| rule.names(kind, name))
+    }
+
+    /// The first rule that names the thing and whose conditions hold, though it may not be the one
+    /// that decides: what `explain` points at.
+    pub fn allowing(&self, caller: Caller<'_>, operation: &Operation<'_>) -> Option<&Rule> {
+        let Target::One(thing) = &operation.target else { return None };
+        let mut naming = self.rules.iter().filter(|rule| !rule.deny && rule.names(thing.kind, &thing.name));
+        naming.find(|rule| matches!(condition::all(&rule.conditions, caller, Some(operation)), Outcome::Met))
     }
 
     /// What the caller meets of each rule, leaving arguments aside: all that a list depends on.
