@@ -4,18 +4,45 @@
 //! every problem with its place instead of stopping at the first; `lint` finds what is legal and
 //! probably not meant. Config knows the rooms; no room knows YAML.
 
+mod document;
+mod lint;
+mod locate;
 pub mod problem;
+mod raw;
+mod report;
+mod resolve;
+mod schema;
+mod tree;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use problem::{Problem, Severity};
+pub use schema::schema;
 
 use crate::route::Route;
 use crate::token::IssuerRules;
+
+/// A configuration that can be used, and what is probably not meant in it.
+#[derive(Debug)]
+pub struct Loaded {
+    pub config: Config,
+    pub warnings: Vec<Problem>,
+}
+
+/// Reads a configuration and everything that it names. `env` answers for the environment.
+///
+/// # Errors
+/// Every problem that was found, in the order of files and lines; never none.
+pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, Vec<Problem>> {
+    let mut context = resolve::Context::new(env);
+    let config = resolve::config(path, &mut context);
+    let warnings = context.report.finish()?;
+    config.map(|config| Loaded { config, warnings }).ok_or_else(|| vec![Problem::unexplained(path)])
+}
 
 /// The resolved configuration.
 #[derive(Debug)]

@@ -25,6 +25,15 @@ pub struct Problem {
     pub hint: Option<String>,
 }
 
+impl Problem {
+    /// Nothing was found wrong, and yet there is no configuration: a fault of doorward's own.
+    pub(super) fn unexplained(path: &std::path::Path) -> Self {
+        let file = path.display().to_string().into();
+        let message = "this file cannot be read, for a reason that doorward does not know".into();
+        Self { severity: Severity::Error, file, line: 0, path: String::new(), message, hint: None }
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.line {

@@ -1,0 +1,215 @@
+//! What is legal and probably not meant. Warnings only: `check` shows them, nothing stops for them.
+
+use std::sync::Arc;
+
+use super::report::{At, Report};
+use super::resolve::Scopes;
+use crate::policy::matcher::{NamePattern, UriPattern};
+use crate::policy::{Condition, Rule};
+use crate::route::Route;
+
+/// Verbs at the head of tool names that change something.
+const WRITES: &[&str] = &[
+    "add", "apply", "cancel", "close", "create", "delete", "deploy", "drop", "edit", "exec", "execute", "grant", "insert", "kill", "merge",
+    "move", "patch", "post", "publish", "push", "put", "remove", "rename", "replace", "revoke", "run", "send", "set", "transfer", "update",
+    "upload", "wipe", "write",
+];
+
+pub fn plain_http_issuer(at: &At<'_>, report: &mut Report) {
+    report.warn(at, "plain http lets anyone on the path forge this issuer's keys", "use https outside of development");
+}
+
+pub fn plain_http_upstream(host: &str, at: &At<'_>, report: &mut Report) {
+    let hint = "use https, a Unix socket, or a sidecar on loopback";
+    report.warn(at, format!("calls go to `{host}` in plain http, with the identity of the caller in them"), hint);
+}
+
+pub fn other_host(origin: &str, at: &At<'_>, report: &mut Report) {
+    let hint = format!("clients must reach this gateway at `{origin}` too, with a certificate for it");
+    report.warn(at, "the resource is at another origin than `public_url`", hint);
+}
+
+pub fn observe(at: &At<'_>, report: &mut Report) {
+    report.warn(at, "the rules of this upstream are recorded and not enforced", "write `enforce` when the audit log shows what you expect");
+}
+
+pub fn no_rules(at: &At<'_>, report: &mut Report) {
+    report.warn(at, "no rule: every tool, resource and prompt is refused", "name what is allowed under `rules`");
+}
+
+/// Scopes that are declared, and that no rule asks for, not even by what they imply.
+pub fn unused_scopes(scopes: &Scopes, routes: &[Arc<Route>], at: &At<'_>, report: &mut Report) {
+    let mut asked: Vec<&str> = Vec::new();
+    for rule in routes.iter().flat_map(|route| route.policy.rules()) {
+        enough(&rule.conditions, &mut asked);
+    }
+    for name in scopes.names().filter(|name| !asked.contains(name)) {
+        report.warn(&at.key(name), format!("no rule asks for `{name}`"), "remove it, or ask for it in a rule");
+    }
+}
+
+/// Every scope that is enough somewhere.
+fn enough<'r>(conditions: &'r [Condition], asked: &mut Vec<&'r str>) {
+    for condition in conditions {
+        match condition {
+            Condition::Scopes(required) => asked.extend(required.iter().flat_map(|one| &one.satisfied_by).map(String::as_str)),
+            Condition::AnyOf(alternatives) => alternatives.iter().for_each(|alternative| enough(alternative, asked)),
+            _ => {}
+        }
+    }
+}
+
+/// The rules of one upstream, as they stand to each other.
+pub fn rules(rules: &[Rule], at: &At<'_>, report: &mut Report) {
+    for (index, rule) in rules.iter().enumerate() {
+        let (at, before) = (at.item(index), rules.get(..index).unwrap_or_default());
+        if !can_never_decide(rule, before, &at, report) {
+            decided_elsewhere(rule, before, &at, report);
+        }
+        too_wide(rule, &at, report);
+        odd_names(rule, &at, report);
+    }
+}
+
+/// Several names in one text.
+fn odd_names(rule: &Rule, at: &At<'_>, report: &mut Report) {
+    for (key, patterns) in [("tools", &rule.tools), ("prompts", &rule.prompts)] {
+        let odd = patterns.iter().map(NamePattern::as_str).enumerate().filter(|(_, name)| name.contains([' ', ',']));
+        for (index, name) in odd {
+            let hint = "write several as a list: `[a, b]`";
+            report.warn(&at.key(key).item(index), format!("`{name}` is read as one name, with its spaces and commas"), hint);
+        }
+    }
+}
+
+/// All that the rule names is named by rules above it.
+fn can_never_decide(rule: &Rule, before: &[Rule], at: &At<'_>, report: &mut Report) -> bool {
+    let tools = rule.tools.iter().map(|pattern| covering(before, |rule| covers_name(&rule.tools, pattern)));
+    let prompts = rule.prompts.iter().map(|pattern| covering(before, |rule| covers_name(&rule.prompts, pattern)));
+    let resources = rule.resources.iter().map(|pattern| covering(before, |rule| covers_uri(&rule.resources, pattern)));
+    let covers: Option<Vec<&Rule>> = tools.chain(prompts).chain(resources).collect();
+    let Some(first) = covers.as_ref().and_then(|covers| covers.first()) else { return false };
+    let message =
+        format!("this rule never decides: all it names is decided by rules above, the first of them on line {}", first.place.line);
+    report.warn(at, message, "the first rule that names a thing decides; move this rule up, or remove it");
+    true
+}
+
+/// A single pattern that never decides, or a denial that comes too late for some of what it names.
+fn decided_elsewhere(rule: &Rule, before: &[Rule], at: &At<'_>, report: &mut Report) {
+    for (index, pattern) in rule.tools.iter().enumerate() {
+        let at = at.key("tools").item(index);
+        if let Some(other) = covering(before, |other| covers_name(&other.tools, pattern)) {
+            let message = format!("`{}` is already decided by the rule on line {}", pattern.as_str(), other.place.line);
+            report.warn(&at, message, "the first rule that names a thing decides; move it up, or remove it");
+        } else if rule.deny
+            && let Some((other, first)) = overlapping(before, pattern)
+        {
+            let message =
+                format!("`{}` is denied too late: what `{first}` also names is decided on line {}", pattern.as_str(), other.place.line);
+            report.warn(&at, message, "the first rule that names a thing decides; put denials first");
+        }
+    }
+}
+
+fn covering(before: &[Rule], covers: impl Fn(&Rule) -> bool) -> Option<&Rule> {
+    before.iter().find(|rule| covers(rule))
+}
+
+fn covers_name(patterns: &[NamePattern], other: &NamePattern) -> bool {
+    patterns.iter().any(|pattern| pattern.covers(other))
+}
+
+fn covers_uri(patterns: &[UriPattern], other: &UriPattern) -> bool {
+    patterns.iter().any(|pattern| pattern.covers(other))
+}
+
+fn overlapping<'r>(before: &'r [Rule], pattern: &NamePattern) -> Option<(&'r Rule, &'r str)> {
+    let allowing = before.iter().filter(|rule| !rule.deny);
+    allowing.flat_map(|rule| rule.tools.iter().map(move |first| (rule, first.as_str()))).find(|(_, first)| meet(first, pattern.as_str()))
+}
+
+/// Whether some name matches both patterns.
+fn meet(a: &str, b: &str) -> bool {
+    let b: Vec<char> = b.chars().collect();
+    // row[j]: whether what is left of `a` and `b[j..]` meet, from the ends backwards.
+    let mut row: Vec<bool> = Vec::with_capacity(b.len() + 1);
+    row.push(true);
+    for c in b.iter().rev() {
+        let beyond = row.last().copied().unwrap_or(false);
+        row.push(beyond && *c == '*');
+    }
+    for p in a.chars().rev() {
+        let mut next: Vec<bool> = vec![row.first().copied().unwrap_or(false) && p == '*'];
+        for (j, c) in b.iter().rev().enumerate() {
+            let (skip_a, skip_b) = (row.get(j + 1).copied().unwrap_or(false), next.get(j).copied().unwrap_or(false));
+            let both = row.get(j).copied().unwrap_or(false);
+            next.push(match (p, *c) {
+                ('*', '*') => skip_a || skip_b,
+                ('*', _) => skip_a || skip_b,
+                (_, '*') => skip_b || skip_a,
+                (p, c) => p == c && both,
+            });
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or(false)
+}
+
+/// A wildcard that lets more through than was probably meant.
+fn too_wide(rule: &Rule, at: &At<'_>, report: &mut Report) {
+    if rule.deny {
+        return;
+    }
+    let names = rule.tools.iter().chain(&rule.prompts).filter(|pattern| !pattern.is_exact()).map(NamePattern::as_str);
+    let uris = rule.resources.iter().map(UriPattern::as_str).filter(|pattern| pattern.contains('*'));
+    if rule.conditions.is_empty() {
+        if let Some(wildcard) = names.chain(uris).next() {
+            let message = format!("`{wildcard}` is open to everyone with a valid token");
+            report.warn(at, message, "add a condition such as `scopes`, or name things one by one");
+        }
+        return;
+    }
+    let write = rule.tools.iter().find(|pattern| !pattern.is_exact() && may_write(pattern));
+    if let Some(pattern) = write.filter(|_| !asks_for_scope(&rule.conditions)) {
+        let message = format!("`{}` matches tools that change things, and no scope is asked for", pattern.as_str());
+        report.warn(at, message, "add `scopes`, so that a person grants it and a client can ask for it");
+    }
+}
+
+fn may_write(pattern: &NamePattern) -> bool {
+    WRITES.iter().any(|verb| meet(pattern.as_str(), &format!("{verb}_*")) && !pattern.as_str().starts_with("*_"))
+}
+
+/// Whether every way through the conditions asks for a scope.
+fn asks_for_scope(conditions: &[Condition]) -> bool {
+    conditions.iter().any(|condition| match condition {
+        Condition::Scopes(_) => true,
+        Condition::AnyOf(alternatives) => alternatives.iter().all(|alternative| asks_for_scope(alternative)),
+        _ => false,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_meet_when_one_name_matches_both() {
+        let cases = [
+            ("get_*", "*_secret", true),
+            ("get_*", "set_*", false),
+            ("*", "x", true),
+            ("a*c", "a*b", false),
+            ("a*b*", "*b", true),
+            ("abc", "abc", true),
+            ("abc", "ab", false),
+            ("", "*", true),
+            ("a*", "*a", true),
+        ];
+        for (a, b, expected) in cases {
+            assert_eq!(meet(a, b), expected, "{a} {b}");
+            assert_eq!(meet(b, a), expected, "{b} {a}");
+        }
+    }
+}

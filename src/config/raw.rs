@@ -1,0 +1,441 @@
+//! What may stand in the file: the YAML contract as serde reads it, and nothing else.
+//!
+//! The doc comments become the descriptions of the JSON Schema. Every key is optional here, so that
+//! `resolve` can name all that are missing at once. Keys of later versions are known, refused, and
+//! absent from the schema. This file knows no file, no room and no meaning.
+
+mod forms;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Value;
+
+pub use forms::{ALGORITHMS, AlgorithmNames, DurationText, Keyed, LATER, Later, RateText, SizeText, Strings};
+
+/// Configuration of Doorward, the gateway that puts OAuth and per-tool rules before MCP servers.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Doorward", title = "Doorward")]
+pub struct RawConfig {
+    /// The origin that clients type, such as `https://mcp.example.com`. Never derived from request headers. Plain http is for loopback.
+    #[schemars(required)]
+    pub public_url: Option<String>,
+    /// Where clients connect.
+    #[schemars(required)]
+    pub listen: Option<Vec<RawListener>>,
+    /// Metrics and health, on an address of their own.
+    pub admin: Option<RawAdmin>,
+    /// One record per decision.
+    pub audit: Option<RawAudit>,
+    /// `auto` (default: text on a terminal, JSON elsewhere), `text` or `json`.
+    pub log: Option<RawLog>,
+    /// Who issues the tokens that are accepted here, by a name of your choice.
+    #[schemars(required)]
+    pub issuers: Option<Keyed<RawIssuer>>,
+    /// The MCP servers behind this door, by name.
+    pub upstreams: Option<Keyed<RawUpstream>>,
+    /// A folder with one file per upstream; the file's stem is the upstream's name.
+    pub upstreams_dir: Option<String>,
+    /// Bounds of the whole process.
+    pub limits: Option<RawLimits>,
+    /// Words for scopes, and what implies what. When this section exists, every scope that a rule asks for must be in it.
+    pub scopes: Option<Keyed<RawScope>>,
+    #[schemars(skip)]
+    pub store: Option<Later>,
+    #[schemars(skip)]
+    pub authorization_server: Option<Later>,
+}
+
+/// One address to listen at.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Listener")]
+pub struct RawListener {
+    /// `0.0.0.0:8443`, `[::]:8443` or `unix:/run/doorward.sock`.
+    #[schemars(required)]
+    pub address: Option<String>,
+    /// Serve TLS, with HTTP/2 offered. The files are read again when they change.
+    pub tls: Option<RawTls>,
+    /// Accept HTTP/2 without TLS, by prior knowledge. Default false.
+    pub h2c: Option<bool>,
+    #[schemars(skip)]
+    pub client_ca: Option<Later>,
+    #[schemars(skip)]
+    pub trusted_proxies: Option<Later>,
+}
+
+/// A certificate and its key, both PEM.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Tls")]
+pub struct RawTls {
+    /// The chain, the server's own certificate first.
+    #[schemars(required)]
+    pub certificate: Option<String>,
+    /// The private key of the first certificate.
+    #[schemars(required)]
+    pub key: Option<String>,
+}
+
+/// Metrics and health.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Admin")]
+pub struct RawAdmin {
+    /// Serves `/metrics`, `/healthz` and `/readyz`. Not for the clients' network.
+    #[schemars(required)]
+    pub address: Option<String>,
+}
+
+/// The audit log.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Audit")]
+pub struct RawAudit {
+    /// JSON lines are appended here; without it they go to standard output.
+    pub file: Option<String>,
+    /// `refuse` (default) answers 503 when a record cannot be written; `drop` goes on without it, and counts.
+    pub when_full: Option<RawWhenFull>,
+    #[schemars(skip)]
+    pub checkpoints: Option<Later>,
+}
+
+/// What happens when an audit record cannot be written.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(rename = "WhenFull", inline)]
+pub enum RawWhenFull {
+    Refuse,
+    Drop,
+}
+
+/// The form of the log on standard error.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(rename = "Log", inline)]
+pub enum RawLog {
+    Auto,
+    Text,
+    Json,
+}
+
+/// An authorization server whose access tokens are accepted.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Issuer")]
+pub struct RawIssuer {
+    /// The issuer identifier, exactly as tokens carry it in `iss`. Its keys are found by RFC 8414 and OpenID Connect discovery.
+    #[schemars(required)]
+    pub issuer: Option<String>,
+    /// The metadata document, where discovery would not find it.
+    pub metadata_url: Option<String>,
+    /// The key set, without discovery.
+    pub jwks_uri: Option<String>,
+    /// The key set in a file, read again when it changes.
+    pub jwks_file: Option<String>,
+    /// Accepted signature algorithms. Default RS256, ES256, EdDSA. HMAC and `none` are never accepted.
+    #[schemars(with = "Option<AlgorithmNames>")]
+    pub algorithms: Option<Strings>,
+    /// Accepted audiences. Default: the upstream's own resource.
+    pub audience: Option<Strings>,
+    /// Accepted `typ` headers. Default `at+jwt` (RFC 9068); add `JWT` for issuers that do not set it.
+    pub token_types: Option<Strings>,
+    /// Where this issuer keeps what it says of the caller, as dotted claim paths tried in turn.
+    pub claims: Option<RawClaims>,
+    /// Claims that must be present besides `iss`, `sub`, `aud`, `exp` and `iat`.
+    pub required_claims: Option<Strings>,
+    /// Tolerated clock difference. Default 30s, at most 5m.
+    pub leeway: Option<DurationText>,
+    /// How its keys are kept.
+    pub keys: Option<RawKeys>,
+    /// Accept plain http off loopback. Anyone on the path can then forge tokens: for development only. Default false.
+    pub allow_http: Option<bool>,
+    #[schemars(skip)]
+    pub profile: Option<Later>,
+    #[schemars(skip)]
+    pub introspection: Option<Later>,
+    #[schemars(skip)]
+    pub accept_new_keys: Option<Later>,
+}
+
+/// Claim paths of an issuer.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Claims")]
+pub struct RawClaims {
+    /// Granted scopes. Default `scope`, then `scp`.
+    pub scopes: Option<Strings>,
+    /// The client's id. Default `client_id`, then `azp`.
+    pub client: Option<Strings>,
+    /// The person's groups or roles. Default `groups`.
+    pub groups: Option<Strings>,
+    /// The person's id. Default `sub`. Exactly one.
+    pub subject: Option<Strings>,
+}
+
+/// How an issuer's keys are kept.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Keys")]
+pub struct RawKeys {
+    /// How long a fetched key set is fresh. Default 10m.
+    pub cache: Option<DurationText>,
+    /// At most one fetch for an unknown key id in this time. Default 30s.
+    pub cooldown: Option<DurationText>,
+    /// Of one fetch. Default 3s.
+    pub timeout: Option<DurationText>,
+    /// How long the last good set still serves when it cannot be fetched anew. Default 1h.
+    pub stale: Option<DurationText>,
+}
+
+/// An MCP server behind this door.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Upstream")]
+pub struct RawUpstream {
+    /// What people call it. Default: its key.
+    pub name: Option<String>,
+    /// The path that clients use, such as `/github/mcp`.
+    pub path: Option<String>,
+    /// The resource identifier that tokens must name as audience. Default `public_url` and `path`.
+    pub resource: Option<String>,
+    /// Where the MCP server is: `http://127.0.0.1:3001/mcp`, `https://…`, or `unix:/run/mcp.sock:/mcp`.
+    #[schemars(required, with = "String")]
+    pub url: Option<Strings>,
+    /// Certificates, PEM, that an https server is verified with, instead of the system's.
+    pub ca_file: Option<String>,
+    /// Speak HTTP/2 to the server. Default false.
+    pub http2: Option<bool>,
+    /// Who issues tokens. In this version `hosted`: an authorization server elsewhere.
+    pub ownership: Option<RawOwnership>,
+    /// Names of the issuers accepted here. Default: all.
+    pub issuers: Option<Strings>,
+    /// `enforce` (default), or `observe`: decide and record, but let authenticated calls pass.
+    pub mode: Option<RawMode>,
+    /// `granted` (default) lists what the caller may use; `acquirable` also what a wider scope would allow.
+    pub list: Option<RawList>,
+    /// Read from the top; the first rule that names the thing decides; what no rule names is refused.
+    pub rules: Option<Vec<RawRule>>,
+    /// What the server is told of the caller.
+    pub identity: Option<RawIdentity>,
+    /// What Doorward itself shows to the server. The client's token never goes there.
+    pub credential: Option<RawCredential>,
+    /// Browser origins that may call, such as `https://app.example.com`. Any other `Origin` gets 403.
+    #[schemars(with = "Option<Vec<String>>")]
+    pub origins: Option<Strings>,
+    /// Bounds of this upstream.
+    pub limits: Option<RawRouteLimits>,
+    #[schemars(skip)]
+    pub clients: Option<Later>,
+    #[schemars(skip)]
+    pub require_dpop: Option<Later>,
+    #[schemars(skip)]
+    pub require_certificate: Option<Later>,
+    #[schemars(skip)]
+    pub tasks: Option<Later>,
+}
+
+/// Who issues tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(rename = "Ownership", inline)]
+pub enum RawOwnership {
+    Hosted,
+    #[schemars(skip)]
+    Bridge,
+    #[schemars(skip)]
+    SelfManaged,
+}
+
+/// Whether a no is final.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(rename = "Mode", inline)]
+pub enum RawMode {
+    Enforce,
+    Observe,
+}
+
+/// What lists show.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(rename = "List", inline)]
+pub enum RawList {
+    Granted,
+    Acquirable,
+}
+
+/// What it names, and what must hold. All conditions must hold.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Rule")]
+pub struct RawRule {
+    /// How the audit log calls the rule. Default: the upstream's name and the rule's number.
+    pub name: Option<String>,
+    /// Tool names, exact or with `*`.
+    pub tools: Option<Strings>,
+    /// Resource URIs; `*` within a segment, `**` across segments.
+    pub resources: Option<Strings>,
+    /// Prompt names, exact or with `*`.
+    pub prompts: Option<Strings>,
+    /// Refuse what this rule names, whoever asks. Takes no conditions.
+    pub deny: Option<bool>,
+    /// Scopes that must all be granted, themselves or by a scope that implies them.
+    pub scopes: Option<Strings>,
+    /// Groups, one of which the caller must be in.
+    pub groups: Option<Strings>,
+    /// Client ids, exact or with `*`.
+    pub clients: Option<Strings>,
+    /// Subjects, exact or with `*`. A machine is never one of them.
+    pub subjects: Option<Strings>,
+    /// Claims by dotted path, with the value or values allowed.
+    #[schemars(with = "Option<std::collections::BTreeMap<String, Value>>")]
+    pub claims: Option<Keyed<Value>>,
+    /// JSON Schema (2020-12) of each argument, as in the tool's own `inputSchema`.
+    #[schemars(with = "Option<std::collections::BTreeMap<String, Value>>")]
+    pub arguments: Option<Keyed<Value>>,
+    /// Arguments named above that may be absent.
+    pub optional: Option<Strings>,
+    /// Arguments that must equal a claim of the caller: `tenant: claims.tenant_id`.
+    pub arguments_equal: Option<Keyed<String>>,
+    /// Networks that the connection may come from: `10.0.0.0/8`.
+    pub source: Option<Strings>,
+    /// Alternatives, one of which must hold in full.
+    pub any_of: Option<Vec<RawConditions>>,
+    #[schemars(skip)]
+    pub step_up: Option<Later>,
+    #[schemars(skip)]
+    pub acr: Option<Later>,
+}
+
+/// Conditions that must all hold.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Conditions")]
+pub struct RawConditions {
+    /// Scopes that must all be granted, themselves or by a scope that implies them.
+    pub scopes: Option<Strings>,
+    /// Groups, one of which the caller must be in.
+    pub groups: Option<Strings>,
+    /// Client ids, exact or with `*`.
+    pub clients: Option<Strings>,
+    /// Subjects, exact or with `*`. A machine is never one of them.
+    pub subjects: Option<Strings>,
+    /// Claims by dotted path, with the value or values allowed.
+    #[schemars(with = "Option<std::collections::BTreeMap<String, Value>>")]
+    pub claims: Option<Keyed<Value>>,
+    /// JSON Schema (2020-12) of each argument, as in the tool's own `inputSchema`.
+    #[schemars(with = "Option<std::collections::BTreeMap<String, Value>>")]
+    pub arguments: Option<Keyed<Value>>,
+    /// Arguments named above that may be absent.
+    pub optional: Option<Strings>,
+    /// Arguments that must equal a claim of the caller: `tenant: claims.tenant_id`.
+    pub arguments_equal: Option<Keyed<String>>,
+    /// Networks that the connection may come from: `10.0.0.0/8`.
+    pub source: Option<Strings>,
+    #[schemars(skip)]
+    pub step_up: Option<Later>,
+    #[schemars(skip)]
+    pub acr: Option<Later>,
+}
+
+/// What the server is told of the caller.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Identity")]
+pub struct RawIdentity {
+    /// Header names, each with where its value comes from: `subject`, `client`, `issuer`, `groups`, `scopes`, `kind` or `claims.…`.
+    pub headers: Option<Keyed<String>>,
+    #[schemars(skip)]
+    pub assertion: Option<bool>,
+}
+
+/// The credential that Doorward shows to the server. Exactly one of its keys.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Credential")]
+pub struct RawCredential {
+    /// A file with a bearer token.
+    pub bearer_file: Option<String>,
+    /// An environment variable with a bearer token.
+    pub bearer_env: Option<String>,
+    /// A header of another name.
+    pub header: Option<RawCredentialHeader>,
+    #[schemars(skip)]
+    pub client_credentials: Option<Later>,
+    #[schemars(skip)]
+    pub token_exchange: Option<Later>,
+}
+
+/// A header with a secret. Exactly one of `value_file` and `value_env`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "CredentialHeader")]
+pub struct RawCredentialHeader {
+    /// Such as `X-Api-Key`.
+    #[schemars(required)]
+    pub name: Option<String>,
+    /// A file with the whole value.
+    pub value_file: Option<String>,
+    /// An environment variable with the whole value.
+    pub value_env: Option<String>,
+}
+
+/// Bounds of one upstream.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "RouteLimits")]
+pub struct RawRouteLimits {
+    /// Of a request body. Default 4MiB.
+    pub body: Option<SizeText>,
+    /// Requests of one client. Default: no limit.
+    pub per_client: Option<RateText>,
+    /// Requests of one subject. Default: no limit.
+    pub per_subject: Option<RateText>,
+    /// Until the server's answer begins, and between two parts of it. Default 60s.
+    pub timeout: Option<DurationText>,
+    #[schemars(skip)]
+    pub streams_per_subject: Option<Later>,
+    #[schemars(skip)]
+    pub tasks: Option<Later>,
+}
+
+/// Bounds of the whole process.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Limits")]
+pub struct RawLimits {
+    /// Open connections. Default 20000.
+    pub connections: Option<usize>,
+    /// Bytes of a request head. Default 16KiB.
+    pub headers: Option<SizeText>,
+    /// Headers of a request. Default 100.
+    pub header_count: Option<usize>,
+    /// From the first byte of a head to its last. Default 5s.
+    pub header_timeout: Option<DurationText>,
+    /// From the end of the head to the end of the body. Default 10s.
+    pub body_timeout: Option<DurationText>,
+    /// Of a connection without a request. Default 60s.
+    pub idle_timeout: Option<DurationText>,
+    /// Nesting of a message. Default 64.
+    pub depth: Option<usize>,
+    /// Verified tokens that are remembered. Default 50000.
+    pub token_cache: Option<usize>,
+    /// How long a stop waits for requests in flight. Default 10s.
+    pub drain_timeout: Option<DurationText>,
+    #[schemars(skip)]
+    pub streams_per_subject: Option<Later>,
+    #[schemars(skip)]
+    pub tasks: Option<Later>,
+}
+
+/// A scope in words, and what it implies.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Scope")]
+pub struct RawScope {
+    /// What the scope allows, in words for people.
+    pub text: Option<String>,
+    /// Scopes that this one includes.
+    pub implies: Option<Strings>,
+}

@@ -1,0 +1,235 @@
+//! From raw values to a [`Config`] that cannot be wrong. One file per section; every problem is
+//! noted with its place and the reading goes on, so that all are told at once.
+//!
+//! Raw structs are taken apart whole: a key that is added to the contract and forgotten here does
+//! not compile.
+
+mod arguments;
+mod files;
+mod issuers;
+mod listeners;
+mod quantity;
+mod rules;
+mod scopes;
+mod upstreams;
+mod web;
+
+use std::path::{Path, PathBuf};
+
+use super::document::Document;
+use super::raw::{Later, RawAudit, RawConfig, RawLimits, RawLog, RawUpstream, RawWhenFull, Strings};
+use super::report::{At, Report};
+use super::{Audit, Config, Limits, Log, WhenFull, lint};
+pub use scopes::Scopes;
+
+/// What all sections share while they are resolved.
+pub struct Context<'a> {
+    pub env: &'a dyn Fn(&str) -> Option<String>,
+    pub report: Report,
+    /// Every file that was read.
+    pub files: Vec<PathBuf>,
+    /// The names of all issuers in the file, faulty ones too.
+    issuers: Vec<String>,
+    /// Of the text read so far.
+    hash: Fnv,
+}
+
+/// A file with one upstream.
+pub struct Included {
+    name: String,
+    document: Document,
+    raw: Option<RawUpstream>,
+}
+
+/// The configuration in a file and what it includes; `None` when the report holds an error.
+pub fn config(path: &Path, context: &mut Context<'_>) -> Option<Config> {
+    let text = context.text(path)?;
+    let document = Document::new(&path.display().to_string(), folder(path), "", &text);
+    let raw: RawConfig = document.parse(&text, &mut context.report)?;
+    let RawConfig { public_url, listen, admin, audit, log, issuers, upstreams, upstreams_dir, limits, scopes, store, authorization_server } =
+        raw;
+    let at = At::new(&document);
+    context.later(&at, "store", store);
+    context.later(&at, "authorization_server", authorization_server);
+
+    let public_url = public_origin(public_url, &at, context);
+    let listeners = listeners::listeners(listen, &at, context);
+    let admin = listeners::admin(admin, &at, &listeners, context);
+    let issuers = issuers::issuers(issuers, &at, context);
+    let scopes = Scopes::resolve(scopes, &at.key("scopes"), context);
+    let mut included = upstreams::included(upstreams_dir, &at, context);
+    let routes = upstreams::Section { public_url: public_url.as_deref(), issuers: &issuers, scopes: &scopes }.resolve(
+        upstreams,
+        &mut included,
+        &at,
+        context,
+    );
+    lint::unused_scopes(&scopes, &routes, &at.key("scopes"), &mut context.report);
+    let audit = self::audit(audit, &at.key("audit"), context);
+    let limits = self::limits(limits, &at.key("limits"), context);
+    if context.report.has_errors() {
+        return None;
+    }
+    let (files, hash) = (std::mem::take(&mut context.files), context.hash.0);
+    Some(Config { public_url: public_url?, listeners, admin, audit, log: self::log(log), limits, issuers, routes, files, hash })
+}
+
+impl<'a> Context<'a> {
+    pub fn new(env: &'a dyn Fn(&str) -> Option<String>) -> Self {
+        Self { env, report: Report::default(), files: Vec::new(), issuers: Vec::new(), hash: Fnv::default() }
+    }
+
+    /// The text of a configuration file.
+    fn text(&mut self, path: &Path) -> Option<String> {
+        match std::fs::read_to_string(path) {
+            Ok(text) => {
+                self.files.push(path.to_owned());
+                self.hash.add(text.as_bytes());
+                Some(text)
+            }
+            Err(error) => {
+                let message = format!("cannot read this file: {}", files::io_words(&error));
+                self.report.file(&path.display().to_string(), message);
+                None
+            }
+        }
+    }
+
+    /// A key of the contract that this version does not have: refused, never ignored.
+    fn later(&mut self, at: &At<'_>, key: &str, value: Option<Later>) {
+        if let Some(Later) = value {
+            self.report.mend(&at.key(key), format!("`{key}` is not yet in this version"), "remove the key");
+        }
+    }
+
+    /// A key that must be there, or a section that must hold something. Told at the place that
+    /// lacks it, unless it is there and was found broken.
+    fn missing_key(&mut self, at: &At<'_>, key: &str, hint: &str) {
+        let here = at.key(key);
+        if self.report.is_told(&here.path) {
+            return;
+        }
+        match here.is_there() {
+            true => self.report.mend(&here, format!("`{key}` is empty"), hint),
+            false => self.report.mend(at, format!("`{key}` is missing"), hint),
+        }
+    }
+
+    /// A list that, where it stands, names something.
+    fn strings(&mut self, raw: Option<Strings>, at: &At<'_>) -> Vec<String> {
+        let Some(Strings(all)) = raw else { return Vec::new() };
+        if all.is_empty() {
+            self.report.mend(at, "the list is empty", "name something, or remove the key");
+        }
+        for (index, text) in all.iter().enumerate() {
+            if text.is_empty() {
+                self.report.error(&at.item(index), "an empty text names nothing");
+            } else if all.iter().take(index).any(|before| before == text) {
+                self.report.error(&at.item(index), format!("`{text}` stands here twice"));
+            }
+        }
+        all
+    }
+}
+
+fn folder(path: &Path) -> PathBuf {
+    path.parent().map(Path::to_path_buf).unwrap_or_default()
+}
+
+fn public_origin(raw: Option<String>, at: &At<'_>, context: &mut Context<'_>) -> Option<String> {
+    let Some(text) = raw else {
+        context.missing_key(at, "public_url", "the origin that clients type: `public_url: https://mcp.example.com`");
+        return None;
+    };
+    let at = at.key("public_url");
+    let url = web::origin(&text, &at, &mut context.report)?;
+    if url.scheme() == "http" && !web::is_loopback(&url) {
+        let hint = "use https; where TLS ends before doorward, write the https origin that clients type";
+        context.report.mend(&at, format!("`{text}` is plain http off loopback, where tokens could be read"), hint);
+    }
+    Some(text)
+}
+
+fn audit(raw: Option<RawAudit>, at: &At<'_>, context: &mut Context<'_>) -> Audit {
+    let Some(RawAudit { file, when_full, checkpoints }) = raw else { return Audit { file: None, when_full: WhenFull::default() } };
+    context.later(at, "checkpoints", checkpoints);
+    let file = file.map(|file| {
+        let (at, path) = (at.key("file"), Context::path(at, &file));
+        if file.is_empty() {
+            context.report.mend(&at, "an empty text names no file", "name a file, or remove the key");
+        } else if path.is_dir() {
+            context.report.mend(&at, format!("`{file}` is a folder"), "name a file in it");
+        } else if !path.parent().is_none_or(|folder| folder.as_os_str().is_empty() || folder.is_dir()) {
+            context.report.mend(
+                &at,
+                format!("the folder of `{file}` does not exist"),
+                "make it; a relative path starts at the folder of this file",
+            );
+        }
+        path
+    });
+    let when_full = match when_full {
+        None => WhenFull::default(),
+        Some(RawWhenFull::Refuse) => WhenFull::Refuse,
+        Some(RawWhenFull::Drop) => WhenFull::Drop,
+    };
+    Audit { file, when_full }
+}
+
+fn log(raw: Option<RawLog>) -> Log {
+    match raw {
+        None | Some(RawLog::Auto) => Log::Auto,
+        Some(RawLog::Text) => Log::Text,
+        Some(RawLog::Json) => Log::Json,
+    }
+}
+
+fn limits(raw: Option<RawLimits>, at: &At<'_>, context: &mut Context<'_>) -> Limits {
+    let default = Limits::default();
+    let Some(raw) = raw else { return default };
+    let RawLimits {
+        connections,
+        headers,
+        header_count,
+        header_timeout,
+        body_timeout,
+        idle_timeout,
+        depth,
+        token_cache,
+        drain_timeout,
+        streams_per_subject,
+        tasks,
+    } = raw;
+    context.later(at, "streams_per_subject", streams_per_subject);
+    context.later(at, "tasks", tasks);
+    let report = &mut context.report;
+    Limits {
+        connections: quantity::count(connections, default.connections, &at.key("connections"), report),
+        headers: quantity::size(headers, default.headers, &at.key("headers"), report),
+        header_count: quantity::count(header_count, default.header_count, &at.key("header_count"), report),
+        header_timeout: quantity::duration(header_timeout, default.header_timeout, &at.key("header_timeout"), report),
+        body_timeout: quantity::duration(body_timeout, default.body_timeout, &at.key("body_timeout"), report),
+        idle_timeout: quantity::duration(idle_timeout, default.idle_timeout, &at.key("idle_timeout"), report),
+        depth: quantity::count(depth, default.depth, &at.key("depth"), report),
+        token_cache: quantity::count(token_cache, default.token_cache, &at.key("token_cache"), report),
+        drain_timeout: quantity::duration(drain_timeout, default.drain_timeout, &at.key("drain_timeout"), report),
+    }
+}
+
+/// FNV-1a in 64 bits: the same in every build, so that replicas can be compared.
+struct Fnv(u64);
+
+impl Default for Fnv {
+    fn default() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl Fnv {
+    /// One text; two texts never hash like one.
+    fn add(&mut self, text: &[u8]) {
+        for byte in text.iter().copied().chain([0xFF]) {
+            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+    }
+}

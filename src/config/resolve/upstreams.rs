@@ -1,0 +1,374 @@
+//! Upstreams: one [`Route`] each, complete.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::scopes::Scopes;
+use super::{Context, Included, folder, quantity, rules, web};
+use crate::config::document::{Document, list, near_miss};
+use crate::config::raw::{Keyed, RawList, RawMode, RawOwnership, RawRouteLimits, RawUpstream, Strings};
+use crate::config::report::At;
+use crate::config::{Issuer, lint};
+use crate::oauth::resource_metadata;
+use crate::policy::Policy;
+use crate::route::{Address, Credential, ListMode, Mode, Route, RouteLimits, Upstream};
+use crate::token::IssuerRules;
+
+mod credential;
+mod identity;
+
+/// What all upstreams lean on.
+pub struct Section<'a> {
+    pub public_url: Option<&'a str>,
+    pub issuers: &'a BTreeMap<String, Arc<Issuer>>,
+    pub scopes: &'a Scopes,
+}
+
+/// The files of `upstreams_dir`, sorted by name.
+pub fn included(raw: Option<String>, at: &At<'_>, context: &mut Context<'_>) -> Vec<Included> {
+    let Some(written) = raw else { return Vec::new() };
+    let at = at.key("upstreams_dir");
+    let path = Context::path(&at, &written);
+    let entries = match std::fs::read_dir(&path) {
+        Ok(entries) => entries,
+        Err(error) => {
+            let message = format!("cannot read the folder `{written}`: {}", super::files::io_words(&error));
+            context.report.mend(&at, message, "a relative path starts at the folder of this file");
+            return Vec::new();
+        }
+    };
+    // Editors keep hidden files beside the real ones.
+    let is_hidden = |path: &Path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+    let is_yaml = |path: &PathBuf| !is_hidden(path) && path.extension().is_some_and(|end| end == "yaml" || end == "yml");
+    let mut paths: Vec<PathBuf> = entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).filter(is_yaml).collect();
+    paths.sort();
+    if paths.is_empty() {
+        context.report.mend(&at, format!("no upstream is in the folder `{written}`"), "one file per upstream, such as `github.yaml`");
+    }
+    paths.iter().filter_map(|path| include(path, context)).collect()
+}
+
+fn include(path: &Path, context: &mut Context<'_>) -> Option<Included> {
+    let name = path.file_stem()?.to_string_lossy().into_owned();
+    let text = context.text(path)?;
+    let document = Document::new(&path.display().to_string(), folder(path), &format!("upstreams.{name}"), &text);
+    let raw = document.parse(&text, &mut context.report);
+    Some(Included { name, document, raw })
+}
+
+impl Section<'_> {
+    /// All upstreams, those of the main file first.
+    pub fn resolve(
+        &self,
+        raw: Option<Keyed<RawUpstream>>,
+        included: &mut [Included],
+        at: &At<'_>,
+        context: &mut Context<'_>,
+    ) -> Vec<Arc<Route>> {
+        let raw = raw.map(|Keyed(pairs)| pairs).unwrap_or_default();
+        if raw.is_empty() && included.is_empty() && !at.key("upstreams_dir").is_there() {
+            context.missing_key(
+                at,
+                "upstreams",
+                "the MCP servers behind this door: `upstreams: { files: { path: /mcp, url: http://127.0.0.1:3001/mcp } }`",
+            );
+        }
+        let main = raw.into_iter().map(|(name, raw)| (at.key("upstreams").key(&name), name, Some(raw)));
+        let mut all: Vec<(At<'_>, String, Option<RawUpstream>)> = main.collect();
+        let raws: Vec<Option<RawUpstream>> = included.iter_mut().map(|file| file.raw.take()).collect();
+        all.extend(included.iter().zip(raws).map(|(file, raw)| (At::new(&file.document), file.name.clone(), raw)));
+
+        let mut seen: Vec<(String, At<'_>)> = Vec::new();
+        let mut routes: Vec<(Arc<Route>, At<'_>)> = Vec::new();
+        for (at, name, raw) in all {
+            if let Some((_, first)) = seen.iter().find(|(other, _)| *other == name) {
+                context.report.error(&at, format!("an upstream `{name}` is already at {}", first.place()));
+                continue;
+            }
+            seen.push((name.clone(), at.clone()));
+            let place = if raw.as_ref().is_some_and(|raw| raw.resource.is_some()) { "resource" } else { "path" };
+            let Some(route) = raw.and_then(|raw| self.route(&name, raw, &at, context)) else { continue };
+            match routes.iter().find(|(other, _)| is_same_place(&other.resource, &route.resource)) {
+                Some((other, _)) => {
+                    let message = format!("`{}` is already the resource of `{}`", route.resource, other.name);
+                    context.report.mend(&at.key(place), message, "every upstream has a path of its own");
+                }
+                None => routes.push((Arc::new(route), at)),
+            }
+        }
+        routes.into_iter().map(|(route, _)| route).collect()
+    }
+
+    fn route(&self, name: &str, raw: RawUpstream, at: &At<'_>, context: &mut Context<'_>) -> Option<Route> {
+        let RawUpstream {
+            name: title,
+            path,
+            resource,
+            url,
+            ca_file,
+            http2,
+            ownership,
+            issuers,
+            mode,
+            list,
+            rules,
+            identity,
+            credential,
+            origins,
+            limits,
+            clients,
+            require_dpop,
+            require_certificate,
+            tasks,
+        } = raw;
+        context.later(at, "clients", clients);
+        context.later(at, "require_dpop", require_dpop);
+        context.later(at, "require_certificate", require_certificate);
+        context.later(at, "tasks", tasks);
+        refuse_ownership(ownership, at, context);
+        let valid_name = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
+        if !valid_name || name.is_empty() {
+            context.report.mend(
+                at,
+                format!("`{name}` is not a name for an upstream"),
+                "use letters, digits, `-`, `_` and `.`: it becomes a label of metrics",
+            );
+        }
+
+        let resource = self.resource(path, resource, at, context);
+        let issuers = self.accepted(issuers, &at.key("issuers"), context);
+        let mode = mode.map_or_else(Mode::default, |mode| resolve_mode(mode, at, context));
+        let list = list.map_or_else(ListMode::default, |list| match list {
+            RawList::Granted => ListMode::Granted,
+            RawList::Acquirable => ListMode::Acquirable,
+        });
+        let policy = rules::policy(rules, at, name, self.scopes, context);
+        let credential = credential.and_then(|raw| credential::resolve(raw, &at.key("credential"), context));
+        let identity = identity::rules(identity, credential.as_ref(), &at.key("identity"), context);
+        let upstream = upstream(url, ca_file, http2.unwrap_or(false), credential, at, context);
+        let origins = browser_origins(origins, &at.key("origins"), context);
+        let limits = route_limits(limits, &at.key("limits"), context);
+        let (resource, upstream) = (resource?, upstream?);
+        Some(Route {
+            name: name.into(),
+            metadata_url: resource_metadata::url(&resource),
+            metadata: metadata(&resource, &issuers, &policy, title.as_deref().unwrap_or(name)),
+            resource,
+            issuers,
+            policy,
+            identity,
+            upstream,
+            mode,
+            list,
+            origins,
+            limits,
+        })
+    }
+
+    /// `public_url` and `path`, unless `resource` says otherwise.
+    fn resource(&self, path: Option<String>, resource: Option<String>, at: &At<'_>, context: &mut Context<'_>) -> Option<String> {
+        if let Some(path) = &path
+            && let Some(fault) = web::path_fault(path)
+        {
+            let hint = "a path is plain: `/github/mcp`";
+            context.report.mend(&at.key("path"), format!("`{path}` {fault}"), hint);
+            return None;
+        }
+        match (path, resource) {
+            (None, None) => {
+                context.missing_key(at, "path", "the path that clients use: `path: /github/mcp`");
+                None
+            }
+            (Some(path), None) => self.public_url.map(|origin| if path == "/" { origin.to_owned() } else { format!("{origin}{path}") }),
+            (path, Some(resource)) => self.own_resource(path.as_deref(), resource, &at.key("resource"), context),
+        }
+    }
+
+    fn own_resource(&self, path: Option<&str>, resource: String, at: &At<'_>, context: &mut Context<'_>) -> Option<String> {
+        let url = web::url(&resource, at, &mut context.report)?;
+        let origin = url.origin().ascii_serialization();
+        let Some(own_path) = resource.strip_prefix(&origin) else {
+            context.report.mend(at, format!("`{resource}` is not in its plain spelling"), format!("it begins with `{origin}`"));
+            return None;
+        };
+        let own_path = if own_path.is_empty() { "/" } else { own_path };
+        if url.scheme() == "http" && !web::is_loopback(&url) {
+            context.report.mend(at, format!("`{resource}` is plain http off loopback, where tokens could be read"), "use https");
+        } else if url.query().is_some() {
+            context.report.error(at, format!("`{resource}` has a query, which a resource here may not have"));
+        } else if let Some(fault) = web::path_fault(own_path) {
+            context.report.mend(at, format!("the path of `{resource}` {fault}"), "a path is plain: `/github/mcp`");
+        } else if let Some(path) = path.filter(|path| *path != own_path) {
+            let hint = "clients ask for the resource at its own path; write the same path in both, or remove `path`";
+            context.report.mend(at, format!("`{resource}` has another path than `path: {path}`"), hint);
+        } else {
+            if self.public_url.is_some_and(|public| public != origin) {
+                lint::other_host(&origin, at, &mut context.report);
+            }
+            return Some(resource);
+        }
+        None
+    }
+
+    fn accepted(&self, raw: Option<Strings>, at: &At<'_>, context: &mut Context<'_>) -> Vec<Arc<IssuerRules>> {
+        let rules = |issuer: &Arc<Issuer>| issuer.rules.clone();
+        if raw.is_none() {
+            return self.issuers.values().map(rules).collect();
+        }
+        let known: Vec<&str> = self.issuers.keys().map(String::as_str).collect();
+        let mut all = Vec::new();
+        for (index, name) in context.strings(raw, at).iter().enumerate() {
+            match self.issuers.get(name) {
+                Some(issuer) => all.push(rules(issuer)),
+                // A faulty issuer is told at its own place.
+                None if context.issuers.contains(name) || context.report.is_told(&format!("issuers.{name}")) => {}
+                None => {
+                    let hint = near_miss(name, &known).unwrap_or_else(|| format!("the issuers are {}", list(&known)));
+                    context.report.mend(&at.item(index), format!("unknown issuer `{name}`"), hint);
+                }
+            }
+        }
+        all
+    }
+}
+
+fn refuse_ownership(raw: Option<RawOwnership>, at: &At<'_>, context: &mut Context<'_>) {
+    let written = match raw {
+        None | Some(RawOwnership::Hosted) => return,
+        Some(RawOwnership::Bridge) => "bridge",
+        Some(RawOwnership::SelfManaged) => "self_managed",
+    };
+    context.report.mend(
+        &at.key("ownership"),
+        format!("`ownership: {written}` is not yet in this version"),
+        "write `hosted`, or remove the key",
+    );
+}
+
+fn resolve_mode(raw: RawMode, at: &At<'_>, context: &mut Context<'_>) -> Mode {
+    match raw {
+        RawMode::Enforce => Mode::Enforce,
+        RawMode::Observe => {
+            lint::observe(&at.key("mode"), &mut context.report);
+            Mode::Observe
+        }
+    }
+}
+
+fn metadata(resource: &str, issuers: &[Arc<IssuerRules>], policy: &Policy, name: &str) -> Bytes {
+    let issuers: Vec<&str> = issuers.iter().map(|issuer| issuer.issuer.as_str()).collect();
+    resource_metadata::document(resource, &issuers, &policy.scopes(), name).into()
+}
+
+/// Host without case and path, as the route table tells routes apart.
+fn is_same_place(a: &str, b: &str) -> bool {
+    let place = |resource: &str| resource.split_once("://").map(|(_, rest)| rest.trim_end_matches('/').to_owned());
+    place(a) == place(b)
+}
+
+fn upstream(
+    url: Option<Strings>,
+    ca_file: Option<String>,
+    http2: bool,
+    credential: Option<Credential>,
+    at: &At<'_>,
+    context: &mut Context<'_>,
+) -> Option<Upstream> {
+    let ca = ca_file.map(|file| {
+        context.certificates(&at.key("ca_file"), &file);
+        Context::path(at, &file)
+    });
+    let Some(Strings(mut urls)) = url else {
+        context.missing_key(at, "url", "where the MCP server is: `url: http://127.0.0.1:3001/mcp`");
+        return None;
+    };
+    let here = at.key("url");
+    if urls.len() > 1 {
+        context.report.mend(&here, "several `url`s are not yet in this version", "name one; a balancer may stand behind it");
+        return None;
+    }
+    let text = urls.pop().unwrap_or_default();
+    let (address, authority, path) = match text.strip_prefix("unix:") {
+        Some(socket) => unix(socket, &here, context)?,
+        None => network(&text, ca.as_deref(), &here, context)?,
+    };
+    if ca.is_some() && !matches!(address, Address::Tls { .. }) {
+        context.report.mend(&at.key("ca_file"), "`ca_file` is for an https upstream", "remove it, or write the url with https");
+    }
+    Some(Upstream { address, authority, path, http2, credential })
+}
+
+/// `/run/mcp.sock` or `/run/mcp.sock:/path`.
+fn unix(socket: &str, at: &At<'_>, context: &mut Context<'_>) -> Option<(Address, String, String)> {
+    let (socket, path) = socket.split_once(':').unwrap_or((socket, "/"));
+    if socket.is_empty() || !path.starts_with('/') {
+        context.report.mend(at, "not a socket", "write `unix:/run/mcp.sock`, or `unix:/run/mcp.sock:/mcp` with the server's path");
+        return None;
+    }
+    Some((Address::Unix(Context::path(at, socket)), "localhost".into(), path.to_owned()))
+}
+
+fn network(text: &str, ca: Option<&Path>, at: &At<'_>, context: &mut Context<'_>) -> Option<(Address, String, String)> {
+    let url = web::url(text, at, &mut context.report)?;
+    let (host, port) = (url.host_str()?.to_owned(), url.port_or_known_default()?);
+    if port == 0 {
+        context.report.error(at, format!("`{text}` has port 0, where nothing listens"));
+        return None;
+    }
+    let authority = url.port().map_or_else(|| host.clone(), |port| format!("{host}:{port}"));
+    let path = url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()));
+    let address = if url.scheme() == "https" {
+        if url.domain().is_none() {
+            let hint = "name the host that the server's certificate is for";
+            context.report.mend(at, format!("an https upstream needs a host name, and `{host}` is an address"), hint);
+            return None;
+        }
+        Address::Tls { host, port, ca: ca.map(Path::to_path_buf) }
+    } else {
+        if !web::is_loopback(&url) {
+            lint::plain_http_upstream(&host, at, &mut context.report);
+        }
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        Address::Tcp { host, port }
+    };
+    Some((address, authority, path))
+}
+
+fn browser_origins(raw: Option<Strings>, at: &At<'_>, context: &mut Context<'_>) -> Vec<String> {
+    // Unlike other lists this one may be empty: no origin but the resource's own is the default.
+    let raw = raw.filter(|raw| !raw.0.is_empty());
+    let all = context.strings(raw, at);
+    for (index, text) in all.iter().enumerate() {
+        let at = at.item(index);
+        if text.contains('*') {
+            context.report.mend(
+                &at,
+                format!("`{text}` would let any website call in its visitor's name"),
+                "name each origin that may call",
+            );
+        } else if text == "null" {
+            context.report.mend(&at, "`null` is the origin of every sandboxed page", "name each origin that may call");
+        } else {
+            web::origin(text, &at, &mut context.report);
+        }
+    }
+    all
+}
+
+fn route_limits(raw: Option<RawRouteLimits>, at: &At<'_>, context: &mut Context<'_>) -> RouteLimits {
+    let default = RouteLimits { body: 4 << 20, per_client: None, per_subject: None, timeout: Duration::from_secs(60) };
+    let Some(RawRouteLimits { body, per_client, per_subject, timeout, streams_per_subject, tasks }) = raw else { return default };
+    context.later(at, "streams_per_subject", streams_per_subject);
+    context.later(at, "tasks", tasks);
+    let report = &mut context.report;
+    RouteLimits {
+        body: quantity::size(body, default.body, &at.key("body"), report),
+        per_client: quantity::rate(per_client, &at.key("per_client"), report),
+        per_subject: quantity::rate(per_subject, &at.key("per_subject"), report),
+        timeout: quantity::duration(timeout, default.timeout, &at.key("timeout"), report),
+    }
+}
