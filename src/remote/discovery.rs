@@ -1,0 +1,135 @@
+//! Where does an issuer keep its keys? From issuer to metadata to `jwks_uri` to the set.
+//!
+//! A document counts only for the issuer that it names, letter by letter (RFC 8414 §3.3). The address
+//! found is kept for an hour, so that a rotation costs one request. Knows nothing of pace or of tokens.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use serde::Deserialize;
+use tokio::time::Instant;
+use url::Url;
+
+use super::http::{Http, permitted};
+use super::keystore::Origin;
+use super::{FetchError, http};
+use crate::config::{Issuer, KeySource};
+use crate::token::KeySet;
+
+/// How long a discovered `jwks_uri` is taken for granted.
+const REMEMBERED: Duration = Duration::from_secs(3600);
+
+/// Where the metadata of an issuer may stand, in the order to try: RFC 8414 §3.1, OpenID Connect
+/// with the path likewise inserted, OpenID Connect Discovery §4 with the path in front.
+pub fn candidates(issuer: &str) -> Vec<String> {
+    let issuer = issuer.strip_suffix('/').unwrap_or(issuer);
+    let (scheme, rest) = issuer.split_once("://").unwrap_or(("https", issuer));
+    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let origin = format!("{scheme}://{authority}");
+    if path.is_empty() {
+        return vec![format!("{origin}/.well-known/oauth-authorization-server"), format!("{origin}/.well-known/openid-configuration")];
+    }
+    vec![
+        format!("{origin}/.well-known/oauth-authorization-server/{path}"),
+        format!("{origin}/.well-known/openid-configuration/{path}"),
+        format!("{origin}/{path}/.well-known/openid-configuration"),
+    ]
+}
+
+/// The keys of one configured issuer, over HTTP.
+pub(super) struct Remote {
+    http: Http,
+    issuer: String,
+    source: KeySource,
+    timeout: Duration,
+    allow_http: bool,
+    found: Mutex<Option<(Url, Instant)>>,
+}
+
+/// The members of RFC 8414 §2 that are read.
+#[derive(Deserialize)]
+struct Metadata {
+    issuer: String,
+    jwks_uri: Option<String>,
+}
+
+impl Remote {
+    pub(super) fn new(http: Http, issuer: &Issuer) -> Self {
+        Self {
+            http,
+            issuer: issuer.rules.issuer.clone(),
+            source: issuer.keys.clone(),
+            timeout: issuer.times.timeout,
+            allow_http: issuer.allow_http,
+            found: Mutex::new(None),
+        }
+    }
+
+    async fn keys(&self) -> Result<KeySet, FetchError> {
+        let url = self.jwks_uri().await?;
+        let fetched = self.http.get(&url, self.timeout).await;
+        if matches!(fetched, Err(FetchError::Status(404 | 410))) {
+            self.remember(None);
+        }
+        let keys = KeySet::parse(&fetched?).map_err(FetchError::Keys)?;
+        if keys.is_empty() { Err(FetchError::NoKeys) } else { Ok(keys) }
+    }
+
+    async fn jwks_uri(&self) -> Result<Url, FetchError> {
+        let places = match &self.source {
+            KeySource::Jwks(url) => return permitted(url, self.allow_http),
+            KeySource::Metadata(url) => vec![url.clone()],
+            KeySource::Discovery | KeySource::File(_) => candidates(&self.issuer),
+        };
+        if let Some(url) = self.remembered() {
+            return Ok(url);
+        }
+        let url = self.discover(&places).await?;
+        self.remember(Some(url.clone()));
+        Ok(url)
+    }
+
+    /// The first place with a fitting document; what went wrong at the first one otherwise. A host
+    /// that does not answer is not asked for the next.
+    async fn discover(&self, places: &[String]) -> Result<Url, FetchError> {
+        let mut first = None;
+        for place in places {
+            match self.metadata(place).await {
+                Ok(url) => return Ok(url),
+                Err(error @ (FetchError::Timeout | FetchError::Unreachable)) => return Err(error),
+                // Another place may be the right one: that there is nothing here says little.
+                Err(error) => first = Some(first.filter(|first| !matches!(first, FetchError::Status(404))).unwrap_or(error)),
+            }
+        }
+        Err(first.unwrap_or(FetchError::NoJwksUri))
+    }
+
+    async fn metadata(&self, place: &str) -> Result<Url, FetchError> {
+        let url = http::permitted(place, self.allow_http)?;
+        let text = self.http.get(&url, self.timeout).await?;
+        let Metadata { issuer, jwks_uri } = serde_json::from_slice(&text).map_err(|_| FetchError::Metadata)?;
+        if issuer != self.issuer {
+            return Err(FetchError::Issuer(issuer.chars().take(200).collect()));
+        }
+        permitted(&jwks_uri.ok_or(FetchError::NoJwksUri)?, self.allow_http)
+    }
+
+    fn remembered(&self) -> Option<Url> {
+        let found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        found.as_ref().filter(|(_, since)| since.elapsed() < REMEMBERED).map(|(url, _)| url.clone())
+    }
+
+    fn remember(&self, url: Option<Url>) {
+        *self.found.lock().unwrap_or_else(PoisonError::into_inner) = url.map(|url| (url, Instant::now()));
+    }
+}
+
+impl Origin for Remote {
+    fn fetch(&self) -> BoxFuture<'_, Result<KeySet, FetchError>> {
+        Box::pin(self.keys())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,71 @@
+//! Why keys could not be had. For the operator's eyes; a client only hears that they could not.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::token::KeysError;
+
+/// One fetch that failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FetchError {
+    /// Not an absolute URL.
+    Url(String),
+    /// Plain http off loopback, and the configuration does not allow it.
+    PlainHttp(String),
+    Timeout,
+    /// No connection, or one that broke.
+    Unreachable,
+    Status(u16),
+    TooLarge,
+    /// A metadata document that is no JSON object, or whose members have wrong types.
+    Metadata,
+    /// The document speaks for another issuer (RFC 8414 §3.3). Holds what it says.
+    Issuer(String),
+    NoJwksUri,
+    Keys(KeysError),
+    /// A key set without one usable key.
+    NoKeys,
+}
+
+impl fmt::Display for FetchError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Url(url) => write!(f, "`{url}` is not an absolute http or https URL"),
+            Self::PlainHttp(url) => write!(f, "`{url}` is plain http; use https, or set `allow_http` for development"),
+            Self::Timeout => f.write_str("no answer in time"),
+            Self::Unreachable => f.write_str("no connection, or it broke"),
+            Self::Status(status) => write!(f, "the answer was {status} instead of 200"),
+            Self::TooLarge => f.write_str("the answer is larger than 1 MiB"),
+            Self::Metadata => f.write_str("the metadata is not the JSON object that RFC 8414 describes"),
+            Self::Issuer(said) => write!(f, "the metadata is of issuer `{said}`, which must equal the configured one to the letter"),
+            Self::NoJwksUri => f.write_str("the metadata has no `jwks_uri`; name one with `jwks_uri` in the issuer's configuration"),
+            Self::Keys(error) => error.fmt(f),
+            Self::NoKeys => f.write_str("the key set has no usable key"),
+        }
+    }
+}
+
+impl std::error::Error for FetchError {}
+
+/// Why the issuers of a configuration could not be made ready.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BuildError {
+    /// The HTTP client cannot be made: no root certificates.
+    Client,
+    File {
+        issuer: String,
+        path: PathBuf,
+        why: String,
+    },
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Client => f.write_str("the HTTP client cannot be made; are root certificates installed?"),
+            Self::File { issuer, path, why } => write!(f, "keys of issuer `{issuer}` in `{}`: {why}", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for BuildError {}

@@ -1,0 +1,102 @@
+//! How are documents fetched? One GET, bounded in time and size, that follows nobody.
+//!
+//! No redirects (a document speaks only for the URL it was asked at), no proxy from the environment,
+//! no cookies, no content codings. Knows nothing of what a document says.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use reqwest::header::{ACCEPT, ACCEPT_ENCODING, HeaderMap, HeaderValue};
+use url::{Host, Url};
+
+use super::FetchError;
+
+/// Bytes of the largest answer that is read.
+const LARGEST: usize = 1 << 20;
+
+/// The client for our own fetches. A process crypto provider must be installed before.
+#[derive(Clone, Debug)]
+pub struct Http(reqwest::Client);
+
+impl Http {
+    pub fn new() -> Result<Self, FetchError> {
+        let headers = HeaderMap::from_iter([
+            (ACCEPT, HeaderValue::from_static("application/json")),
+            (ACCEPT_ENCODING, HeaderValue::from_static("identity")),
+        ]);
+        let client = reqwest::Client::builder()
+            .user_agent(concat!("doorward/", env!("CARGO_PKG_VERSION")))
+            .default_headers(headers)
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            // Fetches are rare and may come from several runtimes: a kept connection would belong to one.
+            .pool_max_idle_per_host(0)
+            .build();
+        client.map(Self).map_err(|_| FetchError::Unreachable)
+    }
+
+    /// The body of a 200; `timeout` covers all of it, from the name lookup to the last byte.
+    pub async fn get(&self, url: &Url, timeout: Duration) -> Result<Bytes, FetchError> {
+        let mut answer = self.0.get(url.clone()).timeout(timeout).send().await.map_err(explain)?;
+        if answer.status() != reqwest::StatusCode::OK {
+            return Err(FetchError::Status(answer.status().as_u16()));
+        }
+        let mut body = BytesMut::new();
+        while let Some(chunk) = answer.chunk().await.map_err(explain)? {
+            if body.len() + chunk.len() > LARGEST {
+                return Err(FetchError::TooLarge);
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body.freeze())
+    }
+}
+
+/// A URL that may be fetched: https, or http where nobody can listen in or the operator allowed it.
+pub fn permitted(url: &str, allow_http: bool) -> Result<Url, FetchError> {
+    let parsed = Url::parse(url).map_err(|_| FetchError::Url(url.to_owned()))?;
+    match (parsed.scheme(), parsed.host()) {
+        ("https", Some(_)) => Ok(parsed),
+        ("http", Some(host)) if allow_http || is_loopback(&host) => Ok(parsed),
+        ("http", Some(_)) => Err(FetchError::PlainHttp(url.to_owned())),
+        _ => Err(FetchError::Url(url.to_owned())),
+    }
+}
+
+fn is_loopback(host: &Host<&str>) -> bool {
+    match host {
+        Host::Domain(name) => *name == "localhost",
+        Host::Ipv4(address) => IpAddr::V4(*address).is_loopback(),
+        Host::Ipv6(address) => IpAddr::V6(*address).is_loopback(),
+    }
+}
+
+fn explain(error: reqwest::Error) -> FetchError {
+    if error.is_timeout() { FetchError::Timeout } else { FetchError::Unreachable }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_http_is_for_loopback_or_by_permission() {
+        for url in ["https://a.example/x", "http://127.0.0.1:1/x", "http://127.9.9.9/", "http://[::1]:1/x", "http://localhost/x"] {
+            assert!(permitted(url, false).is_ok(), "{url}");
+        }
+        for url in [
+            "http://a.example/",
+            "http://10.0.0.1/",
+            "http://localhost.evil.example/",
+            "http://127.0.0.1.evil.example/",
+            "http://127.0.0.1@evil.example/",
+        ] {
+            assert_eq!(permitted(url, false), Err(FetchError::PlainHttp(url.into())), "{url}");
+            assert!(permitted(url, true).is_ok(), "{url}");
+        }
+        for url in ["", "/x", "file:///etc/passwd", "ftp://a.example/", "data:,x"] {
+            assert_eq!(permitted(url, true), Err(FetchError::Url(url.into())), "{url}");
+        }
+    }
+}

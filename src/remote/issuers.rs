@@ -1,0 +1,88 @@
+//! The configured issuers, each with its live keys. A reload keeps the keys of an issuer that did not change.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+
+use super::discovery::Remote;
+use super::http::Http;
+use super::{BuildError, KeyStore};
+use crate::config::{Config, Issuer, KeySource};
+use crate::token::{IssuerRules, KeySet};
+
+/// By name in the configuration: two entries may speak of one issuer with different rules.
+#[derive(Debug, Default)]
+pub struct Issuers {
+    http: Option<Http>,
+    entries: BTreeMap<String, Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    issuer: Arc<Issuer>,
+    store: Arc<KeyStore>,
+}
+
+impl Issuers {
+    /// Fetches nothing yet: see [`Self::warm`]. Key files are read here.
+    pub fn build(config: &Config, old: Option<&Self>) -> Result<Self, BuildError> {
+        let mut new = Self { http: old.and_then(|old| old.http.clone()), entries: BTreeMap::new() };
+        for (name, issuer) in &config.issuers {
+            let store = match (&issuer.keys, old.and_then(|old| old.kept(name, issuer))) {
+                (KeySource::File(path), _) => KeyStore::fixed(name, read(name, path)?),
+                (_, Some(store)) => store.clone(),
+                (_, None) => KeyStore::new(name, Box::new(Remote::new(new.http()?, issuer)), issuer.times),
+            };
+            new.entries.insert(name.clone(), Entry { issuer: issuer.clone(), store });
+        }
+        Ok(new)
+    }
+
+    /// The live keys of the issuer that these rules are for.
+    pub fn find(&self, rules: &IssuerRules) -> Option<&Arc<KeyStore>> {
+        self.entries.get(&rules.name).map(|entry| &entry.store)
+    }
+
+    /// In the order of their names.
+    pub fn iter(&self) -> impl Iterator<Item = (&Arc<IssuerRules>, &Arc<KeyStore>)> {
+        self.entries.values().map(|entry| (&entry.issuer.rules, &entry.store))
+    }
+
+    /// Fetches the first keys of all at once.
+    pub async fn warm(&self) {
+        join_all(self.entries.values().map(|entry| entry.store.warm())).await;
+    }
+
+    /// Whether there are keys of every issuer.
+    pub fn has_keys(&self) -> bool {
+        self.entries.values().all(|entry| entry.store.has_keys())
+    }
+
+    /// The store of an issuer whose keys still come from the same place at the same times.
+    fn kept(&self, name: &str, new: &Issuer) -> Option<&Arc<KeyStore>> {
+        let Entry { issuer: old, store } = self.entries.get(name)?;
+        let same =
+            old.rules.issuer == new.rules.issuer && old.keys == new.keys && old.times == new.times && old.allow_http == new.allow_http;
+        same.then_some(store)
+    }
+
+    fn http(&mut self) -> Result<Http, BuildError> {
+        let http = match self.http.take() {
+            Some(http) => http,
+            None => Http::new().map_err(|_| BuildError::Client)?,
+        };
+        Ok(self.http.insert(http).clone())
+    }
+}
+
+fn read(issuer: &str, path: &Path) -> Result<KeySet, BuildError> {
+    let because = |why: String| BuildError::File { issuer: issuer.to_owned(), path: path.to_owned(), why };
+    let text = std::fs::read(path).map_err(|error| because(error.to_string()))?;
+    let keys = KeySet::parse(&text).map_err(|error| because(error.to_string()))?;
+    if keys.is_empty() { Err(because("the key set has no usable key".into())) } else { Ok(keys) }
+}
+
+#[cfg(test)]
+mod tests;

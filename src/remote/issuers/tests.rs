@@ -1,0 +1,53 @@
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::*;
+use crate::config::KeyTimes;
+use crate::remote::fixture::{self, config};
+use crate::token::Algorithm;
+use crate::token::forge::{Signer, rules};
+
+fn issuer(keys: KeySource, cache: u64) -> Issuer {
+    let times = KeyTimes { cache: Duration::from_secs(cache), ..KeyTimes::default() };
+    Issuer { rules: Arc::new(rules()), keys, times, allow_http: false }
+}
+
+#[test]
+fn a_reload_keeps_the_keys_of_an_issuer_that_did_not_change() {
+    fixture::http();
+    let old = Issuers::build(&config(vec![issuer(KeySource::Discovery, 600)]), None).unwrap();
+    let keeps = |issuer: Issuer| {
+        let new = Issuers::build(&config(vec![issuer]), Some(&old)).unwrap();
+        Arc::ptr_eq(new.find(&rules()).unwrap(), old.find(&rules()).unwrap())
+    };
+    assert!(keeps(issuer(KeySource::Discovery, 600)));
+    let narrower = Arc::new(IssuerRules { algorithms: vec![Algorithm::ES256], ..rules() });
+    assert!(keeps(Issuer { rules: narrower, ..issuer(KeySource::Discovery, 600) }));
+    assert!(!keeps(issuer(KeySource::Discovery, 60)));
+    assert!(!keeps(issuer(KeySource::Jwks("https://login.example.com/keys".into()), 600)));
+    let moved = Arc::new(IssuerRules { issuer: "https://other.example".into(), ..rules() });
+    assert!(!keeps(Issuer { rules: moved, ..issuer(KeySource::Discovery, 600) }));
+}
+
+#[test]
+fn a_key_file_is_read_anew_with_each_configuration() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("keys.json");
+    let write = |kid: &str| std::fs::write(&path, json!({"keys": [Signer::new(Algorithm::EdDSA).jwk(kid)]}).to_string()).unwrap();
+    let config = config(vec![issuer(KeySource::File(path.clone()), 600)]);
+    let kid = |issuers: &Issuers| issuers.find(&rules())?.current()?.keys().first()?.kid().map(str::to_owned);
+    write("a");
+    let old = Issuers::build(&config, None).unwrap();
+    assert_eq!(kid(&old).as_deref(), Some("a"));
+    assert!(old.has_keys());
+    write("b");
+    assert_eq!(kid(&Issuers::build(&config, Some(&old)).unwrap()).as_deref(), Some("b"));
+    for text in ["", "{}", r#"{"keys":[]}"#] {
+        std::fs::write(&path, text).unwrap();
+        assert!(matches!(Issuers::build(&config, Some(&old)), Err(BuildError::File { .. })), "{text}");
+    }
+    std::fs::remove_file(&path).unwrap();
+    let error = Issuers::build(&config, Some(&old)).unwrap_err().to_string();
+    assert!(error.contains("keys.json") && error.contains("`corp`"), "{error}");
+}
