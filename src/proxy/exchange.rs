@@ -1,0 +1,304 @@
+//! One request, from its head to its record: the line of [`crate::pipeline`] with sockets.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use aws_lc_rs::digest::{SHA256, digest};
+
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HOST};
+use http::{HeaderMap, Method, StatusCode};
+use pingora::apps::{HttpPersistentSettings, ReusedHttpStream};
+use pingora::protocols::http::ServerSession;
+use pingora::server::ShutdownWatch;
+
+use super::record::{self, PERMITTED, Tale};
+use super::reply::{self, Cors};
+use super::response::{self, Plan};
+use super::upstream::Outgoing;
+use super::{Gateway, body};
+use crate::config::Limits;
+use crate::denial::{Denial, Fault};
+use crate::event::Outcome;
+use crate::mcp::{Era, Operation, Target as Names, Verb};
+use crate::pipeline::{self, Admitted, Judgement};
+use crate::policy::Caller;
+use crate::route::{Head, ListMode, Mode, Route, Target};
+use crate::state::Snapshot;
+
+/// A body of this size that a denied client is still sending is read to its end, so that its
+/// connection stays usable; a longer one is cut off.
+const DRAINED: usize = 64 << 10;
+
+/// Answers one request. Returns the connection where another one may follow on it.
+pub async fn run(gateway: &Gateway, mut session: ServerSession, shutdown: &ShutdownWatch) -> Option<ReusedHttpStream> {
+    match session.read_request().await {
+        Ok(true) => {}
+        Ok(false) => return None,
+        Err(_) => {
+            let source = session.stream().map_or(std::net::Ipv4Addr::UNSPECIFIED.into(), record::peer);
+            record::refused_head(gateway, source, &Fault::HeadMalformed("the request head is malformed").into());
+            let _ = session.respond_error(400).await;
+            return None;
+        }
+    }
+    let _in_flight = gateway.in_flight();
+    if *shutdown.borrow() {
+        session.set_keepalive(None);
+    }
+    session.set_write_timeout(Some(gateway.write_timeout));
+    if !answer(gateway, &mut session, shutdown).await {
+        session.shutdown().await;
+        return None;
+    }
+    let settings = HttpPersistentSettings::for_session(&session);
+    let stream = session.finish().await.ok()??;
+    Some(ReusedHttpStream::from_reusable_stream(stream, settings))
+}
+
+/// What is known of a request beside its head.
+struct Exchange<'g> {
+    gateway: &'g Gateway,
+    world: &'g Snapshot,
+    source: IpAddr,
+    received: SystemTime,
+    tale: Tale<'g>,
+    cors: Cors,
+}
+
+/// `false` where the connection must be given up.
+async fn answer(gateway: &Gateway, session: &mut ServerSession, shutdown: &ShutdownWatch) -> bool {
+    let world = gateway.state.current();
+    let source =
+        session.client_addr().and_then(|address| address.as_inet()).map_or(std::net::Ipv4Addr::UNSPECIFIED.into(), |address| address.ip());
+    let received = SystemTime::now();
+    let tale = Tale::begin(gateway, source, received);
+    let mut exchange = Exchange { gateway, world: &world, source, received, tale, cors: Cors::None };
+    match locate(&exchange, session) {
+        Ok(Target::Metadata(route)) => metadata(&mut exchange, session, &route).await,
+        Ok(Target::Mcp(route)) => match exchange.serve(session, &route, shutdown).await {
+            Ok(intact) => intact,
+            Err(denial) => exchange.deny(session, &denial, Some(&route)).await,
+        },
+        Err(denial) => exchange.deny(session, &denial, None).await,
+    }
+}
+
+/// Where to?
+fn locate(exchange: &Exchange<'_>, session: &ServerSession) -> Result<Target, Denial> {
+    let head = exchange.head(session);
+    check_size(head.headers, &exchange.world.config.limits)?;
+    Ok(exchange.world.routes.find(&head)?.clone())
+}
+
+/// HTTP/2 heads come decoded from the framework; HTTP/1 heads were measured before.
+fn check_size(headers: &HeaderMap, limits: &Limits) -> Result<(), Fault> {
+    if headers.len() > limits.header_count {
+        return Err(Fault::HeadTooLarge);
+    }
+    let size: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    if size > limits.headers { Err(Fault::HeadTooLarge) } else { Ok(()) }
+}
+
+/// The protected resource metadata: public, for every origin (RFC 9728 §3).
+async fn metadata(exchange: &mut Exchange<'_>, session: &mut ServerSession, route: &Route) -> bool {
+    exchange.cors = Cors::Anyone;
+    exchange.tale.tell(|event| event.upstream = Some(route.name.clone()));
+    let method = &session.req_header().method;
+    let reply = if method == Method::GET || method == Method::HEAD {
+        exchange.tale.answered("metadata", 200);
+        reply::document(route.metadata.clone())
+    } else if method == Method::OPTIONS {
+        exchange.tale.answered("preflight", 204);
+        reply::preflight(&session.req_header().headers, "GET, HEAD, OPTIONS")
+    } else {
+        return exchange.deny(session, &Fault::Method("GET, HEAD, OPTIONS").into(), None).await;
+    };
+    reply::send(session, reply, &exchange.cors, exchange.tale.id()).await
+}
+
+impl Exchange<'_> {
+    fn head<'s>(&self, session: &'s ServerSession) -> Head<'s> {
+        let header = session.req_header();
+        let authority = header.uri.authority().map(|authority| authority.as_str());
+        Head {
+            method: &header.method,
+            authority: authority.or_else(|| header.headers.get(HOST).and_then(|host| host.to_str().ok())),
+            path: header.uri.path(),
+            headers: &header.headers,
+            source: self.source,
+            received: self.received,
+        }
+    }
+
+    /// The straight line of one MCP request.
+    async fn serve(&mut self, session: &mut ServerSession, route: &Arc<Route>, shutdown: &ShutdownWatch) -> Result<bool, Denial> {
+        self.tale.tell(|event| event.upstream = Some(route.name.clone()));
+        self.cors = Cors::of(route, &session.req_header().headers).map_err(|()| Fault::Origin)?;
+        if session.req_header().method == Method::OPTIONS {
+            self.tale.answered("preflight", 204);
+            let reply = reply::preflight(&session.req_header().headers, "GET, POST, DELETE, OPTIONS");
+            return Ok(reply::send(session, reply, &self.cors, self.tale.id()).await);
+        }
+        let admitted = pipeline::admit(route, &self.head(session), self.world).await?;
+        self.gateway.metrics.token_cache(admitted.recalled);
+        self.tale.tell(|event| {
+            event.who = Some(admitted.verified.principal.clone());
+            event.token = Some(admitted.token);
+        });
+        self.check_rates(route, &admitted)?;
+        if session.req_header().method != Method::POST {
+            return Err(Fault::Method("POST").into());
+        }
+        check_media(&session.req_header().headers)?;
+
+        let waiting = Instant::now();
+        let body = body::read(session, route.limits.body, self.world.config.limits.body_timeout).await;
+        self.tale.waited(waiting);
+        let body = body?;
+
+        let judgement = pipeline::judge(&admitted, &self.head(session), &body, self.world.config.limits.depth)?;
+        self.tell_judgement(&judgement, &self.head(session).headers.clone());
+        let era = judgement.message.era;
+        let id = judgement.message.id;
+        let with_id = |fault: Fault| Denial { fault, id: id.map(|id| id.as_json().to_owned()), era: Some(era) };
+        if era == Era::Legacy && session.req_header().headers.contains_key("mcp-session-id") {
+            return Err(with_id(Fault::UnknownSession));
+        }
+        let release = judgement.release(route.mode)?;
+        if judgement.message.operation.method.verb == Verb::Absorb {
+            self.tale.answered("absorbed", 202);
+            return Ok(reply::send(session, reply::empty(StatusCode::ACCEPTED), &self.cors, self.tale.id()).await);
+        }
+        self.tale.slot = self.gateway.audit.slot(self.world.config.audit.when_full);
+        if self.tale.slot.is_none() {
+            return Err(with_id(Fault::AuditUnavailable));
+        }
+        let observed = judgement.decision.is_err();
+        self.tale.tell(|event| {
+            event.outcome = if observed { Outcome::Observed } else { Outcome::Permitted };
+            event.reason = if observed { event.reason } else { PERMITTED };
+        });
+        let plan = self.plan(route, &admitted, &judgement);
+        let outgoing = Outgoing::new(&release, route, &self.head(session), &admitted, self.tale.trace(), body.clone());
+        let outgoing = outgoing.map_err(with_id)?;
+        let reached = self.gateway.upstreams.call(outgoing, session, &plan, &mut self.tale).await.map_err(with_id)?;
+        response::relay(self.gateway, session, reached, &plan, &mut self.tale, &self.cors, shutdown).await.map_err(with_id)
+    }
+
+    fn check_rates(&self, route: &Route, admitted: &Admitted) -> Result<(), Fault> {
+        let who = &admitted.verified.principal;
+        let limited = |wait: Duration| Fault::RateLimited(wait.as_secs() + 1);
+        if let (Some(rate), Some(client)) = (route.limits.per_client, who.client()) {
+            self.gateway.limiter.admit((&route.name, "client", who.issuer(), client), rate).map_err(limited)?;
+        }
+        if let Some(rate) = route.limits.per_subject {
+            self.gateway.limiter.admit((&route.name, "subject", who.issuer(), who.subject(), who.kind()), rate).map_err(limited)?;
+        }
+        Ok(())
+    }
+
+    fn tell_judgement(&mut self, judgement: &Judgement<'_>, headers: &HeaderMap) {
+        let operation = &judgement.message.operation;
+        let (rule, reason) = match &judgement.decision {
+            Ok(permit) => (permit.rule(), PERMITTED),
+            Err(refusal) => (refusal.rule(), Denial::from(Fault::from(refusal)).reason()),
+        };
+        let trace = trace_id(judgement.message.traceparent.as_deref(), headers);
+        self.tale.tell(|event| {
+            event.operation = operation.method.name;
+            event.era = Some(judgement.message.era);
+            event.name = named(operation);
+            event.rule = rule.map(|rule| (rule.name.clone(), rule.place.clone()));
+            event.reason = if event.reason == "client_gone" || reason != PERMITTED { reason } else { event.reason };
+            event.arguments = operation.arguments.map(|arguments| sha256(arguments.get().as_bytes()));
+            event.trace = trace;
+        });
+    }
+
+    fn plan<'m>(&self, route: &Arc<Route>, admitted: &Admitted, judgement: &Judgement<'m>) -> Plan<'m> {
+        let message = &judgement.message;
+        let list = match message.operation.method.verb {
+            Verb::List(kind) if route.mode == Mode::Enforce => Some(kind),
+            _ => None,
+        };
+        let standing = list.map(|_| {
+            let caller = Caller { principal: &admitted.verified.principal, source: self.source };
+            route.policy.standing(caller, route.list == ListMode::Acquirable)
+        });
+        Plan {
+            route: route.clone(),
+            era: message.era,
+            id: message.id,
+            list: list.zip(standing),
+            // A tool call may have had its effect; everything else may be asked again.
+            endless: message.operation.method.verb == Verb::Listen,
+            repeatable: !matches!(message.operation.method.verb, Verb::Use(crate::mcp::Kind::Tool, _)),
+            depth: self.world.config.limits.depth,
+        }
+    }
+
+    async fn deny(&mut self, session: &mut ServerSession, denial: &Denial, route: Option<&Route>) -> bool {
+        self.tale.denied(denial);
+        if matches!(denial.fault, Fault::ClientGone | Fault::BodyBroken) {
+            return false;
+        }
+        drain_later(session, denial.fault == Fault::BodyTooLarge);
+        let reply = denial.reply(route);
+        reply::send(session, reply, &self.cors, self.tale.id()).await
+    }
+}
+
+/// Lets a body that is still on its way be read for a moment after the answer: a connection that is
+/// closed on unread bytes is reset, and the reset may overtake the answer. A known caller's body
+/// that is too large is read for longer than a stranger's.
+fn drain_later(session: &mut ServerSession, known: bool) {
+    let length = session.req_header().headers.get(http::header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+    let small = length.is_some_and(|length| length.parse::<usize>().is_ok_and(|length| length <= DRAINED));
+    if !session.is_http2() && (small || known) {
+        session.set_close_on_response_before_downstream_finish(false);
+        session.set_total_drain_timeout(Some(Duration::from_millis(if known { 1_000 } else { 300 })));
+    }
+}
+
+/// JSON and nothing else, uncompressed: what cannot be read here must not be read behind us.
+fn check_media(headers: &HeaderMap) -> Result<(), Fault> {
+    let mut types = headers.get_all(CONTENT_TYPE).iter();
+    let (Some(only), None) = (types.next(), types.next()) else { return Err(Fault::MediaType) };
+    let text = only.to_str().map_err(|_| Fault::MediaType)?;
+    let (essence, parameters) = text.split_once(';').unwrap_or((text, ""));
+    let parameters = parameters.trim();
+    let utf8 = parameters.is_empty() || ["charset=utf-8", "charset=\"utf-8\""].iter().any(|known| parameters.eq_ignore_ascii_case(known));
+    if !essence.trim().eq_ignore_ascii_case("application/json") || !utf8 {
+        return Err(Fault::MediaType);
+    }
+    match headers.get(CONTENT_ENCODING) {
+        Some(coding) if !coding.as_bytes().eq_ignore_ascii_case(b"identity") => Err(Fault::ContentCoding),
+        _ => Ok(()),
+    }
+}
+
+fn named(operation: &Operation<'_>) -> Option<String> {
+    match &operation.target {
+        Names::Nothing => None,
+        Names::One(thing) => Some(record::name(&thing.name)),
+        Names::Each(things) => things.first().map(|thing| record::name(&thing.name)),
+    }
+}
+
+/// The trace id of a well-formed `traceparent` (W3C Trace Context §3.2), from the message or the head.
+fn trace_id(message: Option<&str>, headers: &HeaderMap) -> Option<String> {
+    let header = headers.get("traceparent").and_then(|value| value.to_str().ok());
+    let parent = message.or(header)?;
+    let mut parts = parent.split('-');
+    let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let hex = |text: &str, length: usize| text.len() == length && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    let valid = hex(version, 2) && version != "ff" && hex(trace, 32) && hex(span, 16) && hex(flags, 2) && trace.bytes().any(|b| b != b'0');
+    valid.then(|| trace.to_owned())
+}
+
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut out = [0; 32];
+    out.copy_from_slice(digest(&SHA256, bytes).as_ref());
+    out
+}

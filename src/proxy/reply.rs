@@ -1,0 +1,113 @@
+//! Answers of our own, and what browsers may read of any answer.
+
+use bytes::Bytes;
+use http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS,
+    ACCESS_CONTROL_MAX_AGE, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, ORIGIN, VARY,
+};
+use http::{HeaderMap, Method, Response, StatusCode};
+use pingora::http::ResponseHeader;
+use pingora::protocols::http::ServerSession;
+
+use crate::route::Route;
+
+/// Request headers of both eras that a browser may send.
+const ALLOWED: &str =
+    "authorization, content-type, accept, mcp-protocol-version, mcp-method, mcp-name, mcp-session-id, last-event-id, dpop, traceparent";
+/// Answer headers that a browser may read.
+const EXPOSED: &str = "www-authenticate, mcp-session-id, mcp-protocol-version, retry-after, doorward-request-id";
+
+/// Which browsers may read an answer.
+#[derive(Clone)]
+pub enum Cors {
+    None,
+    /// Public documents.
+    Anyone,
+    /// The origin of this request, which the route accepts.
+    Origin(HeaderValue),
+}
+
+impl Cors {
+    /// For an MCP endpoint. `Err` where an origin is present and not accepted, or is given twice.
+    pub fn of(route: &Route, headers: &HeaderMap) -> Result<Self, ()> {
+        let mut origins = headers.get_all(ORIGIN).iter();
+        match (origins.next(), origins.next()) {
+            (None, _) => Ok(Self::None),
+            (Some(origin), None) if origin.to_str().is_ok_and(|text| route.accepts_origin(text)) => Ok(Self::Origin(origin.clone())),
+            _ => Err(()),
+        }
+    }
+
+    pub fn apply(&self, headers: &mut HeaderMap) {
+        let origin = match self {
+            Self::None => return,
+            Self::Anyone => HeaderValue::from_static("*"),
+            Self::Origin(origin) => {
+                headers.insert(VARY, HeaderValue::from_static("origin"));
+                origin.clone()
+            }
+        };
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
+    }
+}
+
+/// The answer to a preflight, given before authentication. Names every `Mcp-Param-*` that was asked for.
+pub fn preflight(headers: &HeaderMap, methods: &'static str) -> Response<Bytes> {
+    let asked = headers.get("access-control-request-headers").and_then(|asked| asked.to_str().ok()).unwrap_or_default();
+    let parameters = asked.split(',').map(|name| name.trim().to_ascii_lowercase()).filter(|name| {
+        name.strip_prefix("mcp-param-").is_some_and(|rest| {
+            !rest.is_empty() && rest.len() <= 64 && rest.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+        })
+    });
+    let allowed = parameters.take(32).fold(ALLOWED.to_owned(), |all, name| all + ", " + &name);
+    let mut reply = Response::new(Bytes::new());
+    *reply.status_mut() = StatusCode::NO_CONTENT;
+    let headers = reply.headers_mut();
+    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(methods));
+    headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+    if let Ok(allowed) = HeaderValue::from_str(&allowed) {
+        headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, allowed);
+    }
+    reply
+}
+
+/// A public JSON document.
+pub fn document(body: Bytes) -> Response<Bytes> {
+    let mut reply = Response::new(body);
+    let headers = reply.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("max-age=300"));
+    headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+    reply
+}
+
+pub fn empty(status: StatusCode) -> Response<Bytes> {
+    let mut reply = Response::new(Bytes::new());
+    *reply.status_mut() = status;
+    reply
+}
+
+/// Sends a whole answer. `false` where the client is gone.
+pub async fn send(session: &mut ServerSession, reply: Response<Bytes>, cors: &Cors, request_id: &str) -> bool {
+    let (parts, body) = reply.into_parts();
+    let Ok(mut header) = ResponseHeader::build(parts.status, Some(parts.headers.len() + 6)) else { return false };
+    let mut headers = parts.headers;
+    cors.apply(&mut headers);
+    if parts.status != StatusCode::NO_CONTENT {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+    }
+    if let Ok(id) = HeaderValue::from_str(request_id) {
+        headers.insert("doorward-request-id", id);
+    }
+    for (name, value) in &headers {
+        if header.append_header(name.clone(), value.clone()).is_err() {
+            return false;
+        }
+    }
+    let bare = body.is_empty() || session.req_header().method == Method::HEAD;
+    if session.write_response_header(Box::new(header)).await.is_err() {
+        return false;
+    }
+    session.write_response_body(if bare { Bytes::new() } else { body }, true).await.is_ok()
+}

@@ -1,0 +1,328 @@
+//! What comes back: headers cleaned, lists cut, streams passed on event by event.
+//!
+//! A list is cut by the policy that decides calls. An answer that should be cut and cannot be read is
+//! never passed on: before its head was sent it becomes a 502, afterwards the connection is cut.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, TRANSFER_ENCODING};
+use pingora::http::ResponseHeader;
+use pingora::protocols::http::ServerSession;
+use pingora::server::ShutdownWatch;
+
+use super::Gateway;
+use super::record::Tale;
+use super::reply::Cors;
+use super::server::told_to_stop;
+use super::upstream::{Reached, gone};
+use crate::denial::Fault;
+use crate::event::Outcome;
+use crate::mcp::listing::{self, Lens, Watch};
+use crate::mcp::sse::SseFilter;
+use crate::mcp::{Era, Id, Kind};
+use crate::policy::Standing;
+use crate::route::Route;
+
+/// Bytes of a list, and of one event of a stream that must be read.
+const ANSWER: usize = 8 << 20;
+
+/// What was decided about the answer when the request was judged.
+pub struct Plan<'m> {
+    pub route: Arc<Route>,
+    pub era: Era,
+    pub id: Option<Id<'m>>,
+    /// The list that is asked for, and what the caller may see of it.
+    pub list: Option<(Kind, Standing)>,
+    /// Whether it does no harm to ask again.
+    pub repeatable: bool,
+    pub depth: usize,
+    /// Whether the answer is a stream without an end of its own.
+    pub endless: bool,
+}
+
+enum Form {
+    Json,
+    Events,
+    Other,
+}
+
+/// Passes the answer on. `Ok(false)` where the client's connection must be given up; `Err` only
+/// before anything was sent.
+pub async fn relay(
+    gateway: &Gateway,
+    session: &mut ServerSession,
+    mut reached: Reached,
+    plan: &Plan<'_>,
+    tale: &mut Tale<'_>,
+    cors: &Cors,
+    shutdown: &ShutdownWatch,
+) -> Result<bool, Fault> {
+    let Some(answer) = reached.session.response_header() else { return Err(Fault::UpstreamUnreachable) };
+    let status = answer.status.as_u16();
+    match status {
+        401 | 407 => return Err(Fault::UpstreamUnauthorized),
+        300..=399 => return Err(Fault::UpstreamRedirect),
+        _ => {}
+    }
+    if answer.headers.get(CONTENT_ENCODING).is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return Err(Fault::UpstreamCoding);
+    }
+    let form = form(&answer.headers);
+    let success = answer.status.is_success();
+    let head = Head { header: header(answer, cors, tale.id())?, length: answer.headers.get(CONTENT_LENGTH).cloned() };
+    match (form, &plan.list) {
+        (Form::Json, Some((kind, standing))) => {
+            let body = collect(session, &mut reached, plan, tale).await?;
+            let cut = cut(gateway, plan, *kind, standing, &body)?;
+            tale.tell(|event| event.status = status);
+            gateway.upstreams.release(reached).await;
+            Ok(send_whole(session, head.header, cut).await)
+        }
+        (Form::Events, _) => {
+            let _open = gateway.metrics.stream(&plan.route.name);
+            let filter = (plan.list.is_some() || plan.era == Era::Modern).then(|| SseFilter::new(ANSWER));
+            tale.tell(|event| event.status = status);
+            Ok(stream(gateway, session, reached, plan, tale, shutdown, head, filter).await)
+        }
+        (_, Some(_)) if success && status != 202 && status != 204 => Err(Fault::UnreadableList),
+        _ => {
+            tale.tell(|event| event.status = status);
+            Ok(pass(gateway, session, reached, plan, tale, head).await)
+        }
+    }
+}
+
+struct Head {
+    header: ResponseHeader,
+    length: Option<HeaderValue>,
+}
+
+fn form(headers: &HeaderMap) -> Form {
+    let text = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = text.split(';').next().unwrap_or_default().trim();
+    if essence.eq_ignore_ascii_case("application/json") {
+        Form::Json
+    } else if essence.eq_ignore_ascii_case("text/event-stream") {
+        Form::Events
+    } else {
+        Form::Other
+    }
+}
+
+/// The head for the client, without its length: nothing hop-by-hop, no cookie, challenge or session
+/// of the upstream's, and no say in who may read it.
+fn header(answer: &ResponseHeader, cors: &Cors, id: &str) -> Result<ResponseHeader, Fault> {
+    let mut header = ResponseHeader::build(answer.status, Some(answer.headers.len() + 4)).map_err(|_| Fault::Internal)?;
+    for (name, value) in &answer.headers {
+        if !is_kept_back(name.as_str()) {
+            header.append_header(name.clone(), value.clone()).map_err(|_| Fault::Internal)?;
+        }
+    }
+    let mut own = HeaderMap::new();
+    cors.apply(&mut own);
+    if let Ok(id) = HeaderValue::from_str(id) {
+        own.insert("doorward-request-id", id);
+    }
+    for (name, value) in own {
+        if let Some(name) = name {
+            header.insert_header(name, value).map_err(|_| Fault::Internal)?;
+        }
+    }
+    Ok(header)
+}
+
+fn is_kept_back(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+            | "content-length"
+            | "content-encoding"
+            | "set-cookie"
+            | "www-authenticate"
+            | "proxy-authenticate"
+            | "authentication-info"
+            | "mcp-session-id"
+            | "alt-svc"
+            | "strict-transport-security"
+            | "date"
+            | "doorward-request-id"
+            | "vary"
+            | "refresh"
+            | "location"
+            | "link"
+    ) || name.starts_with("access-control-")
+}
+
+/// Reads a whole answer, bounded in size, and in time as a whole.
+async fn collect(session: &mut ServerSession, reached: &mut Reached, plan: &Plan<'_>, tale: &mut Tale<'_>) -> Result<Bytes, Fault> {
+    let waiting = Instant::now();
+    let read = async {
+        let mut whole = BytesMut::new();
+        while let Some(part) = reached.session.read_response_body().await.map_err(|_| Fault::UnreadableList)? {
+            if whole.is_empty() && reached.session.response_done() {
+                return Ok(part);
+            }
+            if whole.len() + part.len() > ANSWER {
+                return Err(Fault::UnreadableList);
+            }
+            whole.extend_from_slice(&part);
+        }
+        Ok(whole.freeze())
+    };
+    let body = tokio::select! {
+        biased;
+        body = tokio::time::timeout(plan.route.limits.timeout, read) => body.unwrap_or(Err(Fault::UpstreamTimeout)),
+        () = gone(session) => Err(Fault::ClientGone),
+    };
+    tale.waited(waiting);
+    body
+}
+
+/// The list as the caller may see it. The same answer to the same standing is not read twice.
+fn cut(gateway: &Gateway, plan: &Plan<'_>, kind: Kind, standing: &Standing, body: &[u8]) -> Result<Bytes, Fault> {
+    let lens = Lens { kind, era: plan.era, depth: plan.depth };
+    let mut names = Vec::new();
+    let mut shows = |name: &str| {
+        if kind == Kind::Tool {
+            names.push(name.to_owned());
+        }
+        plan.route.policy.shows(standing, kind, name)
+    };
+    let lists = &gateway.state.current().lists;
+    let key = (plan.route.name.clone(), standing.clone());
+    let out = match plan.id {
+        Some(id) => lists.cut(&key, id, body, lens, &mut shows),
+        None => listing::cut(body, lens, &mut shows).map(|cut| cut.body),
+    };
+    if !names.is_empty() {
+        gateway.metrics.learn(&plan.route.name, names.iter().map(String::as_str));
+    }
+    out.map(Bytes::from).map_err(|_| Fault::UnreadableList)
+}
+
+async fn send_whole(session: &mut ServerSession, mut header: ResponseHeader, body: Bytes) -> bool {
+    header.remove_header("etag");
+    header.remove_header("digest");
+    header.remove_header("content-digest");
+    let set = header.insert_header(CONTENT_LENGTH, HeaderValue::from(body.len())).is_ok()
+        && header.insert_header(CACHE_CONTROL, "private, no-store").is_ok();
+    set && session.write_response_header(Box::new(header)).await.is_ok() && session.write_response_body(body, true).await.is_ok()
+}
+
+/// Passes an answer as it is.
+async fn pass(
+    gateway: &Gateway,
+    session: &mut ServerSession,
+    mut reached: Reached,
+    plan: &Plan<'_>,
+    tale: &mut Tale<'_>,
+    head: Head,
+) -> bool {
+    let Head { mut header, length } = head;
+    let bodiless = matches!(header.status.as_u16(), 204 | 304);
+    let framed = match length {
+        Some(length) => header.insert_header(CONTENT_LENGTH, length),
+        None if session.is_http2() || bodiless => Ok(()),
+        None => header.insert_header(TRANSFER_ENCODING, "chunked"),
+    };
+    if framed.is_err() || session.write_response_header(Box::new(header)).await.is_err() {
+        return false;
+    }
+    loop {
+        let waiting = Instant::now();
+        let part = tokio::select! {
+            biased;
+            part = reached.session.read_response_body() => part,
+            () = gone(session) => return cut_short(tale, "client_gone"),
+            () = tokio::time::sleep(plan.route.limits.timeout) => return cut_short(tale, "upstream_timeout"),
+        };
+        tale.waited(waiting);
+        let Ok(part) = part else { return cut_short(tale, "upstream_broken") };
+        let done = part.is_none() || reached.session.response_done();
+        if session.write_response_body(part.unwrap_or_default(), done).await.is_err() {
+            return cut_short(tale, "client_gone");
+        }
+        if done {
+            gateway.upstreams.release(reached).await;
+            return true;
+        }
+    }
+}
+
+/// Passes a stream, event by event where its events must be read.
+#[expect(clippy::too_many_arguments, reason = "a stream needs both ends, what was decided, and who is told")]
+async fn stream(
+    gateway: &Gateway,
+    session: &mut ServerSession,
+    mut reached: Reached,
+    plan: &Plan<'_>,
+    tale: &mut Tale<'_>,
+    shutdown: &ShutdownWatch,
+    head: Head,
+    mut filter: Option<SseFilter>,
+) -> bool {
+    let mut header = head.header;
+    let _ = header.insert_header("x-accel-buffering", "no");
+    let _ = header.insert_header(CACHE_CONTROL, "no-store");
+    let framed = session.is_http2() || header.insert_header(TRANSFER_ENCODING, "chunked").is_ok();
+    if !framed || session.write_response_header(Box::new(header)).await.is_err() {
+        return cut_short(tale, "client_gone");
+    }
+    let mut shows = |kind: Kind, name: &str| match &plan.list {
+        Some((_, standing)) => plan.route.policy.shows(standing, kind, name),
+        None => true,
+    };
+    let watch = Watch { expected: plan.list.as_ref().map(|(kind, _)| *kind), era: plan.era, depth: plan.depth };
+    loop {
+        let waiting = Instant::now();
+        let part = tokio::select! {
+            biased;
+            part = reached.session.read_response_body() => part,
+            () = gone(session) => return cut_short(tale, "client_gone"),
+            // A call's stream has an end, and is waited for like any call.
+            () = told_to_stop(shutdown), if plan.endless => {
+                tale.tell(|event| event.reason = "stopping");
+                return session.write_response_body(Bytes::new(), true).await.is_ok();
+            }
+        };
+        tale.waited(waiting);
+        let Ok(part) = part else { return cut_short(tale, "upstream_broken") };
+        let done = part.is_none() || reached.session.response_done();
+        let out = match (&mut filter, part) {
+            (None, part) => part.unwrap_or_default(),
+            (Some(_), None) => Bytes::new(),
+            (Some(filter), Some(part)) => {
+                let mut out = Vec::with_capacity(part.len());
+                let mut judge = |data: &[u8]| listing::judge_event(data, watch, &mut shows);
+                if filter.push(&part, &mut judge, &mut out).is_err() {
+                    return cut_short(tale, "unreadable_list");
+                }
+                Bytes::from(out)
+            }
+        };
+        if session.write_response_body(out, done).await.is_err() {
+            return cut_short(tale, "client_gone");
+        }
+        if done {
+            gateway.upstreams.release(reached).await;
+            return true;
+        }
+    }
+}
+
+/// The answer had begun and cannot be finished: the connection says so.
+fn cut_short(tale: &mut Tale<'_>, reason: &'static str) -> bool {
+    tale.tell(|event| {
+        event.outcome = Outcome::Failed;
+        event.reason = reason;
+    });
+    false
+}

@@ -1,0 +1,53 @@
+//! The admin listener: `/metrics`, `/healthz`, `/readyz`. Never on a public address.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::Router;
+use axum::extract::State as Extract;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+
+use crate::audit::Audit;
+use crate::metrics::Metrics;
+use crate::state::State;
+
+/// What the admin listener tells of.
+#[derive(Clone)]
+pub struct Admin {
+    pub state: Arc<State>,
+    pub metrics: Metrics,
+    pub audit: Audit,
+    /// Set while a stop waits for requests in flight.
+    pub draining: Arc<AtomicBool>,
+}
+
+pub fn router(admin: Admin) -> Router {
+    Router::new().route("/metrics", get(metrics)).route("/healthz", get(|| async { "ok\n" })).route("/readyz", get(ready)).with_state(admin)
+}
+
+async fn metrics(Extract(admin): Extract<Admin>) -> impl IntoResponse {
+    for (rules, keys) in admin.state.current().issuers.iter() {
+        let counts = keys.fetches();
+        admin.metrics.issuer(&rules.name, keys.age(), counts.ok, counts.unchanged, counts.failed);
+    }
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], admin.metrics.text())
+}
+
+/// Ready while calls can be taken: not while draining, nor while records cannot be written.
+/// An issuer without keys is told in the text but is no reason to take the replica out.
+async fn ready(Extract(admin): Extract<Admin>) -> impl IntoResponse {
+    if admin.draining.load(Ordering::Relaxed) {
+        return (StatusCode::SERVICE_UNAVAILABLE, "draining\n".to_owned());
+    }
+    if !admin.audit.is_healthy() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "audit records cannot be written\n".to_owned());
+    }
+    let world = admin.state.current();
+    let waiting: Vec<&str> = world.issuers.iter().filter(|(_, keys)| !keys.has_keys()).map(|(rules, _)| rules.name.as_str()).collect();
+    match waiting.as_slice() {
+        [] => (StatusCode::OK, "ready\n".to_owned()),
+        names => (StatusCode::OK, format!("ready; no keys yet from: {}\n", names.join(", "))),
+    }
+}

@@ -1,0 +1,103 @@
+//! One consistent world, replaced whole.
+//!
+//! A request pins the [`Snapshot`] it began with for its whole life. A reload builds the next world
+//! beside it; where that fails, the old one stays and says why.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use arc_swap::ArcSwap;
+
+use crate::config::{self, Config, Problem, Severity};
+use crate::mcp::listing::Memo;
+use crate::metrics::Metrics;
+use crate::policy::Standing;
+use crate::remote::{BuildError, Issuers};
+use crate::route::RouteTable;
+use crate::token::TokenCache;
+
+/// Cuts of lists that are remembered, and the bytes they may take in all.
+const LISTS: usize = 256;
+const LIST_BYTES: usize = 16 << 20;
+
+/// What decides: configuration, routes, keys, and what was remembered under them.
+pub struct Snapshot {
+    pub config: Config,
+    pub routes: RouteTable,
+    pub issuers: Issuers,
+    /// Verified tokens; a new world starts with none.
+    pub tokens: TokenCache,
+    /// Cut lists by upstream and standing.
+    pub lists: Memo<(Arc<str>, Standing)>,
+}
+
+impl Snapshot {
+    /// Builds a world; the keys of issuers that did not change are taken over from the old one.
+    pub fn build(config: Config, old: Option<&Self>) -> Result<Self, BuildError> {
+        Ok(Self {
+            routes: RouteTable::new(config.routes.clone()),
+            issuers: Issuers::build(&config, old.map(|old| &old.issuers))?,
+            tokens: TokenCache::new(config.limits.token_cache),
+            lists: Memo::new(LISTS, LIST_BYTES),
+            config,
+        })
+    }
+}
+
+/// The world in use and how to replace it.
+pub struct State {
+    current: ArcSwap<Snapshot>,
+    path: PathBuf,
+    metrics: Metrics,
+    /// Of every file's length and time of change when it was last read.
+    seen: ArcSwap<Vec<Option<(u64, SystemTime)>>>,
+}
+
+/// Reads an environment variable.
+pub fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+impl State {
+    pub fn new(path: &Path, config: Config, metrics: Metrics) -> Result<Self, String> {
+        metrics.configured(&config);
+        let seen = ArcSwap::from_pointee(stamps(&config.files));
+        let first = Snapshot::build(config, None).map_err(|error| error.to_string())?;
+        Ok(Self { current: ArcSwap::from_pointee(first), path: path.to_owned(), metrics, seen })
+    }
+
+    pub fn current(&self) -> Arc<Snapshot> {
+        self.current.load_full()
+    }
+
+    /// Loads the configuration anew and returns its warnings. Any problem leaves the old world as it is.
+    pub fn reload(&self) -> Result<Vec<Problem>, Vec<Problem>> {
+        self.seen.store(Arc::new(stamps(&self.current().config.files)));
+        let loaded = config::load(&self.path, &environment).inspect_err(|_| self.metrics.reloaded(false))?;
+        self.seen.store(Arc::new(stamps(&loaded.config.files)));
+        let next = Snapshot::build(loaded.config, Some(&self.current.load_full())).map_err(|error| {
+            self.metrics.reloaded(false);
+            vec![self.unusable(&error)]
+        })?;
+        self.metrics.configured(&next.config);
+        self.current.store(Arc::new(next));
+        self.metrics.reloaded(true);
+        Ok(loaded.warnings)
+    }
+
+    fn unusable(&self, error: &BuildError) -> Problem {
+        let file = self.path.display().to_string().into();
+        Problem { severity: Severity::Error, file, line: 0, path: "issuers".into(), message: error.to_string(), hint: None }
+    }
+
+    /// Whether a file of the configuration is another than when it was last read.
+    pub fn has_changed(&self) -> bool {
+        stamps(&self.current().config.files) != **self.seen.load()
+    }
+}
+
+fn stamps(files: &[PathBuf]) -> Vec<Option<(u64, SystemTime)>> {
+    let stamp = |file: &PathBuf| std::fs::metadata(file).ok().and_then(|found| Some((found.len(), found.modified().ok()?)));
+    files.iter().map(stamp).collect()
+}
