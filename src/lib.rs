@@ -32,13 +32,13 @@
 //! audit        <- config event
 //! metrics      <- config event
 //! limit        <- route
-//! state        <- config remote token route metrics
+//! state        <- config remote token mcp policy route metrics
 //! authenticate <- principal token route remote
 //! pipeline     <- principal token mcp policy route denial oauth authenticate state
 //! server       <- config metrics state audit
 //! proxy        <- principal token mcp policy identity oauth route denial event config audit metrics limit state authenticate pipeline server
 //! demo         <- config state audit metrics proxy server
-//! command      <- config token principal mcp policy route denial state audit metrics proxy server demo remote
+//! command      <- config authenticate token principal mcp policy route denial state audit metrics proxy server demo remote
 //! ```
 //!
 //! `pingora` stays in `proxy/`, `reqwest` in `remote/` (and the demo's own client), `serde_yaml`
@@ -63,3 +63,25 @@ pub mod denial;
 pub mod event;
 
 pub mod config;
+
+pub mod remote;
+
+pub mod audit;
+
+pub mod metrics;
+
+pub mod limit;
+
+pub mod state;
+
+pub mod authenticate;
+
+pub mod pipeline;
+
+pub mod server;
+
+pub mod proxy;
+
+pub mod demo;
+
+pub mod command;

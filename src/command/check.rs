@@ -1,0 +1,59 @@
+//! `doorward check`: every problem at once, with file, line and what to do next.
+
+use clap::Args;
+use serde_json::json;
+
+use super::{Failure, File, say};
+use crate::config::{self, Problem, Severity};
+use crate::state::environment;
+
+#[derive(Args)]
+pub struct Check {
+    #[command(flatten)]
+    file: File,
+    /// For programs: `{"ok": bool, "problems": [...]}`.
+    #[arg(long)]
+    json: bool,
+    /// Warnings count as problems.
+    #[arg(long)]
+    strict: bool,
+}
+
+impl Check {
+    pub fn run(self) -> Result<(), Failure> {
+        let (problems, summary) = match config::load(&self.file.config, &environment) {
+            Ok(loaded) => {
+                let rules: usize = loaded.config.routes.iter().map(|route| route.policy.rules().len()).sum();
+                let summary = format!("{} upstreams, {rules} rules, {} issuers", loaded.config.routes.len(), loaded.config.issuers.len());
+                (loaded.warnings, summary)
+            }
+            Err(problems) => (problems, String::new()),
+        };
+        let errors = problems.iter().filter(|problem| problem.severity == Severity::Error).count();
+        let ok = errors == 0 && (problems.is_empty() || !self.strict);
+        if self.json {
+            let problems: Vec<_> = problems.iter().map(as_json).collect();
+            say(&format!("{}\n", json!({ "ok": ok, "problems": problems })))?;
+        } else {
+            for problem in &problems {
+                say(&format!("{problem}\n"))?;
+            }
+            let warnings = problems.len() - errors;
+            say(&match (ok, errors) {
+                (true, _) => format!("ok: {summary}{}\n", if warnings > 0 { format!(", {warnings} warnings") } else { String::new() }),
+                (false, 0) => format!("{warnings} warnings, and --strict\n"),
+                (false, _) => format!("{errors} errors, {warnings} warnings\n"),
+            })?;
+        }
+        if ok { Ok(()) } else { Err(Failure::No) }
+    }
+}
+
+fn as_json(problem: &Problem) -> serde_json::Value {
+    let Problem { severity, file, line, path, message, hint } = problem;
+    let severity = match severity {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
+    };
+    json!({ "severity": severity, "file": &**file, "line": line, "path": path, "message": message, "hint": hint })
+}

@@ -1,0 +1,178 @@
+//! `doorward explain`: which rule decides for a caller and a thing, what is missing, what the client hears.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use clap::{ArgGroup, Args};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use super::explanation::{explain, operation};
+use super::{Failure, File, runtime, say};
+use crate::authenticate::prove;
+use crate::config::{self, Config};
+use crate::denial::Denial;
+use crate::mcp::Kind;
+use crate::policy::Caller;
+use crate::principal::Principal;
+use crate::remote::Issuers;
+use crate::route::Route;
+use crate::state::environment;
+use crate::token::{self, Token, TokenCache};
+
+#[derive(Args)]
+#[command(group = ArgGroup::new("who").args(["token", "claims", "request"]).required(true))]
+#[command(group = ArgGroup::new("what").args(["tool", "resource", "prompt"]))]
+pub struct Explain {
+    #[command(flatten)]
+    file: File,
+    /// The upstream, by its key in the configuration; not needed where there is one.
+    #[arg(short, long)]
+    upstream: Option<String>,
+    /// A file with an access token, or `-` for standard input. The token is verified, and never printed.
+    #[arg(long, value_name = "FILE")]
+    token: Option<PathBuf>,
+    /// A file with a token's claims as JSON, or `-`. They are believed: nothing is verified.
+    #[arg(long, value_name = "FILE")]
+    claims: Option<PathBuf>,
+    /// A request id (the answer's `Doorward-Request-Id`): prints its audit record.
+    #[arg(long, value_name = "ID")]
+    request: Option<String>,
+    #[arg(long, value_name = "NAME")]
+    tool: Option<String>,
+    #[arg(long, value_name = "URI")]
+    resource: Option<String>,
+    #[arg(long, value_name = "NAME")]
+    prompt: Option<String>,
+    /// The arguments of the call, as JSON.
+    #[arg(long, value_name = "JSON")]
+    arguments: Option<String>,
+    /// The client's address, for rules with `source`.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    source: IpAddr,
+    /// For programs.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Explain {
+    pub fn run(self) -> Result<(), Failure> {
+        let loaded = config::load(&self.file.config, &environment).map_err(Failure::Problems)?;
+        if let Some(id) = &self.request {
+            return past(&loaded.config, id);
+        }
+        let route = self.route(&loaded.config)?;
+        let principal = match self.caller(&loaded.config, &route)? {
+            Ok(principal) => principal,
+            Err(error) => return self.tell_stranger(error, &route),
+        };
+        let (kind, name) = self.thing()?;
+        let arguments = match &self.arguments {
+            Some(text) => Some(
+                RawValue::from_string(text.clone()).map_err(|error| Failure::Impossible(format!("`--arguments` is not JSON: {error}")))?,
+            ),
+            None => None,
+        };
+        let Some(operation) = operation(kind, name, arguments.as_deref()) else { return Err(Failure::No) };
+        let explanation = explain(&route.policy, Caller { principal: &principal, source: self.source }, &operation);
+        if self.json {
+            say(&format!("{}\n", explanation.to_json(Some(&route))))?;
+        } else {
+            say(&format!("{}\n", explanation.text(Some(&route))))?;
+        }
+        if explanation.is_permitted() { Ok(()) } else { Err(Failure::No) }
+    }
+
+    fn route(&self, config: &Config) -> Result<Arc<Route>, Failure> {
+        let known = || config.routes.iter().map(|route| format!("`{}`", route.name)).collect::<Vec<_>>().join(", ");
+        match (&self.upstream, config.routes.as_slice()) {
+            (None, [only]) => Ok(only.clone()),
+            (None, _) => Err(Failure::Impossible(format!("say which upstream: one of {}", known()))),
+            (Some(name), routes) => {
+                let found = routes.iter().find(|route| *route.name == **name).cloned();
+                found.ok_or_else(|| Failure::Impossible(format!("no upstream `{name}`; there are {}", known())))
+            }
+        }
+    }
+
+    fn thing(&self) -> Result<(Kind, &str), Failure> {
+        match (&self.tool, &self.resource, &self.prompt) {
+            (Some(name), _, _) => Ok((Kind::Tool, name)),
+            (_, Some(uri), _) => Ok((Kind::Resource, uri)),
+            (_, _, Some(name)) => Ok((Kind::Prompt, name)),
+            _ => Err(Failure::Impossible("say what is asked for: --tool, --resource or --prompt".into())),
+        }
+    }
+
+    /// Who the token or the claims speak of; the inner error is a token that is not accepted.
+    fn caller(&self, config: &Config, route: &Arc<Route>) -> Result<Result<Arc<Principal>, token::Error>, Failure> {
+        if let Some(path) = &self.token {
+            let text = read(path)?;
+            let issuers = Issuers::build(config, None).map_err(|error| Failure::Impossible(error.to_string()))?;
+            return runtime()?.block_on(async {
+                let token = match Token::new(text.trim()) {
+                    Ok(token) => token,
+                    Err(error) => return Ok(Err(error)),
+                };
+                let verified = prove(token, token.digest(), route, &issuers, &TokenCache::new(1), SystemTime::now()).await;
+                Ok(verified.map(|verified| verified.principal.clone()))
+            });
+        }
+        let path = self.claims.as_deref().unwrap_or(Path::new("-"));
+        let claims: Map<String, Value> = serde_json::from_str(&read(path)?)
+            .map_err(|error| Failure::Impossible(format!("the claims are not a JSON object: {error}")))?;
+        let issuer = claims.get("iss").and_then(Value::as_str);
+        let rules = match (issuer, route.issuers.as_slice()) {
+            (None, [only]) => Some(only),
+            (issuer, all) => all.iter().find(|rules| Some(rules.issuer.as_str()) == issuer),
+        };
+        let Some(rules) = rules else { return Ok(Err(token::Error::Issuer)) };
+        Ok(token::prove(rules.issuer.clone(), claims, &rules.claims).map(|proof| Arc::new(Principal::new(proof))))
+    }
+
+    /// The token was not accepted: no rule was asked.
+    fn tell_stranger(&self, error: token::Error, route: &Route) -> Result<(), Failure> {
+        let denial = Denial::from(error);
+        let reply = denial.reply(Some(route));
+        let challenge = reply.headers().get("www-authenticate").and_then(|value| value.to_str().ok()).unwrap_or_default();
+        if self.json {
+            let told = serde_json::json!({ "permitted": false, "reason": denial.reason(), "hears": { "status": denial.status(), "challenge": challenge } });
+            say(&format!("{told}\n"))?;
+        } else {
+            say(&format!(
+                "refused\n  token     {} ({error:?})\n  hears     {} WWW-Authenticate: {challenge}\n",
+                denial.reason(),
+                denial.status()
+            ))?;
+        }
+        Err(Failure::No)
+    }
+}
+
+fn read(path: &Path) -> Result<String, Failure> {
+    let told = |error: std::io::Error| Failure::Impossible(format!("cannot read `{}`: {error}", path.display()));
+    if path == Path::new("-") {
+        let mut text = String::new();
+        std::io::stdin().take(1 << 20).read_to_string(&mut text).map_err(told)?;
+        return Ok(text);
+    }
+    std::fs::read_to_string(path).map_err(told)
+}
+
+/// The audit record of a request that was.
+fn past(config: &Config, id: &str) -> Result<(), Failure> {
+    let Some(path) = &config.audit.file else {
+        return Err(Failure::Impossible("`audit.file` is not set: records went to standard output".into()));
+    };
+    let file = std::fs::File::open(path).map_err(|error| Failure::Impossible(format!("cannot read `{}`: {error}", path.display())))?;
+    for line in BufReader::new(file).lines().map_while(Result::ok) {
+        let found = serde_json::from_str::<Value>(&line).is_ok_and(|record| record.get("id").and_then(Value::as_str) == Some(id));
+        if found {
+            return say(&format!("{line}\n"));
+        }
+    }
+    Err(Failure::Impossible(format!("no record of request `{id}` in `{}`", path.display())))
+}

@@ -1,0 +1,103 @@
+//! The command line: one file for each subcommand.
+//!
+//! Exit codes: 0 done or "yes"; 1 the answer is no (a wrong configuration, a refused call); 2 wrong
+//! usage; 3 it could not be done (an address in use, a file that cannot be written).
+
+mod check;
+mod demo;
+mod explain;
+mod explanation;
+mod log;
+mod schema;
+mod serve;
+mod watch;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::Problem;
+
+/// The small gateway that governs who may talk to an MCP server.
+#[derive(Parser)]
+#[command(name = "doorward", version, about, after_help = "Exit codes: 0 done or yes, 1 no, 2 wrong usage, 3 it could not be done.")]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve.
+    Serve(serve::Serve),
+    /// Say everything that is wrong with a configuration, and what is legal but probably not meant.
+    Check(check::Check),
+    /// Say what a caller may do, by which rule, and what is missing.
+    Explain(Box<explain::Explain>),
+    /// Print the JSON Schema of the configuration.
+    Schema,
+    /// Run a gateway, a sample MCP server and a demo issuer on loopback, and show what happens.
+    Demo(demo::Demo),
+}
+
+/// Where the configuration is.
+#[derive(Args)]
+struct File {
+    /// The configuration file.
+    #[arg(short, long, value_name = "FILE", default_value = "doorward.yaml", env = "DOORWARD_CONFIG")]
+    config: PathBuf,
+}
+
+/// Why a command ended early.
+enum Failure {
+    /// The answer is no.
+    No,
+    /// Problems of the configuration.
+    Problems(Vec<Problem>),
+    /// It could not be done.
+    Impossible(String),
+}
+
+impl Arguments {
+    pub fn run(self) -> ExitCode {
+        let result = match self.command {
+            Command::Serve(serve) => serve.run(),
+            Command::Check(check) => check.run(),
+            Command::Explain(explain) => explain.run(),
+            Command::Schema => schema::run(),
+            Command::Demo(demo) => demo.run(),
+        };
+        match result {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(Failure::No) => ExitCode::from(1),
+            Err(Failure::Problems(problems)) => {
+                for problem in problems {
+                    complain(&problem.to_string());
+                }
+                ExitCode::from(1)
+            }
+            Err(Failure::Impossible(what)) => {
+                complain(&format!("doorward: {what}"));
+                ExitCode::from(3)
+            }
+        }
+    }
+}
+
+/// A line for a person, on standard error.
+fn complain(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// Text for a person or a program, on standard output.
+fn say(text: &str) -> Result<(), Failure> {
+    io::stdout().write_all(text.as_bytes()).map_err(|error| Failure::Impossible(format!("cannot write to standard output: {error}")))
+}
+
+/// A runtime with a thread for each processor.
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    let builder = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    builder.map_err(|error| Failure::Impossible(format!("cannot start the runtime: {error}")))
+}
