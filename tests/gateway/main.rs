@@ -1,0 +1,30 @@
+//! The gateway from outside: the real binary between a fake issuer and a fake MCP server.
+//!
+//! Everything is judged by what the upstream really received and what the client got. Knows nothing
+//! of the gateway's own types: what is expected here was written down from the standards.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::print_stderr,
+    reason = "a test says what went wrong by failing"
+)]
+
+mod support;
+
+mod discovery;
+mod era_modern;
+mod lifecycle;
+mod limits;
+mod listeners;
+mod lists;
+mod policy;
+mod record;
+mod refusals;
+mod reload;
+mod smuggling;
+mod tokens;
+mod upstream_identity;
