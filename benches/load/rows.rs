@@ -1,0 +1,354 @@
+//! The rows of the table: which load, measured how, against which bar.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::Options;
+use crate::generator::{Connection, Outcome, Rendered, Until, closed_loop, open_loop};
+use crate::measure::{processor_time, resident, resident_at_rest};
+use crate::report::{Bar, Row};
+use crate::seat::{Gateway, PATH, PUBLIC_URL, Seat, start_upstream};
+use crate::tokens::{Mint, forged};
+use crate::workload;
+
+const CONNECTIONS: usize = 64;
+const TOKENS: usize = 11_000;
+const CACHED_TOKENS: usize = 50_000;
+const IDLE_CONNECTIONS: usize = 1_000;
+const OPEN_STREAMS: usize = 500;
+const RATE: u32 = 2_000;
+/// Ids differ as a client's do; a set is sent over and over.
+const VARIANTS: usize = 500;
+
+/// How often a row's tokens are met.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sight {
+    /// Everything was sent once before it is measured.
+    Again,
+    /// Each is sent once, to a gateway that was just started.
+    First,
+}
+
+/// A row that measures processor time for each answer.
+struct Cost {
+    key: &'static str,
+    name: &'static str,
+    bar: f64,
+    status: u16,
+    sight: Sight,
+    requests: fn(&Load) -> Vec<Rendered>,
+}
+
+const COSTS: &[Cost] = &[
+    Cost {
+        key: "call",
+        name: "tools/call 330 B, one token, seen before",
+        bar: 1.20,
+        status: 200,
+        sight: Sight::Again,
+        requests: |load| load.variants(|id| workload::call(Some(&load.token), id)),
+    },
+    Cost {
+        key: "tokens",
+        name: "the same, 11,000 tokens in turn, seen before",
+        bar: 1.20,
+        status: 200,
+        sight: Sight::Again,
+        requests: Load::calls_of_many,
+    },
+    Cost {
+        key: "first",
+        name: "the same, each token for the first time, RS256 to ES256 10:1",
+        bar: 2.4,
+        status: 200,
+        sight: Sight::First,
+        requests: Load::calls_of_many,
+    },
+    Cost {
+        key: "list",
+        name: "tools/list, 100 tools (60 KB) cut to 10",
+        bar: 2.0,
+        status: 200,
+        sight: Sight::Again,
+        requests: |load| load.variants(|id| workload::list(&load.token, id)),
+    },
+    Cost {
+        key: "events",
+        name: "tools/call answered by ten events",
+        bar: 1.08,
+        status: 200,
+        sight: Sight::Again,
+        requests: |load| load.variants(|id| workload::events(&load.token, id)),
+    },
+    Cost {
+        key: "large",
+        name: "tools/call with 50 KB of arguments",
+        bar: 1.5,
+        status: 200,
+        sight: Sight::Again,
+        requests: |load| load.variants(|id| workload::large_call(&load.token, id)),
+    },
+    Cost {
+        key: "anonymous",
+        name: "refused: no token (against a bare call)",
+        bar: 0.45,
+        status: 401,
+        sight: Sight::Again,
+        requests: |load| load.variants(|id| workload::call(None, id)),
+    },
+    Cost {
+        key: "forbidden",
+        name: "refused: a tool that no rule names (against a bare call)",
+        bar: 0.55,
+        status: 403,
+        sight: Sight::Again,
+        requests: |load| load.variants(|id| workload::forbidden_call(&load.token, id)),
+    },
+    Cost {
+        key: "forged",
+        name: "refused: wrong RS256 signature (against a bare call)",
+        bar: 1.7,
+        status: 401,
+        sight: Sight::Again,
+        requests: |load| load.variants(|id| workload::call(Some(&forged(&load.mint.rs256(id))), id)),
+    },
+];
+
+const LATENCY: &str = "latency";
+const MEMORY: &str = "memory";
+const START: &str = "start";
+
+pub fn names() -> Vec<&'static str> {
+    COSTS.iter().map(|cost| cost.key).chain([LATENCY, MEMORY, START]).collect()
+}
+
+/// Everything the rows share.
+struct Load {
+    options: Options,
+    mint: Mint,
+    token: String,
+    /// Rendered when first needed: signing them takes a while.
+    many: std::cell::OnceCell<Vec<Rendered>>,
+    upstream: String,
+    tested: Gateway,
+    probe: Rendered,
+}
+
+/// Measures the rows that were asked for, in order; those before a fault, and the fault.
+pub async fn measure(options: Options) -> (Vec<Row>, io::Result<()>) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (_upstream, upstream) = start_upstream().expect("an upstream");
+    let mint = Mint::new(&format!("{PUBLIC_URL}{PATH}"));
+    let jwks: PathBuf = mint.write_jwks(folder.path());
+    let tested = match &options.binary {
+        Some(binary) => Gateway::Doorward { binary: binary.clone(), jwks },
+        None => Gateway::Bare,
+    };
+    let token = mint.rs256(99_999_999);
+    let probe = workload::call(Some(&token), 0);
+    let load = Load { options, mint, token, many: std::cell::OnceCell::new(), upstream, tested, probe };
+    let mut rows = Vec::new();
+    let done = load.fill(&mut rows).await;
+    (rows, done)
+}
+
+impl Load {
+    async fn fill(&self, rows: &mut Vec<Row>) -> io::Result<()> {
+        for cost in COSTS.iter().filter(|cost| self.wants(cost.key)) {
+            rows.push(self.cost(cost).await?);
+        }
+        if self.wants(LATENCY) {
+            rows.push(self.latency().await?);
+        }
+        if self.wants(MEMORY) {
+            rows.extend(self.memory().await?);
+        }
+        if self.wants(START) {
+            rows.push(self.start().await?);
+        }
+        Ok(())
+    }
+
+    fn wants(&self, key: &str) -> bool {
+        self.options.rows.is_empty() || self.options.rows.iter().any(|row| row == key)
+    }
+
+    fn variants(&self, render: impl Fn(usize) -> Rendered) -> Vec<Rendered> {
+        (1..=VARIANTS).map(render).collect()
+    }
+
+    fn calls_of_many(&self) -> Vec<Rendered> {
+        let render = || (0..TOKENS).map(|serial| workload::call(Some(&self.mint.mixed(serial)), serial)).collect();
+        self.many.get_or_init(render).clone()
+    }
+
+    async fn seat(&self, gateway: &Gateway) -> io::Result<Seat> {
+        Seat::start(gateway, &self.upstream, &self.probe).await
+    }
+
+    /// The status that is right: a bare proxy refuses nothing.
+    fn expected(&self, status: u16) -> u16 {
+        if matches!(self.tested, Gateway::Bare) { 200 } else { status }
+    }
+
+    /// Bare and tested in turn, the first of each round alternating.
+    async fn cost(&self, cost: &Cost) -> io::Result<Row> {
+        let requests = (cost.requests)(self);
+        // A refused request costs a bare proxy nothing that could be compared: the plain call is the measure.
+        let plain = self.variants(|id| workload::call(Some(&self.token), id));
+        let comparable = if cost.status == 200 { &requests } else { &plain };
+        let mut row = row(cost.name, "µs", Bar::Ratio(cost.bar));
+        let bare = self.seat(&Gateway::Bare).await?;
+        let mut tested = self.seat(&self.tested).await?;
+        closed_loop(&bare.address, comparable, CONNECTIONS, Until::Elapsed(self.options.cell / 4)).await;
+        if cost.sight == Sight::Again {
+            let rounds = Until::Rounds(2_000usize.div_ceil(requests.len()));
+            closed_loop(&tested.address, &requests, CONNECTIONS, rounds).await;
+        }
+        for round in 0..self.options.rounds {
+            if cost.sight == Sight::First {
+                tested = self.seat(&self.tested).await?;
+                closed_loop(&tested.address, &plain, CONNECTIONS, Until::Rounds(4)).await;
+            }
+            let cell = match cost.sight {
+                Sight::Again => Until::Elapsed(self.options.cell),
+                Sight::First => Until::Rounds(1),
+            };
+            let status = self.expected(cost.status);
+            if round % 2 == 0 {
+                row.bare.push(self.bare_cell(cost, &bare, comparable).await);
+                row.doorward.push(cost_of(cost.key, "doorward", &tested, &requests, cell, status, &mut row.faults).await);
+            } else {
+                row.doorward.push(cost_of(cost.key, "doorward", &tested, &requests, cell, status, &mut row.faults).await);
+                row.bare.push(self.bare_cell(cost, &bare, comparable).await);
+            }
+        }
+        Ok(row)
+    }
+
+    async fn bare_cell(&self, cost: &Cost, bare: &Seat, requests: &[Rendered]) -> f64 {
+        let cell = Until::Elapsed(self.options.cell);
+        cost_of(cost.key, "bare", bare, requests, cell, 200, &mut Vec::new()).await
+    }
+
+    async fn latency(&self) -> io::Result<Row> {
+        let requests = self.variants(|id| workload::call(Some(&self.token), id));
+        let mut row = row("tools/call at 2,000/s, median latency", "µs", Bar::Ratio(1.10));
+        let bare = self.seat(&Gateway::Bare).await?;
+        let tested = self.seat(&self.tested).await?;
+        for seat in [&bare, &tested] {
+            closed_loop(&seat.address, &requests, CONNECTIONS, Until::Rounds(4)).await;
+        }
+        for _ in 0..self.options.rounds {
+            for (seat, values) in [(&bare, &mut row.bare), (&tested, &mut row.doorward)] {
+                let outcome = open_loop(&seat.address, &requests, CONNECTIONS, RATE, self.options.cell).await;
+                let median = outcome.median_latency().unwrap_or_default();
+                eprintln!("{LATENCY}: p50 {median:?}, {} answers", outcome.answers());
+                values.push(median.as_secs_f64() * 1e6);
+                row.faults.extend(fault(&outcome, 200));
+            }
+        }
+        Ok(row)
+    }
+
+    /// Three rows, each of a gateway that was just started.
+    async fn memory(&self) -> io::Result<[Row; 3]> {
+        let mut idle = row("memory, idle", "MiB", Bar::AtMost(25.0));
+        let mut open = row("memory, 1,000 idle connections and 500 open streams", "MiB", Bar::AtMost(110.0));
+        for (gateway, bare) in [(&Gateway::Bare, true), (&self.tested, false)] {
+            let seat = self.seat(gateway).await?;
+            let at_rest = resident_at_rest(seat.pid).await;
+            let (connections, refused) = self.idle_connections(&seat).await;
+            let connected = resident_at_rest(seat.pid).await;
+            let (streams, cut) = self.open_streams(&seat).await;
+            let full = resident_at_rest(seat.pid).await;
+            drop((connections, streams));
+            let broken = refused + cut;
+            eprintln!("{MEMORY}: idle {at_rest:.1} MiB, with connections {connected:.1} MiB, with streams too {full:.1} MiB");
+            if bare {
+                idle.bare.push(at_rest);
+                open.bare.push(full);
+            } else {
+                idle.doorward.push(at_rest);
+                open.doorward.push(full);
+                open.faults.extend((broken > 0).then(|| format!("{broken} connections were not served")));
+            }
+        }
+        Ok([idle, open, self.cached_tokens().await?])
+    }
+
+    /// Connections that have been used once and are kept; how many of them were not served.
+    async fn idle_connections(&self, seat: &Seat) -> (Vec<Connection>, usize) {
+        let (mut held, mut broken) = (Vec::new(), 0);
+        for _ in 0..IDLE_CONNECTIONS {
+            let mut connection = Connection::new(&seat.address);
+            broken += usize::from(!matches!(connection.exchange(&self.probe).await, Ok(200)));
+            held.push(connection);
+        }
+        (held, broken)
+    }
+
+    /// Streams that have begun and do not end; how many of them were not served.
+    async fn open_streams(&self, seat: &Seat) -> (Vec<Connection>, usize) {
+        let request = workload::wait(&self.token);
+        let (mut held, mut broken) = (Vec::new(), 0);
+        for _ in 0..OPEN_STREAMS {
+            let mut connection = Connection::new(&seat.address);
+            broken += usize::from(!matches!(connection.begin(&request).await, Ok(200)));
+            held.push(connection);
+        }
+        (held, broken)
+    }
+
+    /// What 50,000 tokens add to a gateway that has already been busy with one.
+    async fn cached_tokens(&self) -> io::Result<Row> {
+        let mut row = row("memory, growth by 50,000 cached tokens", "MiB", Bar::AtMost(20.0));
+        let seat = self.seat(&self.tested).await?;
+        let plain = self.variants(|id| workload::call(Some(&self.token), id));
+        closed_loop(&seat.address, &plain, CONNECTIONS, Until::Rounds(20)).await;
+        let before = resident_at_rest(seat.pid).await;
+        // ES256 throughout: what is remembered of a token does not depend on who signed it, and signing is faster.
+        let requests: Vec<Rendered> = (0..CACHED_TOKENS).map(|serial| workload::call(Some(&self.mint.es256(serial)), serial)).collect();
+        let outcome = closed_loop(&seat.address, &requests, CONNECTIONS, Until::Rounds(1)).await;
+        row.faults.extend(fault(&outcome, 200));
+        row.doorward.push(resident_at_rest(seat.pid).await - before);
+        eprintln!("{MEMORY}: {before:.1} MiB before {CACHED_TOKENS} tokens, {:.1} MiB after", resident(seat.pid));
+        Ok(row)
+    }
+
+    async fn start(&self) -> io::Result<Row> {
+        let mut row = row("start to the first answer with 200", "ms", Bar::AtMost(50.0));
+        for _ in 0..self.options.rounds.max(5) {
+            row.bare.push(self.seat(&Gateway::Bare).await?.started_in.as_secs_f64() * 1e3);
+            row.doorward.push(self.seat(&self.tested).await?.started_in.as_secs_f64() * 1e3);
+        }
+        Ok(row)
+    }
+}
+
+fn row(name: &'static str, unit: &'static str, bar: Bar) -> Row {
+    Row { name, unit, bare: Vec::new(), doorward: Vec::new(), bar, faults: Vec::new() }
+}
+
+/// Processor time for each answer, in microseconds.
+async fn cost_of(key: &str, who: &str, seat: &Seat, requests: &[Rendered], until: Until, status: u16, faults: &mut Vec<String>) -> f64 {
+    let before = processor_time(seat.pid);
+    let outcome = closed_loop(&seat.address, requests, CONNECTIONS, until).await;
+    let spent = processor_time(seat.pid) - before;
+    let cost = micros(spent, outcome.answers());
+    let (rate, busy) = (outcome.answers() as f64 / outcome.took.as_secs_f64(), spent.as_secs_f64() / outcome.took.as_secs_f64());
+    eprintln!("{key}: {who} {cost:.1} µs, {rate:.0}/s, core {:.0} % busy", busy * 100.0);
+    faults.extend(fault(&outcome, status));
+    cost
+}
+
+fn micros(spent: Duration, answers: u64) -> f64 {
+    spent.as_secs_f64() * 1e6 / answers as f64
+}
+
+fn fault(outcome: &Outcome, status: u16) -> Option<String> {
+    let wrong = outcome.wrong(status);
+    let Outcome { statuses, broken, .. } = outcome;
+    (wrong > 0).then(|| format!("{wrong} answers other than {status}: {statuses:?}, {broken} connections broke"))
+}
