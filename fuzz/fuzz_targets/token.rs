@@ -1,0 +1,25 @@
+//! A token is read in one way or refused: what is accepted has three parts and says what JSON says.
+#![no_main]
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use doorward::token::{ClaimNames, IssuerRules, Unverified};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|text: &str| {
+    let Ok(unverified) = Unverified::parse(text) else { return };
+    assert_eq!(text.split('.').count(), 3);
+    let rules = IssuerRules {
+        name: "corp".into(),
+        issuer: unverified.issuer().to_owned(),
+        algorithms: vec![unverified.algorithm()],
+        token_types: vec!["at+jwt".into()],
+        audience: Vec::new(),
+        leeway: Duration::from_secs(30),
+        claims: ClaimNames::default(),
+        required_claims: vec!["jti".into()],
+    };
+    for seconds in [0, 1_800_000_000, u64::from(u32::MAX)] {
+        let _ = unverified.check(&rules, UNIX_EPOCH + Duration::from_secs(seconds));
+    }
+});
