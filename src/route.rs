@@ -168,6 +168,8 @@ const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
 #[derive(Debug, Default)]
 pub struct RouteTable {
     hosts: HashMap<String, HashMap<String, Target>>,
+    /// Other names of a host.
+    aliases: HashMap<String, String>,
     routes: Vec<Arc<Route>>,
 }
 
@@ -191,7 +193,15 @@ impl RouteTable {
                 paths.entry(WELL_KNOWN.into()).or_insert(Target::Metadata(only));
             }
         }
-        Self { hosts, routes }
+        Self { hosts, aliases: HashMap::new(), routes }
+    }
+
+    /// Answers to other `Host` values as to the one of `origin`.
+    #[must_use]
+    pub fn with_aliases(mut self, origin: &str, aliases: &[String]) -> Self {
+        let host = plain_authority(origin.split_once("://").map_or(origin, |(_, host)| host));
+        self.aliases = aliases.iter().map(|alias| (plain_authority(alias), host.clone())).collect();
+        self
     }
 
     pub fn routes(&self) -> &[Arc<Route>] {
@@ -202,7 +212,7 @@ impl RouteTable {
         let host = head.authority.filter(|host| is_authority(host)).ok_or(Error::Host)?;
         let paths = match self.hosts.get(host) {
             Some(paths) => paths,
-            None => self.hosts.get(&plain_authority(host)).ok_or(Error::Misdirected)?,
+            None => self.elsewhere(&plain_authority(host)).ok_or(Error::Misdirected)?,
         };
         if let Some(target) = paths.get(head.path) {
             return Ok(target);
@@ -211,6 +221,12 @@ impl RouteTable {
             return Err(Error::Spelling);
         }
         head.path.strip_suffix('/').and_then(|path| paths.get(path)).ok_or(Error::NotFound)
+    }
+}
+
+impl RouteTable {
+    fn elsewhere(&self, host: &str) -> Option<&HashMap<String, Target>> {
+        self.hosts.get(host).or_else(|| self.hosts.get(self.aliases.get(host)?))
     }
 }
 

@@ -36,7 +36,7 @@ impl Snapshot {
     /// Builds a world; the keys of issuers that did not change are taken over from the old one.
     pub fn build(config: Config, old: Option<&Self>) -> Result<Self, BuildError> {
         Ok(Self {
-            routes: RouteTable::new(config.routes.clone()),
+            routes: RouteTable::new(config.routes.clone()).with_aliases(&config.public_url, &config.allow_hosts),
             issuers: Issuers::build(&config, old.map(|old| &old.issuers))?,
             tokens: TokenCache::new(config.limits.token_cache),
             lists: Memo::new(LISTS, LIST_BYTES),

@@ -21,6 +21,9 @@ use crate::state::{State, environment};
 /// Editors and Kubernetes write several times; one reload is enough.
 const SETTLE: Duration = Duration::from_millis(200);
 
+/// Between two looks for issuers without keys.
+const WARM: Duration = Duration::from_secs(1);
+
 #[derive(Args)]
 pub struct Serve {
     #[command(flatten)]
@@ -70,7 +73,7 @@ impl Up {
     /// Everything that listens, on the current runtime.
     pub async fn start(state: Arc<State>, metrics: Metrics, audit: Audit) -> Result<Self, String> {
         let world = state.current();
-        warm(&state);
+        keep_warm(&state);
         // The door is open before anybody is told that it is.
         let running = proxy::start(state.clone(), metrics.clone(), audit.clone(), random()).await?;
         let draining = Arc::new(AtomicBool::new(false));
@@ -137,7 +140,6 @@ impl Up {
                 }
                 let now = self.state.current();
                 warn_of_restart(&before.config, &now.config);
-                warm(&self.state);
                 self.running.reloaded();
                 tracing::info!("configuration reloaded");
                 true
@@ -157,10 +159,19 @@ impl Up {
     }
 }
 
-/// Fetches the keys of new issuers without holding anything up.
-fn warm(state: &Arc<State>) {
-    let world = state.current();
-    tokio::spawn(async move { world.issuers.warm().await });
+/// Fetches keys that are not there yet without holding anything up, again and again: an issuer
+/// may start later than its gateway, and a reload may bring a new one.
+fn keep_warm(state: &Arc<State>) {
+    let state = state.clone();
+    tokio::spawn(async move {
+        loop {
+            let world = state.current();
+            if !world.issuers.has_keys() {
+                world.issuers.warm().await;
+            }
+            tokio::time::sleep(WARM).await;
+        }
+    });
 }
 
 fn tell(problems: &[Problem]) {

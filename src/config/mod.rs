@@ -49,6 +49,8 @@ pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded,
 pub struct Config {
     /// The origin that clients type, without a slash at the end.
     pub public_url: String,
+    /// `Host` values that are accepted besides those of the routes.
+    pub allow_hosts: Vec<String>,
     pub listeners: Vec<Listener>,
     /// `/metrics`, `/healthz` and `/readyz`.
     pub admin: Option<SocketAddr>,

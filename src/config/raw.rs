@@ -20,6 +20,10 @@ pub struct RawConfig {
     /// The origin that clients type, such as `https://mcp.example.com`. Never derived from request headers. Plain http is for loopback.
     #[schemars(required)]
     pub public_url: Option<String>,
+    /// `Host` values that are accepted besides those of `public_url` and `resource`: names of the inside, where a proxy before
+    /// doorward or a client beside it uses another. Costs: one more name by which a browser could be led here; addresses in
+    /// answers still come from `public_url`.
+    pub allow_hosts: Option<Strings>,
     /// Where clients connect.
     #[schemars(required)]
     pub listen: Option<Vec<RawListener>>,
@@ -438,4 +442,7 @@ pub struct RawScope {
     pub text: Option<String>,
     /// Scopes that this one includes.
     pub implies: Option<Strings>,
+    /// Whether the resource metadata names it, so that clients ask for it at once. Default true; false for what is asked for
+    /// only when it is needed.
+    pub advertise: Option<bool>,
 }

@@ -17,6 +17,10 @@ use crate::denial::{Denial, Fault};
 /// What usual heads and small bodies fit in.
 const FIRST_READ: usize = 4 << 10;
 
+/// How long, and for how many bytes, a refused client is listened to after the answer.
+const LINGER: Duration = Duration::from_millis(500);
+const LINGERED: usize = 256 << 10;
+
 /// Why there is no head.
 pub enum NoHead {
     /// The client closed, or sent nothing in time.
@@ -146,9 +150,25 @@ pub async fn refuse(stream: &mut Stream, denial: &Denial) -> io::Result<()> {
     let send = async {
         stream.write_all(&text).await?;
         stream.flush().await?;
-        stream.shutdown().await
+        AsyncWriteExt::shutdown(stream).await?;
+        linger(stream).await
     };
-    tokio::time::timeout(Duration::from_secs(1), send).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    tokio::time::timeout(LINGER, send).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+/// Reads what is still on its way and throws it away: closing on unread bytes would reset the
+/// connection, and the reset may overtake the answer.
+async fn linger(stream: &mut Stream) -> io::Result<()> {
+    let mut waste = BytesMut::with_capacity(FIRST_READ);
+    let mut left = LINGERED;
+    while left > 0 {
+        waste.clear();
+        match stream.read_buf(&mut waste).await? {
+            0 => return Ok(()),
+            read => left = left.saturating_sub(read),
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -66,8 +66,8 @@ impl Pace {
         }
         let next = self.begun.map_or(now, |begun| begun + DISTANCE.min(self.cooldown));
         if now < next {
-            // Nobody is kept waiting for an issuer that has just failed.
-            return if self.failed { Start::No } else { Start::At(next) };
+            // What is held will do while the issuer is away; where nothing is, the next try may help.
+            return if self.failed && reason == Reason::Unknown { Start::No } else { Start::At(next) };
         }
         if reason == Reason::Unknown {
             self.spare -= 1;
@@ -146,11 +146,11 @@ mod tests {
     }
 
     #[test]
-    fn nobody_waits_for_an_issuer_that_just_failed() {
+    fn an_unknown_key_does_not_wait_for_an_issuer_that_just_failed() {
         let (mut pace, now) = (Pace::new(COOLDOWN), Instant::now());
         assert_eq!(pace.ask(Reason::Needed, now), Start::Now);
         pace.land(Outcome::Failed);
-        assert_eq!(pace.ask(Reason::Needed, now + Duration::from_secs(1)), Start::No);
+        assert_eq!(pace.ask(Reason::Needed, now + Duration::from_secs(1)), Start::At(now + DISTANCE));
         assert_eq!(pace.ask(Reason::Unknown, now + Duration::from_secs(1)), Start::No);
         assert_eq!(pace.ask(Reason::Needed, now + DISTANCE), Start::Now);
     }

@@ -53,6 +53,16 @@ fn host_and_path_choose_exactly() {
 }
 
 #[test]
+fn another_name_of_the_host_is_served_only_where_it_is_allowed() {
+    let table = RouteTable::new(vec![route("https://gw.example/b"), route("https://other.example/c")]);
+    assert_eq!(find(&table, "inside:8443", "/b"), Err(Error::Misdirected));
+    let table = table.with_aliases("https://gw.example", &["inside:8443".into()]);
+    assert_eq!(find(&table, "Inside:8443", "/b").as_deref(), Ok("mcp https://gw.example/b"));
+    assert_eq!(find(&table, "inside:8443", "/c"), Err(Error::NotFound));
+    assert_eq!(find(&table, "inside", "/b"), Err(Error::Misdirected));
+}
+
+#[test]
 fn the_root_document_stands_only_where_it_is_unambiguous() {
     let table = RouteTable::new(vec![route("https://gw.example/a"), route("https://gw.example/b"), route("https://one.example/mcp")]);
     assert_eq!(find(&table, "gw.example", WELL_KNOWN), Err(Error::NotFound));

@@ -46,13 +46,14 @@ pub fn config(path: &Path, context: &mut Context<'_>) -> Option<Config> {
     let text = context.text(path)?;
     let document = Document::new(&path.display().to_string(), folder(path), "", &text);
     let raw: RawConfig = document.parse(&text, &mut context.report)?;
-    let RawConfig { public_url, listen, admin, audit, log, issuers, upstreams, upstreams_dir, limits, scopes, store, authorization_server } =
+    let RawConfig { public_url, allow_hosts, listen, admin, audit, log, issuers, upstreams, upstreams_dir, limits, scopes, store, authorization_server } =
         raw;
     let at = At::new(&document);
     context.later(&at, "store", store);
     context.later(&at, "authorization_server", authorization_server);
 
     let public_url = public_origin(public_url, &at, context);
+    let allow_hosts = hosts(allow_hosts, &at.key("allow_hosts"), context);
     let listeners = listeners::listeners(listen, &at, context);
     let admin = listeners::admin(admin, &at, &listeners, context);
     let issuers = issuers::issuers(issuers, &at, context);
@@ -71,7 +72,7 @@ pub fn config(path: &Path, context: &mut Context<'_>) -> Option<Config> {
         return None;
     }
     let (files, hash) = (std::mem::take(&mut context.files), context.hash.0);
-    Some(Config { public_url: public_url?, listeners, admin, audit, log: self::log(log), limits, issuers, routes, files, hash })
+    Some(Config { public_url: public_url?, allow_hosts, listeners, admin, audit, log: self::log(log), limits, issuers, routes, files, hash })
 }
 
 impl<'a> Context<'a> {
@@ -148,6 +149,18 @@ fn public_origin(raw: Option<String>, at: &At<'_>, context: &mut Context<'_>) ->
         context.report.mend(&at, format!("`{text}` is plain http off loopback, where tokens could be read"), hint);
     }
     Some(text)
+}
+
+/// Hosts with or without a port, as they stand in `Host`.
+fn hosts(raw: Option<Strings>, at: &At<'_>, context: &mut Context<'_>) -> Vec<String> {
+    let hosts = context.strings(raw, at);
+    for (index, host) in hosts.iter().enumerate() {
+        if host.is_empty() || !host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':' | b'[' | b']')) {
+            let hint = "write it as clients send it: `doorward.internal:8443`; there are no wildcards";
+            context.report.mend(&at.item(index), format!("`{host}` is not a host"), hint);
+        }
+    }
+    hosts
 }
 
 fn audit(raw: Option<RawAudit>, at: &At<'_>, context: &mut Context<'_>) -> Audit {

@@ -12,14 +12,16 @@ use crate::policy::Requirement;
 #[derive(Debug, Default)]
 pub struct Scopes {
     declared: Option<Vec<(String, Vec<String>)>>,
+    /// Those that the metadata leaves out.
+    kept_back: Vec<String>,
 }
 
 impl Scopes {
     pub fn resolve(raw: Option<Keyed<RawScope>>, at: &At<'_>, context: &mut Context<'_>) -> Self {
         let Some(Keyed(raw)) = raw else { return Self::default() };
         let names: Vec<String> = raw.iter().map(|(name, _)| name.clone()).collect();
-        let mut declared = Vec::new();
-        for (name, RawScope { text, implies }) in raw {
+        let (mut declared, mut kept_back) = (Vec::new(), Vec::new());
+        for (name, RawScope { text, implies, advertise }) in raw {
             let at = at.key(&name);
             if text.is_some_and(|text| text.trim().is_empty()) {
                 context.report.error(&at.key("text"), "an empty text tells people nothing");
@@ -32,11 +34,19 @@ impl Scopes {
                     unknown(implied, &names, &at.item(index), context);
                 }
             }
+            if advertise == Some(false) {
+                kept_back.push(name.clone());
+            }
             declared.push((name, implies));
         }
-        let scopes = Self { declared: Some(declared) };
+        let scopes = Self { declared: Some(declared), kept_back };
         scopes.refuse_cycles(at, context);
         scopes
+    }
+
+    /// Whether clients are told of the scope before they need it.
+    pub fn advertises(&self, scope: &str) -> bool {
+        !self.kept_back.iter().any(|kept| kept == scope)
     }
 
     pub fn names(&self) -> impl Iterator<Item = &str> {

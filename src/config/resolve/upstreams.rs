@@ -156,7 +156,7 @@ impl Section<'_> {
         Some(Route {
             name: name.into(),
             metadata_url: resource_metadata::url(&resource),
-            metadata: metadata(&resource, &issuers, &policy, title.as_deref().unwrap_or(name)),
+            metadata: metadata(&resource, &issuers, &policy, self.scopes, title.as_deref().unwrap_or(name)),
             resource,
             issuers,
             policy,
@@ -259,9 +259,10 @@ fn resolve_mode(raw: RawMode, at: &At<'_>, context: &mut Context<'_>) -> Mode {
     }
 }
 
-fn metadata(resource: &str, issuers: &[Arc<IssuerRules>], policy: &Policy, name: &str) -> Bytes {
+fn metadata(resource: &str, issuers: &[Arc<IssuerRules>], policy: &Policy, scopes: &Scopes, name: &str) -> Bytes {
     let issuers: Vec<&str> = issuers.iter().map(|issuer| issuer.issuer.as_str()).collect();
-    resource_metadata::document(resource, &issuers, &policy.scopes(), name).into()
+    let asked: Vec<&str> = policy.scopes().into_iter().filter(|scope| scopes.advertises(scope)).collect();
+    resource_metadata::document(resource, &issuers, &asked, name).into()
 }
 
 /// Host without case and path, as the route table tells routes apart.
