@@ -10,3 +10,5 @@
 )]
 
 mod config;
+mod deploy;
+mod docs;

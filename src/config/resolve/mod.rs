@@ -46,8 +46,21 @@ pub fn config(path: &Path, context: &mut Context<'_>) -> Option<Config> {
     let text = context.text(path)?;
     let document = Document::new(&path.display().to_string(), folder(path), "", &text);
     let raw: RawConfig = document.parse(&text, &mut context.report)?;
-    let RawConfig { public_url, allow_hosts, listen, admin, audit, log, issuers, upstreams, upstreams_dir, limits, scopes, store, authorization_server } =
-        raw;
+    let RawConfig {
+        public_url,
+        allow_hosts,
+        listen,
+        admin,
+        audit,
+        log,
+        issuers,
+        upstreams,
+        upstreams_dir,
+        limits,
+        scopes,
+        store,
+        authorization_server,
+    } = raw;
     let at = At::new(&document);
     context.later(&at, "store", store);
     context.later(&at, "authorization_server", authorization_server);
@@ -72,7 +85,19 @@ pub fn config(path: &Path, context: &mut Context<'_>) -> Option<Config> {
         return None;
     }
     let (files, hash) = (std::mem::take(&mut context.files), context.hash.0);
-    Some(Config { public_url: public_url?, allow_hosts, listeners, admin, audit, log: self::log(log), limits, issuers, routes, files, hash })
+    Some(Config {
+        public_url: public_url?,
+        allow_hosts,
+        listeners,
+        admin,
+        audit,
+        log: self::log(log),
+        limits,
+        issuers,
+        routes,
+        files,
+        hash,
+    })
 }
 
 impl<'a> Context<'a> {
