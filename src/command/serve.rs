@@ -183,10 +183,13 @@ fn tell(problems: &[Problem]) {
 
 /// What is bound at start stays as it was.
 fn warn_of_restart(before: &Config, now: &Config) {
-    let same =
-        before.listeners == now.listeners && before.admin == now.admin && before.audit.file == now.audit.file && before.log == now.log;
+    let same = before.listeners == now.listeners
+        && before.admin == now.admin
+        && before.audit.file == now.audit.file
+        && before.log == now.log
+        && before.limits.connections == now.limits.connections;
     if !same {
-        tracing::warn!("a change of `listen`, `admin`, `audit.file` or `log` takes effect at the next start");
+        tracing::warn!("a change of `listen`, `admin`, `audit.file`, `log` or `limits.connections` takes effect at the next start");
     }
 }
 

@@ -2,6 +2,7 @@
 //! request after the other. HTTP/2 connections are handed to the framework with bounded settings.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use pingora::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
@@ -25,33 +26,35 @@ const H2_STREAMS: u32 = 100;
 
 /// What accepts connections of one listener.
 pub struct Door {
-    app: Arc<App>,
+    gateway: Arc<Gateway>,
     tls: Option<Acceptor>,
     places: Arc<Semaphore>,
     h2c: bool,
 }
 
 impl Door {
-    pub fn new(gateway: Arc<Gateway>, places: Arc<Semaphore>, tls: Option<Acceptor>, h2c: bool, limits: Limits) -> Self {
-        let mut options = HttpServerOptions::default();
-        options.h2c = h2c;
-        options.h2_idle_timeout = Some(limits.idle_timeout);
-        Self { app: Arc::new(App { gateway, options, limits }), tls, places, h2c }
+    pub fn new(gateway: Arc<Gateway>, places: Arc<Semaphore>, tls: Option<Acceptor>, h2c: bool) -> Self {
+        Self { gateway, tls, places, h2c }
     }
 }
 
 #[async_trait]
 impl ServerApp for Door {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
-        let metrics = &self.app.gateway.metrics;
         let Ok(_place) = self.places.clone().try_acquire_owned() else {
-            metrics.connection_refused();
+            self.gateway.metrics.connection_refused();
             return None;
         };
-        let _open = metrics.connection();
-        let mut stream = self.handshake(stream).await?;
-        if stream.selected_alpn_proto() == Some(ALPN::H2) || self.h2c && begins_with_preface(&mut stream, &self.app.limits).await? {
-            return self.app.process_new(stream, shutdown).await;
+        let _open = self.gateway.metrics.connection();
+        let limits = self.limits();
+        let mut stream = self.handshake(stream, &limits).await?;
+        if stream.selected_alpn_proto() == Some(ALPN::H2) || self.h2c && begins_with_preface(&mut stream, &limits).await? {
+            let connection = Arc::new(Http2::new(self.gateway.clone(), limits, self.h2c));
+            return tokio::select! {
+                biased;
+                done = connection.process_new(stream, shutdown) => done,
+                () = connection.stays_silent() => None,
+            };
         }
         self.http1(stream, shutdown).await;
         None
@@ -59,19 +62,25 @@ impl ServerApp for Door {
 }
 
 impl Door {
+    /// As they are now: a reload changes them for the next head.
+    fn limits(&self) -> Limits {
+        self.gateway.state.current().config.limits
+    }
+
     /// TLS, under the deadline of a head: the framework's own is a minute, and before the cap.
-    async fn handshake(&self, stream: Stream) -> Option<Stream> {
+    async fn handshake(&self, stream: Stream, limits: &Limits) -> Option<Stream> {
         let Some(tls) = &self.tls else { return Some(stream) };
         let bare = stream.into_any().downcast::<l4::stream::Stream>().ok()?;
-        let handshake = tokio::time::timeout(self.app.limits.header_timeout, tls.tls_handshake(*bare));
+        let handshake = tokio::time::timeout(limits.header_timeout, tls.tls_handshake(*bare));
         Some(Box::new(handshake.await.ok()?.ok()?))
     }
 
     async fn http1(&self, mut stream: Stream, shutdown: &ShutdownWatch) {
         loop {
+            let limits = self.limits();
             let head = tokio::select! {
                 biased;
-                head = head::read(&mut stream, &self.app.limits) => head,
+                head = head::read(&mut stream, &limits) => head,
                 () = told_to_stop(shutdown) => return,
             };
             let head = match head {
@@ -79,7 +88,7 @@ impl Door {
                 Err(NoHead::Quiet) => return,
                 Err(NoHead::Denied(fault)) => {
                     let denial = Denial::from(fault);
-                    record::refused_head(&self.app.gateway, record::peer(&stream), &denial);
+                    record::refused_head(&self.gateway, record::peer(&stream), &denial);
                     let _ = head::refuse(&mut stream, &denial).await;
                     return;
                 }
@@ -87,7 +96,7 @@ impl Door {
             let mut session = ServerSession::new_http1(stream);
             session.set_keepalive(Some(60));
             session.set_pipelined_prefix(head);
-            match self.app.process_new_http(session, shutdown).await {
+            match exchange::run(&self.gateway, session, shutdown).await {
                 Some(reused) => (stream, _) = reused.consume(),
                 None => return,
             }
@@ -104,16 +113,36 @@ async fn begins_with_preface(stream: &mut Stream, limits: &Limits) -> Option<boo
     }
 }
 
-/// What answers the requests of a connection.
-struct App {
+/// One HTTP/2 connection, driven by the framework.
+struct Http2 {
     gateway: Arc<Gateway>,
-    options: HttpServerOptions,
     limits: Limits,
+    options: HttpServerOptions,
+    begun: AtomicBool,
+}
+
+impl Http2 {
+    fn new(gateway: Arc<Gateway>, limits: Limits, h2c: bool) -> Self {
+        let mut options = HttpServerOptions::default();
+        options.h2c = h2c;
+        options.h2_idle_timeout = Some(limits.idle_timeout);
+        Self { gateway, limits, options, begun: AtomicBool::new(false) }
+    }
+
+    /// Ends when no request has come in the time of a head: the framework waits for a preface, and
+    /// for the end of a first head, without a limit of its own.
+    async fn stays_silent(&self) {
+        tokio::time::sleep(self.limits.header_timeout).await;
+        if self.begun.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+    }
 }
 
 #[async_trait]
-impl HttpServerApp for App {
+impl HttpServerApp for Http2 {
     async fn process_new_http(self: &Arc<Self>, session: ServerSession, shutdown: &ShutdownWatch) -> Option<ReusedHttpStream> {
+        self.begun.store(true, Ordering::Relaxed);
         exchange::run(&self.gateway, session, shutdown).await
     }
 

@@ -46,6 +46,8 @@ enum Form {
     Json,
     Events,
     Other,
+    /// JSON or events in another encoding than UTF-8: the client would read something else than was judged.
+    Foreign,
 }
 
 /// Passes the answer on. `Ok(false)` where the client's connection must be given up; `Err` only
@@ -73,6 +75,7 @@ pub async fn relay(
     let success = answer.status.is_success();
     let head = Head { header: header(answer, cors, tale.id())?, length: answer.headers.get(CONTENT_LENGTH).cloned() };
     match (form, &plan.list) {
+        (Form::Foreign, _) => Err(Fault::UpstreamCoding),
         (Form::Json, Some((kind, standing))) => {
             let body = collect(session, &mut reached, plan, tale).await?;
             let cut = cut(gateway, plan, *kind, standing, &body)?;
@@ -101,14 +104,15 @@ struct Head {
 
 fn form(headers: &HeaderMap) -> Form {
     let text = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let essence = text.split(';').next().unwrap_or_default().trim();
-    if essence.eq_ignore_ascii_case("application/json") {
-        Form::Json
-    } else if essence.eq_ignore_ascii_case("text/event-stream") {
-        Form::Events
-    } else {
-        Form::Other
-    }
+    let (essence, parameters) = text.split_once(';').unwrap_or((text, ""));
+    let form = match essence.trim() {
+        json if json.eq_ignore_ascii_case("application/json") => Form::Json,
+        events if events.eq_ignore_ascii_case("text/event-stream") => Form::Events,
+        _ => return Form::Other,
+    };
+    let parameters = parameters.to_ascii_lowercase();
+    let charset = parameters.split(';').find_map(|one| Some(one.trim().strip_prefix("charset=")?.trim_matches('"')));
+    if charset.is_none_or(|charset| charset == "utf-8") { form } else { Form::Foreign }
 }
 
 /// The head for the client, without its length: nothing hop-by-hop, no cookie, challenge or session

@@ -92,7 +92,7 @@ pub async fn start(state: Arc<State>, metrics: Metrics, audit: Audit, process: u
             running.certificates.push((certificate.clone(), tls.clone()));
             acceptor = Some(tls::acceptor(certificate)?);
         }
-        let door = Door::new(gateway.clone(), places.clone(), acceptor, listener.h2c && listener.tls.is_none(), limits);
+        let door = Door::new(gateway.clone(), places.clone(), acceptor, listener.h2c && listener.tls.is_none());
         let mut service = Service::new("doorward".into(), door);
         service.add_listener(endpoint);
         let (fds, stopping) = (bound.fds, stopping.clone());

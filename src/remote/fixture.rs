@@ -69,6 +69,7 @@ pub fn http() -> Http {
 
 pub fn config(issuers: Vec<Issuer>) -> Config {
     Config {
+        allow_hosts: vec![],
         public_url: String::new(),
         listeners: vec![],
         admin: None,

@@ -268,6 +268,24 @@ async fn c_10_an_h2_head_that_does_not_end_is_given_up() {
 }
 
 #[tokio::test]
+async fn c_10_an_h2_connection_that_says_nothing_is_given_up() {
+    let identity = Identity::new();
+    let mut setup = Setup::new().await;
+    setup.over_tls(&identity);
+    setup.config["limits"] = json!({"header_timeout": "1s"});
+    let world = setup.start_with(identity.client()).await;
+    for preface in [&b""[..], b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0"] {
+        let mut socket = h2_socket(&world, &identity).await;
+        socket.write_all(preface).await.unwrap();
+        let closed = async {
+            let mut buffer = [0; 1024];
+            while !matches!(socket.read(&mut buffer).await, Ok(0) | Err(_)) {}
+        };
+        tokio::time::timeout(Duration::from_secs(3), closed).await.expect("the connection is still open");
+    }
+}
+
+#[tokio::test]
 async fn c_10_a_body_that_does_not_end_is_408() {
     let world = World::with(|config| config["limits"] = json!({"body_timeout": "1s"})).await;
     let head = |framing: &str| {

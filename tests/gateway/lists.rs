@@ -309,6 +309,16 @@ async fn item_s26_codings_that_cannot_be_undone_are_refused() {
 }
 
 #[tokio::test]
+async fn item_s26_another_charset_is_refused() {
+    let world = World::start().await;
+    for charset in ["utf-16le", "iso-2022-jp", "\"utf-7\""] {
+        let list = json!({"jsonrpc": "2.0", "id": 1, "result": {"tools": [{"name": "read_file"}]}}).to_string();
+        world.files.once(Answer::text(200, &format!("application/json; charset={charset}"), list));
+        assert_eq!(tools(&world).send().await.status, 502, "{charset}");
+    }
+}
+
+#[tokio::test]
 async fn item_s27_a_list_that_cannot_be_read_is_not_passed() {
     let world = World::start().await;
     let wrapped = |result: &str| format!(r#"{{"jsonrpc":"2.0","id":1,"result":{result}}}"#);

@@ -239,16 +239,17 @@ async fn keys_are_not_trusted_beyond_stale() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_first_keys_the_answer_is_quick_and_the_issuer_not_pressed() {
+async fn without_first_keys_the_answer_comes_in_time_and_the_issuer_is_not_pressed() {
     let (fake, store) = issuer(&["a"]);
     fake.set_down(true);
-    for _ in 0..100 {
+    let begun = Instant::now();
+    for _ in 0..20 {
         let now = Instant::now();
         assert_eq!(serves(&store, "a").await, Err(Error::KeysUnavailable));
-        assert!(now.elapsed() < SECOND);
+        assert!(now.elapsed() <= 3 * SECOND);
         sleep(SECOND / 10).await;
     }
-    assert!(fake.fetches() <= 6, "{}", fake.fetches());
+    assert!(fake.fetches() as u64 <= begun.elapsed().as_secs() / 2 + 1, "{}", fake.fetches());
     fake.set_down(false);
     sleep(2 * SECOND).await;
     assert_eq!(serves(&store, "a").await, Ok(()));
