@@ -76,8 +76,7 @@ impl IdentityRules {
 
     /// Whether a client's header of this name must not reach the upstream.
     pub fn strips(&self, name: &str) -> bool {
-        let folded = fold(name);
-        ALWAYS_STRIPPED.contains(&folded.as_str()) || self.guarded.contains(&folded)
+        ALWAYS_STRIPPED.iter().any(|folded| folds_to(name, folded)) || self.guarded.iter().any(|folded| folds_to(name, folded))
     }
 
     /// The headers to set, in the configured order; those without a value stay removed.
@@ -142,6 +141,12 @@ fn encode(text: &str) -> String {
         }
     }
     out
+}
+
+/// Whether the name is this one by letters and digits alone.
+fn folds_to(name: &str, folded: &str) -> bool {
+    let mut letters = name.bytes().filter(u8::is_ascii_alphanumeric).map(|byte| byte.to_ascii_lowercase());
+    folded.bytes().all(|byte| letters.next() == Some(byte)) && letters.next().is_none()
 }
 
 /// The name by letters and digits alone, in lower case.

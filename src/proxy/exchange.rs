@@ -158,7 +158,8 @@ impl Exchange<'_> {
         let body = body?;
 
         let judgement = pipeline::judge(&admitted, &self.head(session), &body, self.world.config.limits.depth)?;
-        self.tell_judgement(&judgement, &self.head(session).headers.clone());
+        let trace = trace_id(judgement.message.traceparent.as_deref(), &session.req_header().headers);
+        self.tell_judgement(&judgement, trace);
         let era = judgement.message.era;
         let id = judgement.message.id;
         let with_id = |fault: Fault| Denial { fault, id: id.map(|id| id.as_json().to_owned()), era: Some(era) };
@@ -198,13 +199,12 @@ impl Exchange<'_> {
         Ok(())
     }
 
-    fn tell_judgement(&mut self, judgement: &Judgement<'_>, headers: &HeaderMap) {
+    fn tell_judgement(&mut self, judgement: &Judgement<'_>, trace: Option<String>) {
         let operation = &judgement.message.operation;
         let (rule, reason) = match &judgement.decision {
             Ok(permit) => (permit.rule(), PERMITTED),
             Err(refusal) => (refusal.rule(), Denial::from(Fault::from(refusal)).reason()),
         };
-        let trace = trace_id(judgement.message.traceparent.as_deref(), headers);
         self.tale.tell(|event| {
             event.operation = operation.method.name;
             event.era = Some(judgement.message.era);

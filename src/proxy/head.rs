@@ -8,6 +8,7 @@ use std::io;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use memchr::{memchr, memchr_iter, memchr2, memmem};
 use pingora::protocols::Stream;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -70,8 +71,7 @@ async fn rest(stream: &mut Stream, limits: &Limits, bytes: &mut BytesMut) -> Res
 
 /// Where the head ends, looking from `from`.
 fn end(bytes: &[u8], from: usize) -> Option<usize> {
-    let tail = bytes.get(from..)?;
-    tail.windows(4).position(|window| window == b"\r\n\r\n").map(|at| from + at + 4)
+    memmem::find(bytes.get(from..)?, b"\r\n\r\n").map(|at| from + at + 4)
 }
 
 /// One reading for every server, or none.
@@ -80,7 +80,12 @@ fn check(head: &[u8], limits: &Limits) -> Result<(), Fault> {
     if head.len() > limits.headers {
         return Err(Fault::HeadTooLarge);
     }
-    let mut lines = head.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r"));
+    let mut begun = 0;
+    let mut lines = memchr_iter(b'\n', head).map(|at| {
+        let line = head.get(begun..at).and_then(|line| line.strip_suffix(b"\r"));
+        begun = at + 1;
+        line
+    });
     let request = lines.next().flatten().ok_or(MALFORMED("a line of the head does not end with CR LF"))?;
     if !request.ends_with(b" HTTP/1.1") {
         let is_http = request.windows(6).any(|window| window == b" HTTP/");
@@ -93,16 +98,15 @@ fn check(head: &[u8], limits: &Limits) -> Result<(), Fault> {
     }
     let (mut hosts, mut lengths, mut codings, mut count) = (0, 0, 0, 0);
     for line in lines {
-        // The piece behind the last line feed is empty and has no carriage return.
-        let Some(line) = line else { continue };
+        let line = line.ok_or(MALFORMED("a line of the head does not end with CR LF"))?;
         if line.is_empty() {
             break;
         }
         count += 1;
-        if line.starts_with(b" ") || line.starts_with(b"\t") || line.contains(&b'\r') || line.contains(&0) {
+        if matches!(line.first(), Some(b' ' | b'\t')) || memchr2(b'\r', 0, line).is_some() {
             return Err(MALFORMED("a header is folded or holds a control character"));
         }
-        let colon = line.iter().position(|byte| *byte == b':').ok_or(MALFORMED("a header has no colon"))?;
+        let colon = memchr(b':', line).ok_or(MALFORMED("a header has no colon"))?;
         let (name, value) = line.split_at(colon);
         match name.len() {
             4 if name.eq_ignore_ascii_case(b"host") => hosts += 1,
@@ -122,9 +126,6 @@ fn check(head: &[u8], limits: &Limits) -> Result<(), Fault> {
             }
             _ => {}
         }
-    }
-    if head.iter().filter(|byte| **byte == b'\n').count() != count + 2 {
-        return Err(MALFORMED("a line of the head does not end with CR LF"));
     }
     match (hosts, lengths, codings) {
         _ if count > limits.header_count => Err(Fault::HeadTooLarge),

@@ -11,7 +11,8 @@
 //! | `head` | the raw HTTP/1 head: size, time, and the one reading that every server shares |
 //! | `exchange` | one request from head to record: the line of [`crate::pipeline`] with sockets |
 //! | `body` | the request body, bounded in size and time |
-//! | `upstream` | what is sent on: address, headers, bytes, and when it may be sent again |
+//! | `upstream` | what is sent on: the judged bytes and a head of our own making |
+//! | `dial` | connections to upstreams, and when a request may be sent again |
 //! | `response` | what comes back: headers, lists cut, streams |
 //! | `reply` | answers of our own, and CORS |
 //! | `record` | the one event of a request, also when it is cut short |
@@ -19,6 +20,7 @@
 
 mod body;
 mod connection;
+mod dial;
 mod exchange;
 mod head;
 mod record;

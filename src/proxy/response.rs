@@ -13,10 +13,10 @@ use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
 
 use super::Gateway;
+use super::dial::{Reached, gone};
 use super::record::Tale;
 use super::reply::Cors;
 use super::server::told_to_stop;
-use super::upstream::{Reached, gone};
 use crate::denial::Fault;
 use crate::event::Outcome;
 use crate::mcp::listing::{self, Lens, Watch};

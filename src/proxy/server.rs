@@ -17,9 +17,9 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::connection::Door;
+use super::dial::Upstreams;
 use super::record::Ids;
 use super::tls::{self, Certificate};
-use super::upstream::Upstreams;
 use crate::audit::Audit;
 use crate::config::{ListenAddress, Listener, Tls};
 use crate::limit::Limiter;
