@@ -23,7 +23,7 @@ pub async fn prove(
     let rules = route.issuers.iter().find(|rules| rules.issuer == unverified.issuer()).ok_or(Error::Issuer)?;
     unverified.check(rules, now)?;
     let store = issuers.find(rules).ok_or(Error::KeysUnavailable)?;
-    let verified = Arc::new(verify(&unverified, rules, store).await?);
+    let verified = Arc::new(verify(&unverified, rules, store, cache.kept()).await?);
     // Remembered even if it is not for this route: the next such request is refused without cryptography.
     cache.insert(digest, verified.clone());
     accept(verified, route)
@@ -54,17 +54,17 @@ pub fn recall(
 
 /// An unknown key may only be new: the token waits for a fetch before it is refused. A token without
 /// `kid` cannot name its key, so there a signature by none of those held may be by a new one.
-async fn verify(unverified: &Unverified<'_>, rules: &Arc<IssuerRules>, store: &Arc<KeyStore>) -> Result<Verified, Error> {
+async fn verify(unverified: &Unverified<'_>, rules: &Arc<IssuerRules>, store: &Arc<KeyStore>, kept: &[String]) -> Result<Verified, Error> {
     let (kid, algorithm) = (unverified.key_id(), unverified.algorithm());
     let keys = store.keys().await?;
-    let first = unverified.verify(rules, keys.find(kid, algorithm));
+    let first = unverified.verify(rules, keys.find(kid, algorithm), kept);
     let newer = match first {
         Err(Error::UnknownKey) => store.learn(|keys| keys.find(kid, algorithm).next().is_some()).await,
         Err(Error::Signature) if kid.is_none() => store.learn(|newer| newer.version() != keys.version()).await,
         decided => return decided,
     };
     match newer {
-        Some(keys) => unverified.verify(rules, keys.find(kid, algorithm)),
+        Some(keys) => unverified.verify(rules, keys.find(kid, algorithm), kept),
         None => first,
     }
 }

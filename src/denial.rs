@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, Response, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::mcp::{self, Era, era};
 use crate::oauth::challenge;
@@ -129,10 +129,13 @@ impl Denial {
     /// The whole answer. `route` is where the challenge points.
     pub fn reply(&self, route: Option<&Route>) -> Response<Bytes> {
         let Row { code, message, .. } = self.fault.row();
-        let mut error = json!({ "code": code, "message": message });
-        if let (Fault::Message(mcp::Error::Version { requested, modern: true }), Some(error)) = (&self.fault, error.as_object_mut()) {
-            error.insert("data".into(), json!({ "supported": era::MODERN, "requested": requested }));
-        }
+        let data = match &self.fault {
+            Fault::Message(mcp::Error::Version { requested, modern: true }) => {
+                format!(r#","data":{}"#, json!({ "supported": era::MODERN, "requested": requested }))
+            }
+            _ => String::new(),
+        };
+        let error = format!(r#"{{"code":{code},"message":{}{data}}}"#, Value::from(message.as_ref()));
         let body = match &self.id {
             Some(id) => format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#),
             None => format!(r#"{{"jsonrpc":"2.0","error":{error}}}"#),

@@ -54,7 +54,7 @@ pub struct Event {
     pub outcome: Outcome,
     pub reason: &'static str,
     pub rule: Option<(String, Place)>,
-    /// SHA-256 of the call's arguments as sent.
+    /// BLAKE3 of the call's arguments as sent: they may be long, and SHA-256 takes more than twice as long.
     pub arguments: Option<[u8; 32]>,
     pub source: IpAddr,
     pub era: Option<Era>,

@@ -74,6 +74,14 @@ impl IdentityRules {
         &self.headers
     }
 
+    /// The paths of the claims that headers are set from.
+    pub fn claims(&self) -> impl Iterator<Item = &str> {
+        self.headers.iter().filter_map(|(_, source)| match source {
+            Source::Claim(path) => Some(path.as_str()),
+            _ => None,
+        })
+    }
+
     /// Whether a client's header of this name must not reach the upstream.
     pub fn strips(&self, name: &str) -> bool {
         ALWAYS_STRIPPED.iter().any(|folded| folds_to(name, folded)) || self.guarded.iter().any(|folded| folds_to(name, folded))

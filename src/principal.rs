@@ -19,8 +19,8 @@ pub struct Principal {
     issuer: String,
     subject: String,
     client: Option<String>,
-    scopes: Vec<String>,
-    groups: Vec<String>,
+    scopes: Box<[String]>,
+    groups: Box<[String]>,
     claims: Map<String, Value>,
 }
 
@@ -32,7 +32,7 @@ pub struct Proof {
     pub client: Option<String>,
     pub scopes: Vec<String>,
     pub groups: Vec<String>,
-    /// The whole claim set, for conditions and identity headers that point into it.
+    /// The claims that conditions and identity headers point at; others are not remembered.
     pub claims: Map<String, Value>,
 }
 
@@ -42,7 +42,7 @@ impl Principal {
     pub(crate) fn new(proof: Proof) -> Self {
         let Proof { issuer, subject, client, scopes, groups, claims } = proof;
         let kind = if client.as_deref() == Some(subject.as_str()) { Kind::Client } else { Kind::User };
-        Self { kind, issuer, subject, client, scopes, groups, claims }
+        Self { kind, issuer, subject, client, scopes: scopes.into(), groups: groups.into(), claims }
     }
 
     pub fn kind(&self) -> Kind {

@@ -239,6 +239,11 @@ impl Route {
         (plain_authority(authority), path.to_owned())
     }
 
+    /// The paths of the claims that its rules and identity headers ask for.
+    pub fn claims(&self) -> Vec<String> {
+        self.policy.claims().into_iter().chain(self.identity.claims()).map(str::to_owned).collect()
+    }
+
     /// An `Origin` is accepted when it is listed, or the resource's own.
     pub fn accepts_origin(&self, origin: &str) -> bool {
         let own = self.resource.get(..self.resource.len() - self.resource_path_len()).unwrap_or_default();

@@ -38,11 +38,19 @@ impl Snapshot {
         Ok(Self {
             routes: RouteTable::new(config.routes.clone()).with_aliases(&config.public_url, &config.allow_hosts),
             issuers: Issuers::build(&config, old.map(|old| &old.issuers))?,
-            tokens: TokenCache::new(config.limits.token_cache),
+            tokens: TokenCache::new(config.limits.token_cache, kept(&config)),
             lists: Memo::new(LISTS, LIST_BYTES),
             config,
         })
     }
+}
+
+/// Every claim that a rule or an identity header of any upstream asks for.
+fn kept(config: &Config) -> Vec<String> {
+    let mut paths: Vec<String> = config.routes.iter().flat_map(|route| route.claims()).collect();
+    paths.sort_unstable();
+    paths.dedup();
+    paths
 }
 
 /// The world in use and how to replace it.

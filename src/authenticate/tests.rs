@@ -64,7 +64,7 @@ impl World {
         site.put_keys("/keys", &keys);
         let rules = Arc::new(rules);
         let issuers = fixture::issuers(rules.clone(), format!("{origin}/keys"));
-        Self { site, rules, issuers, cache: TokenCache::new(100) }
+        Self { site, rules, issuers, cache: TokenCache::new(100, vec![]) }
     }
 
     fn publish(&self, keys: &[Value]) {
@@ -263,7 +263,7 @@ fn the_future_may_move_between_threads() {
     fn is_send<T: Send>(_: fn() -> T) {}
     fn future() -> impl Future + Send {
         async {
-            let (token, cache, issuers) = (Token::new("a").unwrap(), TokenCache::new(1), Issuers::default());
+            let (token, cache, issuers) = (Token::new("a").unwrap(), TokenCache::new(1, vec![]), Issuers::default());
             let route = route(RESOURCE, vec![]);
             authenticate(token, token.digest(), &route, &issuers, &cache, now()).await.map(|_| ())
         }

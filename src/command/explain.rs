@@ -117,7 +117,7 @@ impl Explain {
                     Ok(token) => token,
                     Err(error) => return Ok(Err(error)),
                 };
-                let verified = prove(token, token.digest(), route, &issuers, &TokenCache::new(1), SystemTime::now()).await;
+                let verified = prove(token, token.digest(), route, &issuers, &TokenCache::new(1, route.claims()), SystemTime::now()).await;
                 Ok(verified.map(|verified| verified.principal.clone()))
             });
         }
@@ -130,7 +130,7 @@ impl Explain {
             (issuer, all) => all.iter().find(|rules| Some(rules.issuer.as_str()) == issuer),
         };
         let Some(rules) = rules else { return Ok(Err(token::Error::Issuer)) };
-        Ok(token::prove(rules.issuer.clone(), claims, &rules.claims).map(|proof| Arc::new(Principal::new(proof))))
+        Ok(token::prove(rules.issuer.clone(), &claims, &rules.claims, &route.claims()).map(|proof| Arc::new(Principal::new(proof))))
     }
 
     /// The token was not accepted: no rule was asked.

@@ -37,6 +37,18 @@ pub enum Condition {
     AnyOf(Vec<Vec<Condition>>),
 }
 
+impl Condition {
+    /// The paths of the claims that it looks at.
+    pub(super) fn claims(&self) -> Vec<&str> {
+        match self {
+            Self::Claim { path, .. } => vec![path],
+            Self::Arguments(arguments) => arguments.equal.iter().map(|equal| equal.claim.as_str()).collect(),
+            Self::AnyOf(alternatives) => alternatives.iter().flatten().flat_map(Self::claims).collect(),
+            Self::Scopes(_) | Self::Groups(_) | Self::Clients(_) | Self::Subjects(_) | Self::Source(_) => vec![],
+        }
+    }
+}
+
 /// The condition that did not hold, by the name of its key.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Unmet<'a> {

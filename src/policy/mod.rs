@@ -116,6 +116,11 @@ impl Policy {
         naming.is_some_and(|index| standing.holds(index))
     }
 
+    /// The paths of the claims that conditions look at.
+    pub fn claims(&self) -> Vec<&str> {
+        self.rules.iter().flat_map(|rule| &rule.conditions).flat_map(Condition::claims).collect()
+    }
+
     /// Every scope that a rule asks for, in the order of the rules, each once.
     pub fn scopes(&self) -> Vec<&str> {
         let mut all = Vec::new();

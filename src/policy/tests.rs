@@ -145,3 +145,73 @@ fn a_list_shows_what_a_call_permits_and_acquirable_shows_what_a_scope_would() {
     }
     assert!(policy.shows(&policy.standing(caller, true), Kind::Tool, "put"));
 }
+
+mod properties {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[derive(Clone, Debug)]
+    struct Draft {
+        patterns: Vec<String>,
+        deny: bool,
+        scope: Option<String>,
+        group: Option<String>,
+    }
+
+    fn draft() -> impl Strategy<Value = Draft> {
+        let pattern = prop::sample::select(vec!["*", "a", "b", "ab", "a*", "*b", "a*b", "get_*", "get_x", "*_secret", "get_secret"]);
+        let patterns = prop::collection::vec(pattern.prop_map(String::from), 1..3);
+        let scope = prop::option::of(prop::sample::select(vec!["r", "w"]).prop_map(String::from));
+        let group = prop::option::of(prop::sample::select(vec!["sre", "dev"]).prop_map(String::from));
+        (patterns, any::<bool>(), scope, group).prop_map(|(patterns, deny, scope, group)| Draft { patterns, deny, scope, group })
+    }
+
+    fn build(drafts: &[Draft]) -> Policy {
+        let one = |draft: &Draft| {
+            let patterns: Vec<&str> = draft.patterns.iter().map(String::as_str).collect();
+            if draft.deny {
+                return deny(&patterns);
+            }
+            let scope = draft.scope.iter().map(|scope| scopes(&[(scope, &[])]));
+            let group = draft.group.iter().map(|group| Condition::Groups(vec![group.clone()]));
+            rule(&patterns, scope.chain(group).collect())
+        };
+        Policy::new(drafts.iter().map(one).collect())
+    }
+
+    fn who() -> impl Strategy<Value = Principal> {
+        let held = prop::sample::subsequence(vec!["r", "w"], 0..=2);
+        let groups = prop::sample::subsequence(vec!["sre", "dev"], 0..=2);
+        (held, groups).prop_map(|(held, groups)| caller(&held, &groups))
+    }
+
+    const TOOLS: &[&str] = &["a", "b", "ab", "aab", "get_x", "get_secret", "x_secret", "c", ""];
+
+    proptest! {
+        #[test]
+        fn a_list_shows_exactly_what_a_call_permits(drafts in prop::collection::vec(draft(), 0..6), who in who()) {
+            let policy = build(&drafts);
+            let standing = policy.standing(Caller { principal: &who, source: Ipv4Addr::LOCALHOST.into() }, false);
+            for tool in TOOLS {
+                prop_assert_eq!(policy.shows(&standing, Kind::Tool, tool), decide(&policy, &who, tool, None).is_ok(), "{}", tool);
+            }
+        }
+
+        #[test]
+        fn adding_a_deny_rule_never_widens(drafts in prop::collection::vec(draft(), 0..6), added in draft(), at in 0usize..6, who in who()) {
+            let before = build(&drafts);
+            let mut more = drafts.clone();
+            more.insert(at.min(drafts.len()), Draft { deny: true, ..added });
+            let after = build(&more);
+            for tool in TOOLS {
+                prop_assert!(decide(&after, &who, tool, None).is_err() || decide(&before, &who, tool, None).is_ok(), "{}", tool);
+            }
+        }
+
+        #[test]
+        fn a_name_that_no_pattern_matches_is_refused(drafts in prop::collection::vec(draft(), 0..6), who in who(), name in "[A-Z]{1,5}") {
+            let drafts: Vec<Draft> = drafts.into_iter().filter(|draft| draft.patterns.iter().all(|pattern| pattern != "*")).collect();
+            prop_assert!(decide(&build(&drafts), &who, &name, None).is_err());
+        }
+    }
+}

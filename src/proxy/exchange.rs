@@ -4,8 +4,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use aws_lc_rs::digest::{SHA256, digest};
-
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HOST};
 use http::{HeaderMap, Method, StatusCode};
 use pingora::apps::{HttpPersistentSettings, ReusedHttpStream};
@@ -211,7 +209,7 @@ impl Exchange<'_> {
             event.name = named(operation);
             event.rule = rule.map(|rule| (rule.name.clone(), rule.place.clone()));
             event.reason = if event.reason == "client_gone" || reason != PERMITTED { reason } else { event.reason };
-            event.arguments = operation.arguments.map(|arguments| sha256(arguments.get().as_bytes()));
+            event.arguments = operation.arguments.map(|arguments| *blake3::hash(arguments.get().as_bytes()).as_bytes());
             event.trace = trace;
         });
     }
@@ -295,10 +293,4 @@ fn trace_id(message: Option<&str>, headers: &HeaderMap) -> Option<String> {
     let hex = |text: &str, length: usize| text.len() == length && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
     let valid = hex(version, 2) && version != "ff" && hex(trace, 32) && hex(span, 16) && hex(flags, 2) && trace.bytes().any(|b| b != b'0');
     valid.then(|| trace.to_owned())
-}
-
-fn sha256(bytes: &[u8]) -> [u8; 32] {
-    let mut out = [0; 32];
-    out.copy_from_slice(digest(&SHA256, bytes).as_ref());
-    out
 }

@@ -10,32 +10,40 @@ use quick_cache::sync::Cache;
 use super::{Digest, Verified};
 
 #[derive(Debug)]
-pub struct TokenCache(Cache<Digest, Arc<Verified>>);
+pub struct TokenCache {
+    tokens: Cache<Digest, Arc<Verified>>,
+    kept: Vec<String>,
+}
 
 impl TokenCache {
-    /// Remembers about `capacity` tokens.
-    pub fn new(capacity: usize) -> Self {
-        Self(Cache::new(capacity))
+    /// Remembers about `capacity` tokens, and of their claims those at the paths that anybody will ask for.
+    pub fn new(capacity: usize, kept: Vec<String>) -> Self {
+        Self { tokens: Cache::new(capacity), kept }
+    }
+
+    /// The paths of the claims that are remembered.
+    pub fn kept(&self) -> &[String] {
+        &self.kept
     }
 
     /// What was verified, which may have expired since.
     pub fn find(&self, digest: &Digest) -> Option<Arc<Verified>> {
-        self.0.get(digest)
+        self.tokens.get(digest)
     }
 
     pub fn insert(&self, digest: Digest, verified: Arc<Verified>) {
-        self.0.insert(digest, verified);
+        self.tokens.insert(digest, verified);
     }
 
     pub fn forget(&self, digest: &Digest) {
-        self.0.remove(digest);
+        self.tokens.remove(digest);
     }
 
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.tokens.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.0.len() == 0
+        self.tokens.len() == 0
     }
 }

@@ -122,13 +122,14 @@ impl<'a> Unverified<'a> {
     }
 
     /// The signature, by the first of the issuer's `keys` that fits. Call [`Self::check`] before.
-    pub fn verify<'k>(&self, rules: &Arc<IssuerRules>, keys: impl Iterator<Item = &'k Key>) -> Result<Verified, Error> {
+    /// Of the claims only those at the `kept` paths are remembered.
+    pub fn verify<'k>(&self, rules: &Arc<IssuerRules>, keys: impl Iterator<Item = &'k Key>, kept: &[String]) -> Result<Verified, Error> {
         let mut keys = keys.take(MOST_TRIES).peekable();
         keys.peek().ok_or(Error::UnknownKey)?;
         let message = self.message.as_bytes();
         let key = keys.find(|key| key.verifies(self.algorithm, message, &self.signature)).ok_or(Error::Signature)?;
         let expires = time(&self.claims, "exp")?.ok_or(Error::MissingClaim("exp"))?;
-        let principal = Arc::new(Principal::new(prove(self.issuer.clone(), self.claims.clone(), &rules.claims)?));
+        let principal = Arc::new(Principal::new(prove(self.issuer.clone(), &self.claims, &rules.claims, kept)?));
         Ok(Verified { principal, expires, key: key.id(), audience: self.audience.clone(), rules: rules.clone() })
     }
 
@@ -229,13 +230,14 @@ fn strings(value: &Value) -> Option<Vec<String>> {
     }
 }
 
-pub(crate) fn prove(issuer: String, claims: Map<String, Value>, names: &ClaimNames) -> Result<Proof, Error> {
-    let text = |path: &str, name| match lookup(&claims, path) {
+/// What a claim set says of its caller, with the claims at the `kept` paths, each under its whole path.
+pub(crate) fn prove(issuer: String, claims: &Map<String, Value>, names: &ClaimNames, kept: &[String]) -> Result<Proof, Error> {
+    let text = |path: &str, name| match lookup(claims, path) {
         None => Ok(None),
         Some(Value::String(text)) => Ok(Some(text.clone())),
         Some(_) => Err(Error::ClaimType(name)),
     };
-    let client = match names.client.iter().find(|path| lookup(&claims, path).is_some()) {
+    let client = match names.client.iter().find(|path| lookup(claims, path).is_some()) {
         Some(path) => text(path, "client")?,
         None => None,
     };
@@ -244,15 +246,16 @@ pub(crate) fn prove(issuer: String, claims: Map<String, Value>, names: &ClaimNam
         Some(sub) if client.as_ref() == Some(&sub) => sub,
         _ => text(&names.subject, "subject")?.filter(|subject| !subject.is_empty()).ok_or(Error::MissingClaim("subject"))?,
     };
-    let scopes = match first(&claims, &names.scopes) {
+    let scopes = match first(claims, &names.scopes) {
         Some(Value::String(text)) => text.split(' ').filter(|scope| !scope.is_empty()).map(str::to_owned).collect(),
         Some(value) => strings(value).ok_or(Error::ClaimType("scopes"))?,
         None => Vec::new(),
     };
-    let groups = match first(&claims, &names.groups) {
+    let groups = match first(claims, &names.groups) {
         Some(value) => strings(value).ok_or(Error::ClaimType("groups"))?,
         None => Vec::new(),
     };
+    let claims = kept.iter().filter_map(|path| Some((path.clone(), lookup(claims, path)?.clone()))).collect();
     Ok(Proof { issuer, subject, client, scopes, groups, claims })
 }
 

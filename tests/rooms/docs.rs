@@ -30,3 +30,19 @@ fn every_reason_is_on_the_page() {
     let missing: Vec<_> = reasons.iter().filter(|reason| !told.contains(*reason)).collect();
     assert!(missing.is_empty(), "{missing:?}");
 }
+
+#[test]
+fn the_configuration_in_the_readme_loads() {
+    let readme = include_str!("../../README.md");
+    let yaml = readme.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("tls")).unwrap();
+    let made = rcgen::generate_simple_self_signed(vec!["mcp.example.com".into()]).unwrap();
+    std::fs::write(folder.path().join("tls/cert.pem"), made.cert.pem()).unwrap();
+    std::fs::write(folder.path().join("tls/key.pem"), made.signing_key.serialize_pem()).unwrap();
+    let file = folder.path().join("doorward.yaml");
+    std::fs::write(&file, yaml).unwrap();
+    let loaded = doorward::config::load(&file, &|_| None);
+    let loaded = loaded.unwrap_or_else(|problems| panic!("{}", problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")));
+    assert_eq!(loaded.config.routes.len(), 1);
+}

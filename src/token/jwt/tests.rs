@@ -12,7 +12,7 @@ fn judge_by(rules: IssuerRules, header: &Value, claims: &Value) -> Result<Verifi
     let unverified = Unverified::parse(&token)?;
     unverified.check(&rules, now())?;
     let found: Vec<&Key> = keys.find(unverified.key_id(), unverified.algorithm()).collect();
-    let verified = unverified.verify(&Arc::new(rules), found.into_iter())?;
+    let verified = unverified.verify(&Arc::new(rules), found.into_iter(), &["tenant".into(), "tenant_id".into()])?;
     verified.accepts(&[RESOURCE])?;
     Ok(verified)
 }
@@ -37,7 +37,7 @@ fn a_good_token_of_each_algorithm_proves_its_caller() {
         let keys = forge::key_set(&[signer.jwk("k")]);
         let unverified = Unverified::parse(&token).expect("a JWT");
         assert_eq!(unverified.check(&rules(), now()), Ok(()));
-        let verified = unverified.verify(&Arc::new(rules()), keys.find(Some("k"), algorithm)).expect("a signature");
+        let verified = unverified.verify(&Arc::new(rules()), keys.find(Some("k"), algorithm), &[]).expect("a signature");
         let who = &verified.principal;
         assert_eq!((who.subject(), who.client(), who.kind()), ("alice", Some("inspector"), Kind::User));
         assert_eq!(who.scopes(), ["repo:read", "repo:write"]);
@@ -53,7 +53,7 @@ fn ed25519_may_be_called_by_its_own_name() {
     let token = signer.token(Algorithm::EdDSA, &with(header(Algorithm::EdDSA, "k"), "alg", json!("Ed25519")), &claims());
     let keys = forge::key_set(&[with(signer.jwk("k"), "alg", json!("Ed25519"))]);
     let unverified = Unverified::parse(&token).expect("a JWT");
-    assert!(unverified.verify(&Arc::new(rules()), keys.find(Some("k"), Algorithm::EdDSA)).is_ok());
+    assert!(unverified.verify(&Arc::new(rules()), keys.find(Some("k"), Algorithm::EdDSA), &[]).is_ok());
 }
 
 #[test]
@@ -243,7 +243,7 @@ fn a_signature_by_another_key_or_over_another_text_is_refused() {
     let try_it = |token: &str| {
         let unverified = Unverified::parse(token)?;
         let found: Vec<&Key> = keys.find(unverified.key_id(), unverified.algorithm()).collect();
-        unverified.verify(&Arc::new(rules()), found.into_iter()).map(|_| ())
+        unverified.verify(&Arc::new(rules()), found.into_iter(), &[]).map(|_| ())
     };
     let good = ours.token(Algorithm::ES256, &head(), &claims());
     assert_eq!(try_it(&good), Ok(()));
