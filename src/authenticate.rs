@@ -23,7 +23,7 @@ pub async fn prove(
     let rules = route.issuers.iter().find(|rules| rules.issuer == unverified.issuer()).ok_or(Error::Issuer)?;
     unverified.check(rules, now)?;
     let store = issuers.find(rules).ok_or(Error::KeysUnavailable)?;
-    let verified = Arc::new(verify(&unverified, rules, store, cache.kept()).await?);
+    let verified = Arc::new(cache.share(verify(&unverified, rules, store, cache.kept()).await?));
     // Remembered even if it is not for this route: the next such request is refused without cryptography.
     cache.insert(digest, verified.clone());
     accept(verified, route)

@@ -2,6 +2,8 @@
 //!
 //! Knows nothing of tokens, keys or requests. Only [`crate::token`] makes one.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 
 /// Whether a token speaks for a person or for a machine (RFC 9068 §5: the two must not collide).
@@ -19,8 +21,8 @@ pub struct Principal {
     issuer: String,
     subject: String,
     client: Option<String>,
-    scopes: Box<[String]>,
-    groups: Box<[String]>,
+    scopes: Arc<[String]>,
+    groups: Arc<[String]>,
     claims: Map<String, Value>,
 }
 
@@ -47,6 +49,12 @@ impl Principal {
 
     pub fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// Lets `same` replace what many callers have alike by one copy of it.
+    pub(crate) fn share(&mut self, mut same: impl FnMut(Arc<[String]>) -> Arc<[String]>) {
+        self.scopes = same(std::mem::take(&mut self.scopes));
+        self.groups = same(std::mem::take(&mut self.groups));
     }
 
     /// The issuer identifier, exactly as configured and as the token's `iss`.

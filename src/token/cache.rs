@@ -9,21 +9,42 @@ use quick_cache::sync::Cache;
 
 use super::{Digest, Verified};
 
+/// Sets that are shared; more are kept by their tokens alone.
+const SETS: usize = 1_024;
+
 #[derive(Debug)]
 pub struct TokenCache {
     tokens: Cache<Digest, Arc<Verified>>,
+    /// Scopes, groups and audiences: few sets, each in many tokens.
+    sets: Cache<Arc<[String]>, Arc<[String]>>,
     kept: Vec<String>,
 }
 
 impl TokenCache {
     /// Remembers about `capacity` tokens, and of their claims those at the paths that anybody will ask for.
     pub fn new(capacity: usize, kept: Vec<String>) -> Self {
-        Self { tokens: Cache::new(capacity), kept }
+        Self { tokens: Cache::new(capacity), sets: Cache::new(SETS), kept }
     }
 
     /// The paths of the claims that are remembered.
     pub fn kept(&self) -> &[String] {
         &self.kept
+    }
+
+    /// The same, with one copy of what many tokens have alike.
+    pub fn share(&self, mut verified: Verified) -> Verified {
+        verified.audience = self.same(verified.audience);
+        if let Some(principal) = Arc::get_mut(&mut verified.principal) {
+            principal.share(|set| self.same(set));
+        }
+        verified
+    }
+
+    fn same(&self, set: Arc<[String]>) -> Arc<[String]> {
+        self.sets.get(&set).unwrap_or_else(|| {
+            self.sets.insert(set.clone(), set.clone());
+            set
+        })
     }
 
     /// What was verified, which may have expired since.

@@ -48,7 +48,7 @@ pub struct Verified {
     pub expires: SystemTime,
     /// The [`Key::id`] that verified it.
     pub key: u64,
-    pub audience: Vec<String>,
+    pub audience: Arc<[String]>,
     /// The rules that it was verified by; under others it proves nothing.
     pub rules: Arc<IssuerRules>,
 }
@@ -130,7 +130,7 @@ impl<'a> Unverified<'a> {
         let key = keys.find(|key| key.verifies(self.algorithm, message, &self.signature)).ok_or(Error::Signature)?;
         let expires = time(&self.claims, "exp")?.ok_or(Error::MissingClaim("exp"))?;
         let principal = Arc::new(Principal::new(prove(self.issuer.clone(), &self.claims, &rules.claims, kept)?));
-        Ok(Verified { principal, expires, key: key.id(), audience: self.audience.clone(), rules: rules.clone() })
+        Ok(Verified { principal, expires, key: key.id(), audience: self.audience.as_slice().into(), rules: rules.clone() })
     }
 
     /// RFC 9068 §4, RFC 7519 §4.1.4 to §4.1.6; the leeway is the same on both sides.
