@@ -84,7 +84,9 @@ impl IdentityRules {
 
     /// Whether a client's header of this name must not reach the upstream.
     pub fn strips(&self, name: &str) -> bool {
-        ALWAYS_STRIPPED.iter().any(|folded| folds_to(name, folded)) || self.guarded.iter().any(|folded| folds_to(name, folded))
+        let length = name.bytes().filter(u8::is_ascii_alphanumeric).count();
+        let guarded = ALWAYS_STRIPPED.iter().copied().chain(self.guarded.iter().map(String::as_str));
+        guarded.filter(|folded| folded.len() == length).any(|folded| folds_to(name, folded))
     }
 
     /// The headers to set, in the configured order; those without a value stay removed.

@@ -52,12 +52,13 @@ pub struct Upstreams {
     streams: TransportConnector,
     /// Of connections that may be HTTP/2.
     sessions: Connector,
-    peers: RwLock<HashMap<(Address, bool), Known>>,
+    peers: RwLock<HashMap<Address, Vec<Known>>>,
 }
 
 #[derive(Clone)]
 struct Known {
     peer: Arc<HttpPeer>,
+    http2: bool,
     resolved: Instant,
 }
 
@@ -142,8 +143,10 @@ impl Upstreams {
     }
 
     async fn peer(&self, upstream: &Upstream) -> Result<Arc<HttpPeer>, Fault> {
-        let key = (upstream.address.clone(), upstream.http2);
-        let known = self.peers.read().ok().and_then(|peers| peers.get(&key).cloned());
+        let known = self.peers.read().ok().and_then(|peers| {
+            let known = peers.get(&upstream.address)?;
+            known.iter().find(|known| known.http2 == upstream.http2).cloned()
+        });
         match known {
             Some(known) if known.resolved.elapsed() < RESOLVE || !upstream.address.is_named() => return Ok(known.peer),
             _ => {}
@@ -157,7 +160,9 @@ impl Upstreams {
             },
         };
         if let Ok(mut peers) = self.peers.write() {
-            peers.insert(key, Known { peer: peer.clone(), resolved: Instant::now() });
+            let known = peers.entry(upstream.address.clone()).or_default();
+            known.retain(|known| known.http2 != upstream.http2);
+            known.push(Known { peer: peer.clone(), http2: upstream.http2, resolved: Instant::now() });
         }
         Ok(peer)
     }

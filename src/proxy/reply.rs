@@ -5,7 +5,7 @@ use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS,
     ACCESS_CONTROL_MAX_AGE, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, ORIGIN, VARY,
 };
-use http::{HeaderMap, Method, Response, StatusCode};
+use http::{HeaderMap, HeaderName, Method, Response, StatusCode};
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
 
@@ -38,17 +38,18 @@ impl Cors {
         }
     }
 
-    pub fn apply(&self, headers: &mut HeaderMap) {
-        let origin = match self {
-            Self::None => return,
-            Self::Anyone => HeaderValue::from_static("*"),
+    /// What an answer says of it.
+    pub fn headers(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+        let exposed = (ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
+        let all = match self {
+            Self::None => [None, None, None],
+            Self::Anyone => [Some((ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"))), Some(exposed), None],
             Self::Origin(origin) => {
-                headers.insert(VARY, HeaderValue::from_static("origin"));
-                origin.clone()
+                let vary = (VARY, HeaderValue::from_static("origin"));
+                [Some((ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone())), Some(exposed), Some(vary)]
             }
         };
-        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
+        all.into_iter().flatten()
     }
 }
 
@@ -91,9 +92,9 @@ pub fn empty(status: StatusCode) -> Response<Bytes> {
 /// Sends a whole answer. `false` where the client is gone.
 pub async fn send(session: &mut ServerSession, reply: Response<Bytes>, cors: &Cors, request_id: &str) -> bool {
     let (parts, body) = reply.into_parts();
-    let Ok(mut header) = ResponseHeader::build(parts.status, Some(parts.headers.len() + 6)) else { return false };
+    let Ok(mut header) = ResponseHeader::build_no_case(parts.status, Some(parts.headers.len() + 6)) else { return false };
     let mut headers = parts.headers;
-    cors.apply(&mut headers);
+    headers.extend(cors.headers());
     if parts.status != StatusCode::NO_CONTENT {
         headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
     }

@@ -118,22 +118,16 @@ fn form(headers: &HeaderMap) -> Form {
 /// The head for the client, without its length: nothing hop-by-hop, no cookie, challenge or session
 /// of the upstream's, and no say in who may read it.
 fn header(answer: &ResponseHeader, cors: &Cors, id: &str) -> Result<ResponseHeader, Fault> {
-    let mut header = ResponseHeader::build(answer.status, Some(answer.headers.len() + 4)).map_err(|_| Fault::Internal)?;
+    let mut header = ResponseHeader::build_no_case(answer.status, Some(answer.headers.len() + 4)).map_err(|_| Fault::Internal)?;
     for (name, value) in &answer.headers {
         if !is_kept_back(name.as_str()) {
             header.append_header(name.clone(), value.clone()).map_err(|_| Fault::Internal)?;
         }
     }
-    let mut own = HeaderMap::new();
-    cors.apply(&mut own);
-    if let Ok(id) = HeaderValue::from_str(id) {
-        own.insert("doorward-request-id", id);
+    for (name, value) in cors.headers() {
+        header.insert_header(name, value).map_err(|_| Fault::Internal)?;
     }
-    for (name, value) in own {
-        if let Some(name) = name {
-            header.insert_header(name, value).map_err(|_| Fault::Internal)?;
-        }
-    }
+    header.insert_header("doorward-request-id", id).map_err(|_| Fault::Internal)?;
     Ok(header)
 }
 

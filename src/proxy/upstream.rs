@@ -36,7 +36,7 @@ impl Outgoing {
 /// Client headers pass unless they are hop-by-hop, ours, a credential, or an identity header in any spelling.
 fn build(route: &Route, head: &Head<'_>, admitted: &Admitted, trace: Option<&str>, length: usize) -> Option<RequestHeader> {
     let upstream = &route.upstream;
-    let mut header = RequestHeader::build("POST", upstream.path.as_bytes(), Some(head.headers.len() + 6)).ok()?;
+    let mut header = RequestHeader::build_no_case("POST", upstream.path.as_bytes(), Some(head.headers.len() + 6)).ok()?;
     let nominated = nominated(head);
     for (name, value) in head.headers {
         let text = name.as_str();
