@@ -20,7 +20,7 @@ pub async fn prove(
     now: SystemTime,
 ) -> Result<Arc<Verified>, Error> {
     let unverified = Unverified::parse(token.as_str())?;
-    let rules = route.issuers.iter().find(|rules| rules.issuer == unverified.issuer()).ok_or(Error::Issuer)?;
+    let rules = route.issuers.iter().find(|rules| *rules.issuer == *unverified.issuer()).ok_or(Error::Issuer)?;
     unverified.check(rules, now)?;
     let store = issuers.find(rules).ok_or(Error::KeysUnavailable)?;
     let verified = Arc::new(cache.share(verify(&unverified, rules, store, cache.kept()).await?));

@@ -18,9 +18,9 @@ pub enum Kind {
 #[derive(Clone, Debug)]
 pub struct Principal {
     kind: Kind,
-    issuer: String,
-    subject: String,
-    client: Option<String>,
+    issuer: Arc<str>,
+    subject: Box<str>,
+    client: Option<Arc<str>>,
     scopes: Arc<[String]>,
     groups: Arc<[String]>,
     claims: Map<String, Value>,
@@ -29,7 +29,7 @@ pub struct Principal {
 /// What a verified token says of its caller, before it is one.
 #[derive(Clone, Debug, Default)]
 pub struct Proof {
-    pub issuer: String,
+    pub issuer: Arc<str>,
     pub subject: String,
     pub client: Option<String>,
     pub scopes: Vec<String>,
@@ -44,17 +44,18 @@ impl Principal {
     pub(crate) fn new(proof: Proof) -> Self {
         let Proof { issuer, subject, client, scopes, groups, claims } = proof;
         let kind = if client.as_deref() == Some(subject.as_str()) { Kind::Client } else { Kind::User };
-        Self { kind, issuer, subject, client, scopes: scopes.into(), groups: groups.into(), claims }
+        Self { kind, issuer, subject: subject.into(), client: client.map(Arc::from), scopes: scopes.into(), groups: groups.into(), claims }
     }
 
     pub fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// Lets `same` replace what many callers have alike by one copy of it.
-    pub(crate) fn share(&mut self, mut same: impl FnMut(Arc<[String]>) -> Arc<[String]>) {
-        self.scopes = same(std::mem::take(&mut self.scopes));
-        self.groups = same(std::mem::take(&mut self.groups));
+    /// Lets others replace what many callers have alike by one copy of it.
+    pub(crate) fn share(&mut self, mut set: impl FnMut(Arc<[String]>) -> Arc<[String]>, text: impl FnOnce(Arc<str>) -> Arc<str>) {
+        self.scopes = set(std::mem::take(&mut self.scopes));
+        self.groups = set(std::mem::take(&mut self.groups));
+        self.client = self.client.take().map(text);
     }
 
     /// The issuer identifier, exactly as configured and as the token's `iss`.

@@ -127,7 +127,7 @@ impl Explain {
         let issuer = claims.get("iss").and_then(Value::as_str);
         let rules = match (issuer, route.issuers.as_slice()) {
             (None, [only]) => Some(only),
-            (issuer, all) => all.iter().find(|rules| Some(rules.issuer.as_str()) == issuer),
+            (issuer, all) => all.iter().find(|rules| Some(&*rules.issuer) == issuer),
         };
         let Some(rules) = rules else { return Ok(Err(token::Error::Issuer)) };
         Ok(token::prove(rules.issuer.clone(), &claims, &rules.claims, &route.claims()).map(|proof| Arc::new(Principal::new(proof))))

@@ -58,7 +58,7 @@ impl Remote {
     pub(super) fn new(http: Http, issuer: &Issuer) -> Self {
         Self {
             http,
-            issuer: issuer.rules.issuer.clone(),
+            issuer: issuer.rules.issuer.to_string(),
             source: issuer.keys.clone(),
             timeout: issuer.times.timeout,
             allow_http: issuer.allow_http,

@@ -17,13 +17,15 @@ pub struct TokenCache {
     tokens: Cache<Digest, Arc<Verified>>,
     /// Scopes, groups and audiences: few sets, each in many tokens.
     sets: Cache<Arc<[String]>, Arc<[String]>>,
+    /// Clients.
+    texts: Cache<Arc<str>, Arc<str>>,
     kept: Vec<String>,
 }
 
 impl TokenCache {
     /// Remembers about `capacity` tokens, and of their claims those at the paths that anybody will ask for.
     pub fn new(capacity: usize, kept: Vec<String>) -> Self {
-        Self { tokens: Cache::new(capacity), sets: Cache::new(SETS), kept }
+        Self { tokens: Cache::new(capacity), sets: Cache::new(SETS), texts: Cache::new(SETS), kept }
     }
 
     /// The paths of the claims that are remembered.
@@ -33,18 +35,11 @@ impl TokenCache {
 
     /// The same, with one copy of what many tokens have alike.
     pub fn share(&self, mut verified: Verified) -> Verified {
-        verified.audience = self.same(verified.audience);
+        verified.audience = same(&self.sets, verified.audience);
         if let Some(principal) = Arc::get_mut(&mut verified.principal) {
-            principal.share(|set| self.same(set));
+            principal.share(|set| same(&self.sets, set), |text| same(&self.texts, text));
         }
         verified
-    }
-
-    fn same(&self, set: Arc<[String]>) -> Arc<[String]> {
-        self.sets.get(&set).unwrap_or_else(|| {
-            self.sets.insert(set.clone(), set.clone());
-            set
-        })
     }
 
     /// What was verified, which may have expired since.
@@ -67,4 +62,12 @@ impl TokenCache {
     pub fn is_empty(&self) -> bool {
         self.tokens.len() == 0
     }
+}
+
+/// The copy that is there already, or this one from now on.
+fn same<T: ?Sized + Eq + std::hash::Hash>(shelf: &Cache<Arc<T>, Arc<T>>, one: Arc<T>) -> Arc<T> {
+    shelf.get(&one).unwrap_or_else(|| {
+        shelf.insert(one.clone(), one.clone());
+        one
+    })
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A signature algorithm that a token may use (RFC 7518 §3.1, RFC 8037). There is no `none` and no
@@ -77,7 +78,7 @@ pub struct IssuerRules {
     /// The key in the configuration.
     pub name: String,
     /// The issuer identifier; compared with `iss` by code point (RFC 9068 §4).
-    pub issuer: String,
+    pub issuer: Arc<str>,
     pub algorithms: Vec<Algorithm>,
     /// Accepted `typ` values, lower case, without `application/`; `none` stands for a token without one.
     pub token_types: Vec<String>,

@@ -93,7 +93,7 @@ impl<'a> Unverified<'a> {
 
     /// Everything but signature and audience: what is refused here costs no cryptography.
     pub fn check(&self, rules: &IssuerRules, now: SystemTime) -> Result<(), Error> {
-        if self.issuer != rules.issuer {
+        if *self.issuer != *rules.issuer {
             return Err(Error::Issuer);
         }
         if !rules.algorithms.contains(&self.algorithm) {
@@ -129,7 +129,7 @@ impl<'a> Unverified<'a> {
         let message = self.message.as_bytes();
         let key = keys.find(|key| key.verifies(self.algorithm, message, &self.signature)).ok_or(Error::Signature)?;
         let expires = time(&self.claims, "exp")?.ok_or(Error::MissingClaim("exp"))?;
-        let principal = Arc::new(Principal::new(prove(self.issuer.clone(), &self.claims, &rules.claims, kept)?));
+        let principal = Arc::new(Principal::new(prove(rules.issuer.clone(), &self.claims, &rules.claims, kept)?));
         Ok(Verified { principal, expires, key: key.id(), audience: self.audience.as_slice().into(), rules: rules.clone() })
     }
 
@@ -231,7 +231,7 @@ fn strings(value: &Value) -> Option<Vec<String>> {
 }
 
 /// What a claim set says of its caller, with the claims at the `kept` paths, each under its whole path.
-pub(crate) fn prove(issuer: String, claims: &Map<String, Value>, names: &ClaimNames, kept: &[String]) -> Result<Proof, Error> {
+pub(crate) fn prove(issuer: Arc<str>, claims: &Map<String, Value>, names: &ClaimNames, kept: &[String]) -> Result<Proof, Error> {
     let text = |path: &str, name| match lookup(claims, path) {
         None => Ok(None),
         Some(Value::String(text)) => Ok(Some(text.clone())),

@@ -72,7 +72,7 @@ fn issuer(name: &str, raw: RawIssuer, at: &At<'_>, context: &mut Context<'_>) ->
     let source = key_source(metadata_url, jwks_uri, jwks_file, allow_http, at, context);
     let rules = IssuerRules {
         name: name.to_owned(),
-        issuer: String::new(),
+        issuer: "".into(),
         algorithms: accepted_algorithms(algorithms, &at.key("algorithms"), context),
         token_types: accepted_types(token_types, &at.key("token_types"), context),
         audience: context.strings(audience, &at.key("audience")),
@@ -86,7 +86,7 @@ fn issuer(name: &str, raw: RawIssuer, at: &At<'_>, context: &mut Context<'_>) ->
         return None;
     };
     identifier_is_sound(&identifier, allow_http, &at.key("issuer"), context).then_some(())?;
-    Some(Issuer { rules: Arc::new(IssuerRules { issuer: identifier, ..rules }), keys: source?, times, allow_http })
+    Some(Issuer { rules: Arc::new(IssuerRules { issuer: identifier.into(), ..rules }), keys: source?, times, allow_http })
 }
 
 /// RFC 8414 §2: https, no query, no fragment.

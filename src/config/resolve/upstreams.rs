@@ -260,7 +260,7 @@ fn resolve_mode(raw: RawMode, at: &At<'_>, context: &mut Context<'_>) -> Mode {
 }
 
 fn metadata(resource: &str, issuers: &[Arc<IssuerRules>], policy: &Policy, scopes: &Scopes, name: &str) -> Bytes {
-    let issuers: Vec<&str> = issuers.iter().map(|issuer| issuer.issuer.as_str()).collect();
+    let issuers: Vec<&str> = issuers.iter().map(|issuer| &*issuer.issuer).collect();
     let asked: Vec<&str> = policy.scopes().into_iter().filter(|scope| scopes.advertises(scope)).collect();
     resource_metadata::document(resource, &issuers, &asked, name).into()
 }
