@@ -19,6 +19,7 @@ use pingora::protocols::http::v1::client::HttpSession as Http1Session;
 use pingora::protocols::{ALPN, Stream};
 use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy, Peer};
 use pingora::utils::tls::{WrappedX509, parse_x509};
+use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use tokio::io::AsyncWriteExt;
@@ -262,10 +263,15 @@ async fn look_up(host: &str, port: u16) -> Option<std::net::SocketAddr> {
     tokio::net::lookup_host((host, port)).await.ok()?.next()
 }
 
+/// None where a certificate cannot be read: the framework's own parser would panic on it.
 fn trust_anchors(path: &std::path::Path) -> Option<Arc<[WrappedX509]>> {
-    let certificates = CertificateDer::pem_file_iter(path).ok()?;
-    let wrapped: Result<Vec<_>, _> = certificates.map(|der| der.map(|der| WrappedX509::new(der.to_vec(), parse_x509))).collect();
-    wrapped.ok().filter(|all| !all.is_empty()).map(Arc::from)
+    let mut wrapped = Vec::new();
+    for der in CertificateDer::pem_file_iter(path).ok()? {
+        let der = der.ok()?;
+        RootCertStore::empty().add(der.clone()).ok()?;
+        wrapped.push(WrappedX509::new(der.to_vec(), parse_x509));
+    }
+    (!wrapped.is_empty()).then(|| wrapped.into())
 }
 
 /// Ends when the client has gone, and never otherwise.
@@ -274,5 +280,23 @@ pub async fn gone(downstream: &mut ServerSession) {
         if downstream.is_http2() {
             std::future::pending::<()>().await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base64::Engine;
+
+    #[test]
+    fn a_certificate_that_is_none_is_no_trust_anchor_and_no_panic() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let pem =
+            format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", base64::prelude::BASE64_STANDARD.encode("not DER"));
+        std::fs::write(file.path(), pem).expect("written");
+        assert!(trust_anchors(file.path()).is_none());
+        let made = rcgen::generate_simple_self_signed(vec!["ca.example".into()]).expect("made");
+        std::fs::write(file.path(), made.cert.pem()).expect("written");
+        assert_eq!(trust_anchors(file.path()).map(|anchors| anchors.len()), Some(1));
     }
 }
