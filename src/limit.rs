@@ -3,13 +3,17 @@
 //! The cell rate algorithm is `governor`'s; the table of callers is bounded here, so that a stranger
 //! with many identities costs others nothing but a fresh start.
 
+use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZeroU32;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use governor::clock::{Clock, DefaultClock};
-use governor::{DefaultDirectRateLimiter, Quota};
+use governor::nanos::Nanos;
+use governor::state::StateStore;
+use governor::{Quota, RateLimiter};
 use quick_cache::sync::Cache;
 
 use crate::route::Rate;
@@ -19,13 +23,17 @@ const CALLERS: usize = 100_000;
 
 /// One table for all upstreams; a caller is known by upstream, kind and identity.
 pub struct Limiter {
-    callers: Cache<u64, Arc<DefaultDirectRateLimiter>>,
+    callers: Callers,
+    /// One for each rate that the configuration names.
+    rates: RwLock<HashMap<Rate, Arc<Keyed>>>,
     clock: DefaultClock,
 }
 
+type Keyed = RateLimiter<u64, Callers, DefaultClock>;
+
 impl Default for Limiter {
     fn default() -> Self {
-        Self { callers: Cache::new(CALLERS), clock: DefaultClock::default() }
+        Self { callers: Callers(Arc::new(Cache::new(CALLERS))), rates: RwLock::default(), clock: DefaultClock::default() }
     }
 }
 
@@ -33,18 +41,44 @@ impl Limiter {
     /// Counts one request. `Err` holds how long to wait for the next one to pass.
     pub fn admit(&self, who: impl Hash, rate: Rate) -> Result<(), Duration> {
         let mut hasher = DefaultHasher::new();
-        (who, rate.count, rate.per).hash(&mut hasher);
-        let key = hasher.finish();
-        let limiter = match self.callers.get(&key) {
-            Some(limiter) => limiter,
-            None => {
-                let Some(quota) = quota(rate) else { return Err(rate.per) };
-                let fresh = Arc::new(DefaultDirectRateLimiter::direct(quota));
-                self.callers.insert(key, fresh.clone());
-                fresh
+        (who, rate).hash(&mut hasher);
+        let keyed = self.keyed(rate).ok_or(rate.per)?;
+        keyed.check_key(&hasher.finish()).map_err(|not_until| not_until.wait_time_from(self.clock.now()))
+    }
+
+    fn keyed(&self, rate: Rate) -> Option<Arc<Keyed>> {
+        if let Some(keyed) = self.rates.read().ok()?.get(&rate) {
+            return Some(keyed.clone());
+        }
+        let fresh = Arc::new(RateLimiter::new(quota(rate)?, self.callers.clone(), self.clock.clone()));
+        Some(self.rates.write().ok()?.entry(rate).or_insert(fresh).clone())
+    }
+}
+
+/// When each caller's next request is due, by the hash of the caller and the rate.
+#[derive(Clone)]
+struct Callers(Arc<Cache<u64, Arc<AtomicU64>>>);
+
+impl StateStore for Callers {
+    type Key = u64;
+
+    fn measure_and_replace<T, F, E>(&self, key: &u64, f: F) -> Result<T, E>
+    where
+        F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
+    {
+        let due = self.0.get(key).unwrap_or_else(|| {
+            let fresh = Arc::new(AtomicU64::new(0));
+            self.0.insert(*key, fresh.clone());
+            fresh
+        });
+        let mut seen = due.load(Ordering::Acquire);
+        loop {
+            let (answer, next) = f((seen != 0).then(|| seen.into()))?;
+            match due.compare_exchange_weak(seen, next.into(), Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return Ok(answer),
+                Err(other) => seen = other,
             }
-        };
-        limiter.check().map_err(|not_until| not_until.wait_time_from(self.clock.now()))
+        }
     }
 }
 
