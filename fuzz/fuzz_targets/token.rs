@@ -11,7 +11,7 @@ fuzz_target!(|text: &str| {
     assert_eq!(text.split('.').count(), 3);
     let rules = IssuerRules {
         name: "corp".into(),
-        issuer: unverified.issuer().to_owned(),
+        issuer: unverified.issuer().into(),
         algorithms: vec![unverified.algorithm()],
         token_types: vec!["at+jwt".into()],
         audience: Vec::new(),
