@@ -219,7 +219,6 @@ impl Fault {
             Self::Credential(T::Header) => (401, "token_header", -31401, "the access token is invalid"),
             Self::Credential(T::NotJwt) => (401, "token_malformed", -31401, "the access token is invalid"),
             Self::Credential(T::TooLong) => (401, "token_too_long", -31401, "the access token is too long"),
-            Self::Credential(T::Lifetime) => (401, "token_lifetime", -31401, "the access token is invalid"),
             Self::Credential(T::ClaimType(_)) => (401, "token_claim_type", -31401, "the access token is invalid"),
             Self::Credential(T::MissingClaim(_)) => (401, "token_claim_missing", -31401, "the access token lacks a required claim"),
             Self::Credential(T::Bound) => {

@@ -33,7 +33,7 @@ use crate::route::{Address, Upstream};
 /// Shorter than the 5 s of Node's and uvicorn's servers, which close without a word.
 const IDLE: Duration = Duration::from_secs(4);
 const CONNECT: Duration = Duration::from_secs(3);
-/// A name is resolved again after this time, off the request path.
+/// A name is resolved again by the first request after this time; while it cannot be, the old address serves.
 const RESOLVE: Duration = Duration::from_secs(30);
 const POOL: usize = 1_024;
 const H2_STREAMS: usize = 100;

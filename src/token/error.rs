@@ -26,8 +26,6 @@ pub enum Error {
     Expired,
     /// `nbf` or `iat` lies ahead.
     NotYet,
-    /// The token would live longer than the issuer's tokens may.
-    Lifetime,
     /// A registered claim of a wrong JSON type.
     ClaimType(&'static str),
     MissingClaim(&'static str),
