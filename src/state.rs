@@ -5,11 +5,10 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 
-use crate::config::{self, Config, Problem, Severity};
+use crate::config::{self, Config, Problem, Seen, Severity};
 use crate::mcp::listing::Memo;
 use crate::metrics::Metrics;
 use crate::policy::Standing;
@@ -58,8 +57,8 @@ pub struct State {
     current: ArcSwap<Snapshot>,
     path: PathBuf,
     metrics: Metrics,
-    /// Of every file's length and time of change when it was last read.
-    seen: ArcSwap<Vec<Option<(u64, SystemTime)>>>,
+    /// What was read at the last try.
+    seen: ArcSwap<Vec<Seen>>,
 }
 
 /// Reads an environment variable.
@@ -70,7 +69,7 @@ pub fn environment(name: &str) -> Option<String> {
 impl State {
     pub fn new(path: &Path, config: Config, metrics: Metrics) -> Result<Self, String> {
         metrics.configured(&config);
-        let seen = ArcSwap::from_pointee(stamps(&config.files));
+        let seen = ArcSwap::from_pointee(config.files.clone());
         let first = Snapshot::build(config, None).map_err(|error| error.to_string())?;
         Ok(Self { current: ArcSwap::from_pointee(first), path: path.to_owned(), metrics, seen })
     }
@@ -81,9 +80,9 @@ impl State {
 
     /// Loads the configuration anew and returns its warnings. Any problem leaves the old world as it is.
     pub fn reload(&self) -> Result<Vec<Problem>, Vec<Problem>> {
-        self.seen.store(Arc::new(stamps(&self.current().config.files)));
+        self.seen.store(Arc::new(self.current().config.files.iter().map(|file| Seen::now(&file.path)).collect()));
         let loaded = config::load(&self.path, &environment).inspect_err(|_| self.metrics.reloaded(false))?;
-        self.seen.store(Arc::new(stamps(&loaded.config.files)));
+        self.seen.store(Arc::new(loaded.config.files.clone()));
         let next = Snapshot::build(loaded.config, Some(&self.current.load_full())).map_err(|error| {
             self.metrics.reloaded(false);
             vec![self.unusable(&error)]
@@ -101,11 +100,6 @@ impl State {
 
     /// Whether a file of the configuration is another than when it was last read.
     pub fn has_changed(&self) -> bool {
-        stamps(&self.current().config.files) != **self.seen.load()
+        self.seen.load().iter().any(Seen::has_changed)
     }
-}
-
-fn stamps(files: &[PathBuf]) -> Vec<Option<(u64, SystemTime)>> {
-    let stamp = |file: &PathBuf| std::fs::metadata(file).ok().and_then(|found| Some((found.len(), found.modified().ok()?)));
-    files.iter().map(stamp).collect()
 }

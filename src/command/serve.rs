@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
 use super::watch::Watch;
@@ -44,9 +44,11 @@ impl Serve {
         let metrics = Metrics::new().map_err(|error| Failure::Impossible(error.to_string()))?;
         let runtime = runtime()?;
         let clean = runtime.block_on(async {
+            // Whoever sees the door open may already signal.
+            let signals = Signals::catch().map_err(|error| Failure::Impossible(format!("cannot listen for signals: {error}")))?;
             let state = Arc::new(State::new(path, loaded.config, metrics.clone()).map_err(Failure::Impossible)?);
             let up = Up::start(state, metrics, audit.clone()).await.map_err(Failure::Impossible)?;
-            up.until_told_to_stop().await?;
+            up.until_told_to_stop(signals).await;
             Ok::<_, Failure>(up.stop(drain).await)
         })?;
         runtime.shutdown_timeout(Duration::from_millis(100));
@@ -58,6 +60,20 @@ impl Serve {
         }
         tracing::info!("stopped");
         Ok(())
+    }
+}
+
+/// The signals that are obeyed, from the moment they are caught.
+struct Signals {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn catch() -> std::io::Result<Self> {
+        let [hangup, terminate, interrupt] = [SignalKind::hangup(), SignalKind::terminate(), SignalKind::interrupt()].map(signal);
+        Ok(Self { hangup: hangup?, terminate: terminate?, interrupt: interrupt? })
     }
 }
 
@@ -93,18 +109,14 @@ impl Up {
     }
 
     /// Reloads on SIGHUP and on changed files; returns on SIGTERM and SIGINT.
-    async fn until_told_to_stop(&self) -> Result<(), Failure> {
-        let told = |error: std::io::Error| Failure::Impossible(format!("cannot listen for signals: {error}"));
-        let mut hangup = signal(SignalKind::hangup()).map_err(told)?;
-        let mut terminate = signal(SignalKind::terminate()).map_err(told)?;
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(told)?;
+    async fn until_told_to_stop(&self, mut signals: Signals) {
         let (changed, mut changes) = mpsc::channel(1);
         let mut _watching = self.watch(&changed);
         loop {
             tokio::select! {
-                _ = terminate.recv() => return Ok(()),
-                _ = interrupt.recv() => return Ok(()),
-                _ = hangup.recv() => {}
+                _ = signals.terminate.recv() => return,
+                _ = signals.interrupt.recv() => return,
+                _ = signals.hangup.recv() => {}
                 _ = changes.recv() => {
                     tokio::time::sleep(SETTLE).await;
                     while changes.try_recv().is_ok() {}
@@ -121,9 +133,10 @@ impl Up {
 
     fn watch(&self, changed: &mpsc::Sender<()>) -> Option<Watch> {
         let files = &self.state.current().config.files;
-        Watch::start(files, changed.clone())
-            .inspect_err(|error| tracing::warn!(%error, "files cannot be watched; send SIGHUP after a change"))
-            .ok()
+        let watch = Watch::start(files, changed.clone());
+        // What changed between the reading and the watching is looked for once; a full channel does that already.
+        let _ = changed.try_send(());
+        watch.inspect_err(|error| tracing::warn!(%error, "files cannot be watched; send SIGHUP after a change")).ok()
     }
 
     /// Something happened in a folder of the configuration; was it one of our files?

@@ -12,6 +12,7 @@ mod raw;
 mod report;
 mod resolve;
 mod schema;
+mod seen;
 mod tree;
 
 use std::collections::BTreeMap;
@@ -22,6 +23,7 @@ use std::time::Duration;
 
 pub use problem::{Problem, Severity};
 pub use schema::schema;
+pub use seen::Seen;
 
 use crate::route::Route;
 use crate::token::IssuerRules;
@@ -61,8 +63,8 @@ pub struct Config {
     pub issuers: BTreeMap<String, Arc<Issuer>>,
     /// In the order of the files.
     pub routes: Vec<Arc<Route>>,
-    /// Every file that was read: configuration, included upstreams, certificates, keys, secrets. Watched for changes.
-    pub files: Vec<PathBuf>,
+    /// Everything that was read: configuration, the folder of included upstreams, certificates, keys, secrets. Watched for changes.
+    pub files: Vec<Seen>,
     /// Of the text of all configuration files; the same text has the same hash.
     pub hash: u64,
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use serde_json::{Value, json};
 
 use crate::support::gateway::{write_config, yaml};
-use crate::support::{Answer, World, eventually, soon};
+use crate::support::{Answer, Setup, World, eventually, soon};
 
 /// The configuration with `read_file` open or closed.
 fn with_reading(config: &Value, open: bool) -> Value {
@@ -43,6 +43,28 @@ async fn a_changed_file_brings_the_new_rules_without_a_signal() {
     std::fs::write(&world.gateway.config_file, yaml(&world.config)).unwrap();
     world.gateway.changed(&before).await;
     assert_eq!(reads(&world).await, 200);
+}
+
+#[tokio::test]
+async fn an_upstream_that_is_added_to_the_folder_is_served_without_a_signal() {
+    let mut setup = Setup::new().await;
+    let folder = setup.folder.path().join("upstreams");
+    std::fs::create_dir(&folder).unwrap();
+    let Value::Object(all) = setup.config["upstreams"].take() else { panic!("a map") };
+    let (last, first): (Vec<_>, Vec<_>) = all.into_iter().partition(|(name, _)| name == "crm");
+    let add = |upstreams: Vec<(String, Value)>| {
+        for (name, upstream) in upstreams {
+            write_config(&folder.join(format!("{name}.yaml")), &yaml(&upstream));
+        }
+    };
+    add(first);
+    setup.config.as_object_mut().unwrap().remove("upstreams");
+    setup.config["upstreams_dir"] = json!(folder);
+    let world = setup.start().await;
+    let call = || world.modern("tools/list", json!({})).path("/mcp/crm").send();
+    assert_eq!(call().await.status, 404);
+    add(last);
+    eventually("the added upstream", || async { (call().await.status == 401).then_some(()) }).await;
 }
 
 #[tokio::test]

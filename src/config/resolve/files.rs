@@ -10,6 +10,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
 use super::Context;
+use crate::config::Seen;
 use crate::config::report::At;
 
 /// A secret is not longer than a header may be.
@@ -24,9 +25,10 @@ impl Context<'_> {
     /// A file's content; the fault is told where the file is named.
     pub fn read(&mut self, at: &At<'_>, written: &str) -> Option<Vec<u8>> {
         let path = Self::path(at, written);
+        let seen = Seen::now(&path);
         match std::fs::read(&path) {
             Ok(content) => {
-                self.files.push(path);
+                self.files.push(seen);
                 Some(content)
             }
             Err(error) => {

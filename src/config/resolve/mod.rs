@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use super::document::Document;
 use super::raw::{Later, RawAudit, RawConfig, RawLimits, RawLog, RawUpstream, RawWhenFull, Strings};
 use super::report::{At, Report};
-use super::{Audit, Config, Limits, Log, WhenFull, lint};
+use super::{Audit, Config, Limits, Log, Seen, WhenFull, lint};
 pub use scopes::Scopes;
 
 /// What all sections share while they are resolved.
@@ -27,7 +27,7 @@ pub struct Context<'a> {
     pub env: &'a dyn Fn(&str) -> Option<String>,
     pub report: Report,
     /// Every file that was read.
-    pub files: Vec<PathBuf>,
+    pub files: Vec<Seen>,
     /// The names of all issuers in the file, faulty ones too.
     issuers: Vec<String>,
     /// Of the text read so far.
@@ -107,9 +107,10 @@ impl<'a> Context<'a> {
 
     /// The text of a configuration file.
     fn text(&mut self, path: &Path) -> Option<String> {
+        let seen = Seen::now(path);
         match std::fs::read_to_string(path) {
             Ok(text) => {
-                self.files.push(path.to_owned());
+                self.files.push(seen);
                 self.hash.add(text.as_bytes());
                 Some(text)
             }

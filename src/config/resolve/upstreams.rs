@@ -12,7 +12,7 @@ use super::{Context, Included, folder, quantity, rules, web};
 use crate::config::document::{Document, list, near_miss};
 use crate::config::raw::{Keyed, RawList, RawMode, RawOwnership, RawRouteLimits, RawUpstream, Strings};
 use crate::config::report::At;
-use crate::config::{Issuer, lint};
+use crate::config::{Issuer, Seen, lint};
 use crate::oauth::resource_metadata;
 use crate::policy::Policy;
 use crate::route::{Address, Credential, ListMode, Mode, Route, RouteLimits, Upstream};
@@ -33,6 +33,7 @@ pub fn included(raw: Option<String>, at: &At<'_>, context: &mut Context<'_>) -> 
     let Some(written) = raw else { return Vec::new() };
     let at = at.key("upstreams_dir");
     let path = Context::path(&at, &written);
+    context.files.push(Seen::now(&path));
     let entries = match std::fs::read_dir(&path) {
         Ok(entries) => entries,
         Err(error) => {
