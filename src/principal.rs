@@ -18,12 +18,19 @@ pub enum Kind {
 #[derive(Clone, Debug)]
 pub struct Principal {
     kind: Kind,
-    issuer: Arc<str>,
     subject: Box<str>,
-    client: Option<Arc<str>>,
-    scopes: Arc<[String]>,
-    groups: Arc<[String]>,
-    claims: Map<String, Value>,
+    alike: Arc<Alike>,
+    /// Seldom any, so it takes no room where there are none.
+    claims: Option<Box<Map<String, Value>>>,
+}
+
+/// What many callers have in common: one copy of it is enough for all.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Alike {
+    issuer: Arc<str>,
+    client: Option<String>,
+    scopes: Vec<String>,
+    groups: Vec<String>,
 }
 
 /// What a verified token says of its caller, before it is one.
@@ -44,23 +51,22 @@ impl Principal {
     pub(crate) fn new(proof: Proof) -> Self {
         let Proof { issuer, subject, client, scopes, groups, claims } = proof;
         let kind = if client.as_deref() == Some(subject.as_str()) { Kind::Client } else { Kind::User };
-        Self { kind, issuer, subject: subject.into(), client: client.map(Arc::from), scopes: scopes.into(), groups: groups.into(), claims }
+        let claims = (!claims.is_empty()).then(|| Box::new(claims));
+        Self { kind, subject: subject.into(), alike: Arc::new(Alike { issuer, client, scopes, groups }), claims }
     }
 
     pub fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// Lets others replace what many callers have alike by one copy of it.
-    pub(crate) fn share(&mut self, mut set: impl FnMut(Arc<[String]>) -> Arc<[String]>, text: impl FnOnce(Arc<str>) -> Arc<str>) {
-        self.scopes = set(std::mem::take(&mut self.scopes));
-        self.groups = set(std::mem::take(&mut self.groups));
-        self.client = self.client.take().map(text);
+    /// Lets others replace what many callers have in common by one copy of it.
+    pub(crate) fn share(&mut self, copy: impl FnOnce(Arc<Alike>) -> Arc<Alike>) {
+        self.alike = copy(self.alike.clone());
     }
 
     /// The issuer identifier, exactly as configured and as the token's `iss`.
     pub fn issuer(&self) -> &str {
-        &self.issuer
+        &self.alike.issuer
     }
 
     /// Unique only together with [`Self::issuer`].
@@ -70,25 +76,21 @@ impl Principal {
 
     /// `client_id`, `azp` or what the issuer's `claims.client` names.
     pub fn client(&self) -> Option<&str> {
-        self.client.as_deref()
+        self.alike.client.as_deref()
     }
 
     /// As granted, without what they imply.
     pub fn scopes(&self) -> &[String] {
-        &self.scopes
+        &self.alike.scopes
     }
 
     pub fn groups(&self) -> &[String] {
-        &self.groups
+        &self.alike.groups
     }
 
     /// A claim by dotted path (`realm_access.roles`); a name that itself holds dots is tried first.
     pub fn claim(&self, path: &str) -> Option<&Value> {
-        lookup(&self.claims, path)
-    }
-
-    pub fn claims(&self) -> &Map<String, Value> {
-        &self.claims
+        lookup(self.claims.as_deref()?, path)
     }
 }
 

@@ -8,24 +8,24 @@ use std::sync::Arc;
 use quick_cache::sync::Cache;
 
 use super::{Digest, Verified};
+use crate::principal::Alike;
 
-/// Sets that are shared; more are kept by their tokens alone.
-const SETS: usize = 1_024;
+/// Copies that are shared, of each kind; more are kept by their tokens alone.
+const SHARED: usize = 1_024;
 
 #[derive(Debug)]
 pub struct TokenCache {
     tokens: Cache<Digest, Arc<Verified>>,
-    /// Scopes, groups and audiences: few sets, each in many tokens.
-    sets: Cache<Arc<[String]>, Arc<[String]>>,
-    /// Clients.
-    texts: Cache<Arc<str>, Arc<str>>,
+    audiences: Cache<Arc<[String]>, Arc<[String]>>,
+    /// Client, scopes and groups: few, each in many tokens.
+    alike: Cache<Arc<Alike>, Arc<Alike>>,
     kept: Vec<String>,
 }
 
 impl TokenCache {
     /// Remembers about `capacity` tokens, and of their claims those at the paths that anybody will ask for.
     pub fn new(capacity: usize, kept: Vec<String>) -> Self {
-        Self { tokens: Cache::new(capacity), sets: Cache::new(SETS), texts: Cache::new(SETS), kept }
+        Self { tokens: Cache::new(capacity), audiences: Cache::new(SHARED), alike: Cache::new(SHARED), kept }
     }
 
     /// The paths of the claims that are remembered.
@@ -35,9 +35,9 @@ impl TokenCache {
 
     /// The same, with one copy of what many tokens have alike.
     pub fn share(&self, mut verified: Verified) -> Verified {
-        verified.audience = same(&self.sets, verified.audience);
+        verified.audience = same(&self.audiences, verified.audience);
         if let Some(principal) = Arc::get_mut(&mut verified.principal) {
-            principal.share(|set| same(&self.sets, set), |text| same(&self.texts, text));
+            principal.share(|alike| same(&self.alike, alike));
         }
         verified
     }
