@@ -15,6 +15,7 @@ pub mod listing;
 mod memo;
 pub mod message;
 pub mod method;
+pub mod seal;
 pub mod sse;
 
 pub use era::Era;
