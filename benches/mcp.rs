@@ -67,7 +67,7 @@ fn lists(c: &mut Criterion) {
     });
 
     let stream = format!("event: message\ndata: {body}\n\n");
-    let watch = Watch { expected: Some(Kind::Tool), era: Era::Modern, depth: DEPTH };
+    let watch = Watch { expected: Some(Kind::Tool), resumed: false, era: Era::Modern, depth: DEPTH };
     c.bench_function("cut the same list in a stream", |b| {
         b.iter(|| {
             let mut out = Vec::new();

@@ -60,6 +60,8 @@ pub enum Fault {
     UpstreamCoding,
     /// The client went away before the answer was complete.
     ClientGone,
+    /// The upstream gave out a session id that no header may carry (MCP 2025-11-25 "Session Management").
+    UpstreamSession,
     /// A list that cannot be read cannot be cut, so it is not passed.
     UnreadableList,
     Internal,
@@ -264,6 +266,7 @@ impl Fault {
             Self::UpstreamUnauthorized => (502, "upstream_unauthorized", -31502, "the MCP server did not accept the gateway"),
             Self::UpstreamRedirect => (502, "upstream_redirect", -31502, "the MCP server answered with a redirect"),
             Self::UpstreamCoding => (502, "upstream_coding", -31502, "the MCP server's answer cannot be read"),
+            Self::UpstreamSession => (502, "upstream_session", -31502, "the MCP server's answer cannot be read"),
             Self::ClientGone => (499, "client_gone", -31499, "the client went away"),
             Self::UnreadableList => (502, "unreadable_list", -31502, "the MCP server's list cannot be read"),
             Self::Internal => (500, "internal", -31500, "the gateway failed"),

@@ -27,6 +27,7 @@
 //! route        <- principal token policy identity
 //! denial       <- principal token mcp policy route oauth
 //! event        <- principal mcp policy denial
+//! session      <- principal mcp route denial
 //! config       <- principal token mcp policy identity oauth route denial event
 //! remote       <- config token
 //! audit        <- config event
@@ -34,9 +35,9 @@
 //! limit        <- route
 //! state        <- config remote token mcp policy route metrics
 //! authenticate <- principal token route remote
-//! pipeline     <- principal token mcp policy route denial oauth authenticate state
+//! pipeline     <- principal token mcp policy route denial oauth session authenticate state
 //! server       <- config metrics state audit
-//! proxy        <- principal token mcp policy identity oauth route denial event config audit metrics limit state authenticate pipeline server
+//! proxy        <- principal token mcp policy identity oauth route denial event session config audit metrics limit state authenticate pipeline server
 //! demo         <- config state audit metrics proxy server
 //! command      <- config authenticate token principal mcp policy route denial state audit metrics proxy server demo remote
 //! ```
@@ -61,6 +62,8 @@ pub mod route;
 pub mod denial;
 
 pub mod event;
+
+pub mod session;
 
 pub mod config;
 

@@ -11,6 +11,7 @@ use crate::mcp::headers::Claim;
 use crate::mcp::{self, Failure, Message};
 use crate::policy::{Caller, Permit, Refusal};
 use crate::route::{Head, Mode, Route};
+use crate::session::Session;
 use crate::state::Snapshot;
 use crate::token::{self, Credential, Digest, Verified};
 
@@ -53,8 +54,13 @@ pub fn judge<'a>(admitted: &'a Admitted, head: &Head<'_>, body: &'a [u8], depth:
 }
 
 /// The right to forward a message: permitted, or refused in an upstream that only observes.
-/// INVARIANT: only [`Judgement::release`] makes one.
+/// INVARIANT: only [`Judgement::release`] and [`attend`] make one.
 pub struct Release(());
+
+/// The right to open, resume or end the caller's own session, or to answer what was asked within it.
+pub fn attend(_: &Admitted, _: &Session) -> Release {
+    Release(())
+}
 
 impl Judgement<'_> {
     pub fn release(&self, mode: Mode) -> Result<Release, Denial> {

@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 
 use crate::config::{self, Config, Problem, Seen, Severity};
 use crate::mcp::listing::Memo;
+use crate::mcp::seal::{SECRET, Sealer};
 use crate::metrics::Metrics;
 use crate::policy::Standing;
 use crate::remote::{BuildError, Issuers};
@@ -27,6 +29,8 @@ pub struct Snapshot {
     pub issuers: Issuers,
     /// Verified tokens; a new world starts with none.
     pub tokens: TokenCache,
+    /// What seals that which clients bring back.
+    pub sealer: Arc<Sealer>,
     /// Cut lists by upstream and standing.
     pub lists: Memo<(Arc<str>, Standing)>,
 }
@@ -38,9 +42,23 @@ impl Snapshot {
             routes: RouteTable::new(config.routes.clone()).with_aliases(&config.public_url, &config.allow_hosts),
             issuers: Issuers::build(&config, old.map(|old| &old.issuers))?,
             tokens: TokenCache::new(config.limits.token_cache, kept(&config)),
+            sealer: sealer(&config, old)?,
             lists: Memo::new(LISTS, LIST_BYTES),
             config,
         })
+    }
+}
+
+/// The configured keys; or those of the old world, so that a reload ends no session; or new ones.
+fn sealer(config: &Config, old: Option<&Snapshot>) -> Result<Arc<Sealer>, BuildError> {
+    match (&config.sealer, old) {
+        (Some(configured), _) => Ok(configured.clone()),
+        (None, Some(old)) if old.config.sealer.is_none() => Ok(old.sealer.clone()),
+        (None, _) => {
+            let mut secret = [0; SECRET];
+            SystemRandom::new().fill(&mut secret).map_err(|_| BuildError::Randomness)?;
+            Sealer::new(&[secret]).map(Arc::new).ok_or(BuildError::Randomness)
+        }
     }
 }
 

@@ -25,6 +25,7 @@ pub use problem::{Problem, Severity};
 pub use schema::schema;
 pub use seen::Seen;
 
+use crate::mcp::seal::Sealer;
 use crate::route::Route;
 use crate::token::IssuerRules;
 
@@ -57,6 +58,8 @@ pub struct Config {
     /// `/metrics`, `/healthz` and `/readyz`.
     pub admin: Option<SocketAddr>,
     pub audit: Audit,
+    /// What seals that which clients bring back, where replicas share it; none for keys of the process's own.
+    pub sealer: Option<Arc<Sealer>>,
     pub log: Log,
     pub limits: Limits,
     /// By their key in the file.

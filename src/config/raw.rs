@@ -31,6 +31,9 @@ pub struct RawConfig {
     pub admin: Option<RawAdmin>,
     /// One record per decision.
     pub audit: Option<RawAudit>,
+    /// A file of keys that seal session ids and whatever else clients bring back: one of 32 bytes in
+    /// base64 a line, the newest first. Replicas need the same ones; without it each process has its own.
+    pub seal_keys_file: Option<String>,
     /// `auto` (default: text on a terminal, JSON elsewhere), `text` or `json`.
     pub log: Option<RawLog>,
     /// Who issues the tokens that are accepted here, by a name of your choice.

@@ -74,6 +74,8 @@ pub fn cut(body: &[u8], lens: Lens, shows: &mut dyn FnMut(&str) -> bool) -> Resu
 pub struct Watch {
     /// What the request listed; none if it was no list request.
     pub expected: Option<Kind>,
+    /// The stream may deliver the answers to any earlier request of its session.
+    pub resumed: bool,
     pub era: Era,
     /// How many levels may nest, at most 127.
     pub depth: usize,
@@ -83,11 +85,12 @@ pub struct Watch {
 ///
 /// * Requests to the client are dropped in the modern era, which has none (MCP 2026-07-28,
 ///   "Transports"), and pass in the legacy one. Notifications pass.
-/// * On the stream of a list request each result that holds a list is cut, whatever its id: a
+/// * On the stream of a list request, and on one that is resumed, each result that holds a list is cut, whatever its id: a
 ///   resumed stream delivers the answers to other requests.
 /// * On other streams nothing else is looked at.
 pub fn judge_event(data: &[u8], watch: Watch, shows: &mut dyn FnMut(Kind, &str) -> bool) -> Verdict {
-    if watch.expected.is_none() && (watch.era == Era::Legacy || !may_hold_method(data)) {
+    let lists = watch.expected.is_some() || watch.resumed;
+    if !lists && (watch.era == Era::Legacy || !may_hold_method(data)) {
         return Verdict::Pass;
     }
     let Ok(text) = std::str::from_utf8(data) else {
@@ -100,14 +103,14 @@ pub fn judge_event(data: &[u8], watch: Watch, shows: &mut dyn FnMut(Kind, &str) 
     match (cutter.method, cutter.result, cutter.error) {
         (true, false, false) if cutter.has_id && watch.era == Era::Modern => Verdict::Drop,
         (true, false, false) | (false, false, true) => Verdict::Pass,
-        (false, true, false) if watch.expected.is_some() && cutter.list.is_some() => Verdict::Replace(cutter.finish()),
+        (false, true, false) if lists && cutter.list.is_some() => Verdict::Replace(cutter.finish()),
         (false, true, false) => Verdict::Pass,
         _ => Verdict::Unreadable,
     }
 }
 
 /// A cheap first look: without the word, in any case or escaped, no parser finds a method.
-fn may_hold_method(data: &[u8]) -> bool {
+pub(super) fn may_hold_method(data: &[u8]) -> bool {
     found(data, b'h', b'H', |before, after| {
         let ends = |text: &[u8], with: &[u8]| {
             text.len() >= with.len() && text.iter().rev().zip(with.iter().rev()).all(|(a, b)| a.eq_ignore_ascii_case(b))

@@ -36,8 +36,8 @@ pub enum Verb {
     Listen,
     /// Names nothing that a rule could speak of: any admitted caller may.
     Plain,
-    /// A notification that is acknowledged here and goes no further: it speaks of other requests,
-    /// and without a session nobody can tell whose.
+    /// A notification that speaks of other requests: it goes on within a session, which is its caller's
+    /// own. Without one nobody can tell whose they are, so it is acknowledged here and goes no further.
     Absorb,
 }
 
@@ -95,6 +95,8 @@ pub static METHODS: &[Method] = &[
     Method::modern("subscriptions/listen", Verb::Listen),
     Method::legacy("initialize", Verb::Plain),
     Method::legacy("ping", Verb::Plain),
+    Method::legacy("resources/subscribe", Verb::Use(Kind::Resource, "uri")),
+    Method::legacy("resources/unsubscribe", Verb::Use(Kind::Resource, "uri")),
     Method::legacy("logging/setLevel", Verb::Plain),
     Method::notification("notifications/initialized", Verb::Plain),
     Method::notification("notifications/roots/list_changed", Verb::Plain),

@@ -15,6 +15,7 @@ pub mod listing;
 mod memo;
 pub mod message;
 pub mod method;
+pub mod reverse;
 pub mod seal;
 pub mod sse;
 

@@ -27,6 +27,8 @@ pub const MOST_KEYS: usize = 8;
 pub enum Purpose {
     /// `Mcp-Session-Id` of the legacy era.
     Session,
+    /// The id of a request from a server to its client.
+    Request,
     /// The id of a stream's event, which comes back as `Last-Event-ID`.
     Event,
     /// `requestState` of a multi round trip.
@@ -41,6 +43,7 @@ impl Purpose {
     const fn label(self) -> &'static [u8] {
         match self {
             Self::Session => b"session",
+            Self::Request => b"request",
             Self::Event => b"event",
             Self::State => b"state",
             Self::Task => b"task",

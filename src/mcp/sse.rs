@@ -18,6 +18,9 @@ pub enum Verdict {
     Unreadable,
 }
 
+/// Gives the id of an event another name.
+pub type Naming<'n> = &'n mut dyn FnMut(&[u8]) -> Option<String>;
+
 /// Cuts a stream into events, however it arrives. A complete event leaves at once, and so does a
 /// comment between events. Events without data (priming events) are not judged.
 #[derive(Debug)]
@@ -47,6 +50,17 @@ impl SseFilter {
     /// Takes the next bytes of the stream and appends to `out` what may go on. After an error the
     /// stream must end; what `out` holds by then may still go.
     pub fn push(&mut self, chunk: &[u8], judge: &mut dyn FnMut(&[u8]) -> Verdict, out: &mut Vec<u8>) -> Result<(), Unreadable> {
+        self.push_named(chunk, judge, None, out)
+    }
+
+    /// The same, and each `id` of an event is given another name on its way; one that gets none is left out.
+    pub fn push_named(
+        &mut self,
+        chunk: &[u8],
+        judge: &mut dyn FnMut(&[u8]) -> Verdict,
+        mut name: Option<Naming<'_>>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Unreadable> {
         let mut rest = chunk;
         while let Some((&first, tail)) = rest.split_first() {
             if self.dead {
@@ -69,7 +83,10 @@ impl SseFilter {
             };
             self.event.push(end);
             self.after_cr = end == b'\r';
-            self.line_ended(judge, out)?;
+            match &mut name {
+                Some(name) => self.line_ended(judge, Some(&mut **name), out)?,
+                None => self.line_ended(judge, None, out)?,
+            }
             rest = tail;
         }
         if self.dead { Err(Unreadable) } else { Ok(()) }
@@ -89,7 +106,12 @@ impl SseFilter {
         }
     }
 
-    fn line_ended(&mut self, judge: &mut dyn FnMut(&[u8]) -> Verdict, out: &mut Vec<u8>) -> Result<(), Unreadable> {
+    fn line_ended(
+        &mut self,
+        judge: &mut dyn FnMut(&[u8]) -> Verdict,
+        name: Option<Naming<'_>>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Unreadable> {
         let end = self.event.len() - 1;
         let line = self.event.get(self.line..end).unwrap_or_default();
         let line = if self.started || self.line > 0 { line } else { without_mark(line) };
@@ -102,8 +124,9 @@ impl SseFilter {
         let sentence = self.sentence(judge);
         self.passed = sentence == Verdict::Pass;
         match sentence {
-            Verdict::Pass => out.extend_from_slice(&self.event),
-            Verdict::Replace(data) => self.rewrite(&data, out),
+            Verdict::Pass if name.is_none() || !self.lines().any(is_id) => out.extend_from_slice(&self.event),
+            Verdict::Pass => self.rewrite(None, name, out),
+            Verdict::Replace(data) => self.rewrite(Some(&data), name, out),
             Verdict::Drop => {}
             Verdict::Unreadable => self.dead = true,
         }
@@ -142,15 +165,25 @@ impl SseFilter {
         }
     }
 
-    /// The event with other data, in one line: in JSON a line break is nothing but white space.
-    fn rewrite(&self, data: &[u8], out: &mut Vec<u8>) {
-        for line in self.lines().filter(|line| field(line).0 != b"data") {
-            out.extend_from_slice(line);
+    /// The event with other data, in one line (in JSON a line break is nothing but white space), or with another id.
+    fn rewrite(&self, data: Option<&[u8]>, mut name: Option<Naming<'_>>, out: &mut Vec<u8>) {
+        for line in self.lines() {
+            match (field(line), &mut name) {
+                ((b"data", _), _) if data.is_some() => continue,
+                ((b"id", id), Some(name)) if !id.is_empty() => match name(id) {
+                    Some(named) => out.extend_from_slice(&[b"id: ", named.as_bytes()].concat()),
+                    None => continue,
+                },
+                _ => out.extend_from_slice(line),
+            }
             out.push(b'\n');
         }
-        out.extend_from_slice(b"data: ");
-        out.extend(data.iter().map(|&byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { byte }));
-        out.extend_from_slice(b"\n\n");
+        if let Some(data) = data {
+            out.extend_from_slice(b"data: ");
+            out.extend(data.iter().map(|&byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { byte }));
+            out.push(b'\n');
+        }
+        out.push(b'\n');
     }
 
     /// The lines of the event that are not blank.
@@ -181,6 +214,11 @@ fn field(line: &[u8]) -> (&[u8], &[u8]) {
 fn holds_other_line_break(line: &[u8]) -> bool {
     let control = |byte: &u8| *byte < 0x20 && *byte != b'\t' || *byte == 0x85;
     line.iter().any(control) || line.windows(3).any(|three| matches!(three, [0xE2, 0x80, 0xA8 | 0xA9]))
+}
+
+fn is_id(line: &[u8]) -> bool {
+    let (name, value) = field(line);
+    name == b"id" && !value.is_empty()
 }
 
 fn without_mark(bytes: &[u8]) -> &[u8] {

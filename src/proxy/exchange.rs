@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HOST};
 use http::{HeaderMap, Method, StatusCode};
 use pingora::apps::{HttpPersistentSettings, ReusedHttpStream};
@@ -12,16 +13,18 @@ use pingora::server::ShutdownWatch;
 
 use super::record::{self, PERMITTED, Tale};
 use super::reply::{self, Cors};
-use super::response::{self, Plan};
-use super::upstream::Outgoing;
+use super::response::{self, Legacy, Plan};
+use super::upstream::{Outgoing, Sent};
 use super::{Gateway, body};
 use crate::config::Limits;
 use crate::denial::{Denial, Fault};
 use crate::event::Outcome;
-use crate::mcp::{Era, Operation, Target as Names, Verb};
+use crate::mcp::reverse::Answer;
+use crate::mcp::{self, Era, Operation, Target as Names, Verb};
 use crate::pipeline::{self, Admitted, Judgement};
 use crate::policy::Caller;
 use crate::route::{Head, ListMode, Mode, Route, Target};
+use crate::session::Seals;
 use crate::state::Snapshot;
 
 /// A body of this size that a denied client is still sending is read to its end, so that its
@@ -145,8 +148,10 @@ impl Exchange<'_> {
             event.token = Some(admitted.token);
         });
         self.check_rates(route, &admitted)?;
-        if session.req_header().method != Method::POST {
-            return Err(Fault::Method("POST").into());
+        match session.req_header().method {
+            Method::POST => {}
+            Method::GET | Method::DELETE => return self.attend(session, &admitted, shutdown).await,
+            _ => return Err(Fault::Method("POST, GET, DELETE").into()),
         }
         check_media(&session.req_header().headers)?;
 
@@ -155,17 +160,24 @@ impl Exchange<'_> {
         self.tale.waited(waiting);
         let body = body?;
 
-        let judgement = pipeline::judge(&admitted, &self.head(session), &body, self.world.config.limits.depth)?;
+        let judgement = match pipeline::judge(&admitted, &self.head(session), &body, self.world.config.limits.depth) {
+            Err(Denial { fault: Fault::Message(mcp::Error::Response), .. }) => {
+                return self.answer(session, &admitted, &body, shutdown).await;
+            }
+            judged => judged?,
+        };
         let trace = trace_id(judgement.message.traceparent.as_deref(), &session.req_header().headers);
         self.tell_judgement(&judgement, trace);
         let era = judgement.message.era;
         let id = judgement.message.id;
         let with_id = |fault: Fault| Denial { fault, id: id.map(|id| id.as_json().to_owned()), era: Some(era) };
-        if era == Era::Legacy && session.req_header().headers.contains_key("mcp-session-id") {
-            return Err(with_id(Fault::UnknownSession));
-        }
+        let legacy = match era {
+            Era::Legacy => Some(self.legacy(session, &admitted).map_err(with_id)?),
+            Era::Modern => None,
+        };
+        let own = legacy.as_ref().and_then(|legacy| legacy.session.as_ref());
         let release = judgement.release(route.mode)?;
-        if judgement.message.operation.method.verb == Verb::Absorb {
+        if judgement.message.operation.method.verb == Verb::Absorb && own.is_none() {
             self.tale.answered("absorbed", 202);
             return Ok(reply::send(session, reply::empty(StatusCode::ACCEPTED), &self.cors, self.tale.id()).await);
         }
@@ -178,11 +190,97 @@ impl Exchange<'_> {
             event.outcome = if observed { Outcome::Observed } else { Outcome::Permitted };
             event.reason = if observed { event.reason } else { PERMITTED };
         });
-        let plan = self.plan(route, &admitted, &judgement);
-        let outgoing = Outgoing::new(&release, route, &self.head(session), &admitted, self.tale.trace(), body.clone());
-        let outgoing = outgoing.map_err(with_id)?;
+        let sent = Sent { method: "POST", body: body.clone(), session: own, trace: self.tale.trace() };
+        let outgoing = Outgoing::new(&release, &admitted, &self.head(session), sent).map_err(with_id)?;
+        let plan = Plan { legacy, ..self.plan(route, &admitted, &judgement) };
         let reached = self.gateway.upstreams.call(outgoing, session, &plan, &mut self.tale).await.map_err(with_id)?;
         response::relay(self.gateway, session, reached, &plan, &mut self.tale, &self.cors, shutdown).await.map_err(with_id)
+    }
+
+    /// The seals of a legacy caller, and the session that the head names.
+    fn legacy(&self, session: &ServerSession, admitted: &Admitted) -> Result<Legacy, Fault> {
+        let seals = Seals::new(self.world.sealer.clone(), &admitted.route, &admitted.verified.principal);
+        let own = seals.session(&session.req_header().headers)?;
+        Ok(Legacy { seals, session: own })
+    }
+
+    /// Opens or resumes the stream of a session (GET), or ends the session (DELETE). Without a session
+    /// there is nothing of the caller's own to have (MCP 2025-11-25 "Listening for Messages from the Server").
+    async fn attend(&mut self, session: &mut ServerSession, admitted: &Admitted, shutdown: &ShutdownWatch) -> Result<bool, Denial> {
+        let legacy = self.legacy(session, admitted)?;
+        let opens = session.req_header().method == Method::GET;
+        self.tale.tell(|event| {
+            event.operation = if opens { "session/stream" } else { "session/end" };
+            event.era = Some(Era::Legacy);
+        });
+        let Some(own) = &legacy.session else { return Err(Fault::Method("POST").into()) };
+        let release = pipeline::attend(admitted, own);
+        let sent = Sent { method: if opens { "GET" } else { "DELETE" }, body: Bytes::new(), session: Some(own), trace: self.tale.trace() };
+        let outgoing = Outgoing::new(&release, admitted, &self.head(session), sent)?;
+        let caller = Caller { principal: &admitted.verified.principal, source: self.source };
+        let route = &admitted.route;
+        let resumed = opens.then(|| route.policy.standing(caller, route.list == ListMode::Acquirable));
+        let plan = Plan { endless: opens, repeatable: opens, resumed, ..self.bare_plan(admitted, legacy) };
+        self.send(session, outgoing, &plan, shutdown).await
+    }
+
+    /// A client's answer to what its server asked it, if it was asked.
+    async fn answer(
+        &mut self,
+        session: &mut ServerSession,
+        admitted: &Admitted,
+        body: &Bytes,
+        shutdown: &ShutdownWatch,
+    ) -> Result<bool, Denial> {
+        let legacy = self.legacy(session, admitted)?;
+        self.tale.tell(|event| {
+            event.operation = "session/answer";
+            event.era = Some(Era::Legacy);
+        });
+        let unasked = || Denial::from(Fault::Message(mcp::Error::Response));
+        let own = legacy.session.as_ref().ok_or_else(unasked)?;
+        let answer = Answer::read(body, self.world.config.limits.depth).ok_or_else(unasked)?;
+        let id = legacy.seals.asked(own, &answer.id).map_err(Fault::Message)?;
+        let release = pipeline::attend(admitted, own);
+        let sent = Sent { method: "POST", body: answer.to(id).into(), session: Some(own), trace: self.tale.trace() };
+        let outgoing = Outgoing::new(&release, admitted, &self.head(session), sent)?;
+        let plan = self.bare_plan(admitted, legacy);
+        self.send(session, outgoing, &plan, shutdown).await
+    }
+
+    /// Sends on what needs no rule, for it is within the caller's own session.
+    async fn send(
+        &mut self,
+        session: &mut ServerSession,
+        outgoing: Outgoing,
+        plan: &Plan<'_>,
+        shutdown: &ShutdownWatch,
+    ) -> Result<bool, Denial> {
+        self.tale.slot = self.gateway.audit.slot(self.world.config.audit.when_full);
+        if self.tale.slot.is_none() {
+            return Err(Fault::AuditUnavailable.into());
+        }
+        self.tale.tell(|event| {
+            event.outcome = Outcome::Permitted;
+            event.reason = PERMITTED;
+        });
+        let reached = self.gateway.upstreams.call(outgoing, session, plan, &mut self.tale).await?;
+        Ok(response::relay(self.gateway, session, reached, plan, &mut self.tale, &self.cors, shutdown).await?)
+    }
+
+    fn bare_plan(&self, admitted: &Admitted, legacy: Legacy) -> Plan<'static> {
+        Plan {
+            route: admitted.route.clone(),
+            era: Era::Legacy,
+            id: None,
+            list: None,
+            resumed: None,
+            legacy: Some(legacy),
+            endless: false,
+            repeatable: false,
+            depth: self.world.config.limits.depth,
+            until: admitted.verified.ends(),
+        }
     }
 
     fn check_rates(&self, route: &Route, admitted: &Admitted) -> Result<(), Fault> {
@@ -229,6 +327,9 @@ impl Exchange<'_> {
             era: message.era,
             id: message.id,
             list: list.zip(standing),
+            resumed: None,
+            legacy: None,
+            until: admitted.verified.ends(),
             // A tool call may have had its effect; everything else may be asked again.
             endless: message.operation.method.verb == Verb::Listen,
             repeatable: !matches!(message.operation.method.verb, Verb::Use(crate::mcp::Kind::Tool, _)),

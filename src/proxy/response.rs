@@ -3,8 +3,9 @@
 //! A list is cut by the policy that decides calls. An answer that should be cut and cannot be read is
 //! never passed on: before its head was sent it becomes a 502, afterwards the connection is cut.
 
+use std::pin::pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, TRANSFER_ENCODING};
@@ -20,10 +21,12 @@ use super::server::told_to_stop;
 use crate::denial::Fault;
 use crate::event::Outcome;
 use crate::mcp::listing::{self, Lens, Watch};
-use crate::mcp::sse::SseFilter;
+use crate::mcp::reverse;
+use crate::mcp::sse::{SseFilter, Verdict};
 use crate::mcp::{Era, Id, Kind};
 use crate::policy::Standing;
 use crate::route::Route;
+use crate::session::{Seals, Session};
 
 /// Bytes of a list, and of one event of a stream that must be read.
 const ANSWER: usize = 8 << 20;
@@ -35,11 +38,23 @@ pub struct Plan<'m> {
     pub id: Option<Id<'m>>,
     /// The list that is asked for, and what the caller may see of it.
     pub list: Option<(Kind, Standing)>,
+    /// What the caller may see of the lists that a resumed stream may deliver.
+    pub resumed: Option<Standing>,
+    /// Of a legacy caller.
+    pub legacy: Option<Legacy>,
+    /// When the caller's token ends, and with it every stream.
+    pub until: SystemTime,
     /// Whether it does no harm to ask again.
     pub repeatable: bool,
     pub depth: usize,
     /// Whether the answer is a stream without an end of its own.
     pub endless: bool,
+}
+
+/// What a legacy answer is sealed with.
+pub struct Legacy {
+    pub seals: Seals,
+    pub session: Option<Session>,
 }
 
 enum Form {
@@ -73,7 +88,12 @@ pub async fn relay(
     }
     let form = form(&answer.headers);
     let success = answer.status.is_success();
-    let head = Head { header: header(answer, cors, tale.id())?, length: answer.headers.get(CONTENT_LENGTH).cloned() };
+    let mut clean = header(answer, cors, tale.id())?;
+    if let Some((legacy, id)) = plan.legacy.as_ref().zip(answer.headers.get("mcp-session-id")) {
+        let begun = id.to_str().ok().and_then(|id| legacy.seals.begun(id)).ok_or(Fault::UpstreamSession)?;
+        clean.insert_header("mcp-session-id", begun).map_err(|_| Fault::Internal)?;
+    }
+    let head = Head { header: clean, length: answer.headers.get(CONTENT_LENGTH).cloned() };
     match (form, &plan.list) {
         (Form::Foreign, _) => Err(Fault::UpstreamCoding),
         (Form::Json, Some((kind, standing))) => {
@@ -85,10 +105,10 @@ pub async fn relay(
         }
         (Form::Events, _) => {
             let _open = gateway.metrics.stream(&plan.route.name);
-            let filter = (plan.list.is_some() || plan.era == Era::Modern).then(|| SseFilter::new(ANSWER));
             tale.tell(|event| event.status = status);
-            Ok(stream(gateway, session, reached, plan, tale, shutdown, head, filter).await)
+            Ok(stream(gateway, session, reached, plan, tale, shutdown, head).await)
         }
+        _ if plan.resumed.is_some() && success => Err(Fault::UnreadableList),
         (_, Some(_)) if success && status != 202 && status != 204 => Err(Fault::UnreadableList),
         _ => {
             tale.tell(|event| event.status = status);
@@ -256,7 +276,6 @@ async fn pass(
 }
 
 /// Passes a stream, event by event where its events must be read.
-#[expect(clippy::too_many_arguments, reason = "a stream needs both ends, what was decided, and who is told")]
 async fn stream(
     gateway: &Gateway,
     session: &mut ServerSession,
@@ -265,7 +284,6 @@ async fn stream(
     tale: &mut Tale<'_>,
     shutdown: &ShutdownWatch,
     head: Head,
-    mut filter: Option<SseFilter>,
 ) -> bool {
     let mut header = head.header;
     let _ = header.insert_header("x-accel-buffering", "no");
@@ -274,11 +292,12 @@ async fn stream(
     if !framed || session.write_response_header(Box::new(header)).await.is_err() {
         return cut_short(tale, "client_gone");
     }
-    let mut shows = |kind: Kind, name: &str| match &plan.list {
-        Some((_, standing)) => plan.route.policy.shows(standing, kind, name),
-        None => true,
-    };
-    let watch = Watch { expected: plan.list.as_ref().map(|(kind, _)| *kind), era: plan.era, depth: plan.depth };
+    let standing = plan.list.as_ref().map(|(_, standing)| standing).or(plan.resumed.as_ref());
+    let mut shows = |kind: Kind, name: &str| standing.is_none_or(|standing| plan.route.policy.shows(standing, kind, name));
+    let mut filter = SseFilter::new(ANSWER);
+    let mut expiry = pin!(tokio::time::sleep(plan.until.duration_since(SystemTime::now()).unwrap_or_default()));
+    let watch =
+        Watch { expected: plan.list.as_ref().map(|(kind, _)| *kind), resumed: plan.resumed.is_some(), era: plan.era, depth: plan.depth };
     loop {
         let waiting = Instant::now();
         let part = tokio::select! {
@@ -286,21 +305,29 @@ async fn stream(
             part = reached.session.read_response_body() => part,
             () = gone(session) => return cut_short(tale, "client_gone"),
             // A call's stream has an end, and is waited for like any call.
-            () = told_to_stop(shutdown), if plan.endless => {
-                tale.tell(|event| event.reason = "stopping");
-                return session.write_response_body(Bytes::new(), true).await.is_ok();
-            }
+            () = told_to_stop(shutdown), if plan.endless => return farewell(session, plan, tale, "stopping").await,
+            () = &mut expiry => return farewell(session, plan, tale, "token_expired").await,
         };
         tale.waited(waiting);
         let Ok(part) = part else { return cut_short(tale, "upstream_broken") };
         let done = part.is_none() || reached.session.response_done();
-        let out = match (&mut filter, part) {
-            (None, part) => part.unwrap_or_default(),
-            (Some(_), None) => Bytes::new(),
-            (Some(filter), Some(part)) => {
+        let out = match part {
+            None => Bytes::new(),
+            Some(part) => {
                 let mut out = Vec::with_capacity(part.len());
-                let mut judge = |data: &[u8]| listing::judge_event(data, watch, &mut shows);
-                if filter.push(&part, &mut judge, &mut out).is_err() {
+                let pushed = match &plan.legacy {
+                    None => filter.push(&part, &mut |data| listing::judge_event(data, watch, &mut shows), &mut out),
+                    Some(Legacy { seals, session }) => {
+                        let mut judge = |data: &[u8]| match reverse::rename(data, plan.depth, &mut |id| seals.request(session.as_ref(), id))
+                        {
+                            Ok(Some(renamed)) => Verdict::Replace(renamed),
+                            Ok(None) => listing::judge_event(data, watch, &mut shows),
+                            Err(_) => Verdict::Unreadable,
+                        };
+                        filter.push_named(&part, &mut judge, Some(&mut |id| seals.event(session.as_ref(), id)), &mut out)
+                    }
+                };
+                if pushed.is_err() {
                     return cut_short(tale, "unreadable_list");
                 }
                 Bytes::from(out)
@@ -314,6 +341,22 @@ async fn stream(
             return true;
         }
     }
+}
+
+/// Ends a stream before its own end, in the way of its era: a subscription has a result (MCP 2026-07-28
+/// "Graceful Closure"), an older stream just closes and may be resumed.
+async fn farewell(session: &mut ServerSession, plan: &Plan<'_>, tale: &mut Tale<'_>, reason: &'static str) -> bool {
+    tale.tell(|event| event.reason = reason);
+    let last = match (plan.era, plan.id) {
+        (Era::Modern, Some(id)) if plan.endless => {
+            let id = id.as_json();
+            format!(
+                "data: {{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{{\"resultType\":\"complete\",\"_meta\":{{\"io.modelcontextprotocol/subscriptionId\":{id}}}}}}}\n\n"
+            )
+        }
+        _ => String::new(),
+    };
+    session.write_response_body(Bytes::from(last), true).await.is_ok() && plan.endless
 }
 
 /// The answer had begun and cannot be finished: the connection says so.

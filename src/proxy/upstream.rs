@@ -10,6 +10,7 @@ use crate::denial::Fault;
 use crate::identity;
 use crate::pipeline::{Admitted, Release};
 use crate::route::{Head, Route};
+use crate::session::Session;
 
 /// A request as it goes to the upstream.
 pub struct Outgoing {
@@ -20,23 +21,29 @@ pub struct Outgoing {
 
 impl Outgoing {
     /// SECURITY: the only way to a request for an upstream takes the proof that it was released.
-    pub fn new(
-        _: &Release,
-        route: &Arc<Route>,
-        head: &Head<'_>,
-        admitted: &Admitted,
-        trace: Option<&str>,
-        body: Bytes,
-    ) -> Result<Self, Fault> {
-        let header = build(route, head, admitted, trace, body.len()).ok_or(Fault::Internal)?;
+    pub fn new(_: &Release, admitted: &Admitted, head: &Head<'_>, sent: Sent<'_>) -> Result<Self, Fault> {
+        let Sent { body, .. } = &sent;
+        let (route, body) = (&admitted.route, body.clone());
+        let header = build(route, head, admitted, &sent).ok_or(Fault::Internal)?;
         Ok(Self { header: Some(Box::new(header)), body, target: route.clone() })
     }
 }
 
+/// What is sent on besides the client's headers.
+pub struct Sent<'a> {
+    /// `POST`, or for a session alone `GET` or `DELETE`.
+    pub method: &'static str,
+    pub body: Bytes,
+    /// The caller's own session.
+    pub session: Option<&'a Session>,
+    /// The W3C trace id.
+    pub trace: Option<&'a str>,
+}
+
 /// Client headers pass unless they are hop-by-hop, ours, a credential, or an identity header in any spelling.
-fn build(route: &Route, head: &Head<'_>, admitted: &Admitted, trace: Option<&str>, length: usize) -> Option<RequestHeader> {
+fn build(route: &Route, head: &Head<'_>, admitted: &Admitted, sent: &Sent<'_>) -> Option<RequestHeader> {
     let upstream = &route.upstream;
-    let mut header = RequestHeader::build_no_case("POST", upstream.path.as_bytes(), Some(head.headers.len() + 6)).ok()?;
+    let mut header = RequestHeader::build_no_case(sent.method, upstream.path.as_bytes(), Some(head.headers.len() + 6)).ok()?;
     let nominated = nominated(head);
     for (name, value) in head.headers {
         let text = name.as_str();
@@ -46,11 +53,19 @@ fn build(route: &Route, head: &Head<'_>, admitted: &Admitted, trace: Option<&str
         header.append_header(name.clone(), value.clone()).ok()?;
     }
     header.insert_header(HOST, upstream.authority.as_str()).ok()?;
-    header.insert_header(CONTENT_TYPE, "application/json").ok()?;
-    header.insert_header(CONTENT_LENGTH, HeaderValue::from(length)).ok()?;
+    if sent.method == "POST" {
+        header.insert_header(CONTENT_TYPE, "application/json").ok()?;
+        header.insert_header(CONTENT_LENGTH, HeaderValue::from(sent.body.len())).ok()?;
+    }
+    if let Some(session) = sent.session {
+        header.insert_header("mcp-session-id", session.id()).ok()?;
+        if let Some(event) = &session.last_event {
+            header.insert_header("last-event-id", event.as_str()).ok()?;
+        }
+    }
     header.insert_header(ACCEPT_ENCODING, "identity").ok()?;
     header.insert_header("X-Forwarded-For", identity::forwarded_for(head.source)).ok()?;
-    if let Some(trace) = trace {
+    if let Some(trace) = sent.trace {
         header.insert_header("traceparent", format!("00-{trace}-{:016x}-01", span(head))).ok()?;
     }
     for (name, value) in route.identity.values(&admitted.verified.principal) {
@@ -76,7 +91,7 @@ fn nominated(head: &Head<'_>) -> Vec<String> {
     lists.flat_map(|list| list.split(',')).map(|name| name.trim().to_owned()).collect()
 }
 
-/// Hop-by-hop, framing, and what this version keeps to itself: sessions are not carried yet.
+/// Hop-by-hop, framing, and what is set anew: a session, once it has proved to be the caller's.
 fn is_ours(name: &str) -> bool {
     matches!(
         name,

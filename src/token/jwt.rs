@@ -170,6 +170,11 @@ impl Verified {
         if named { Ok(()) } else { Err(Error::Audience) }
     }
 
+    /// When it has expired for certain: `exp` and the leeway of its rules.
+    pub fn ends(&self) -> SystemTime {
+        later(self.expires, self.rules.leeway).unwrap_or(self.expires)
+    }
+
     pub fn is_live(&self, now: SystemTime, leeway: Duration) -> bool {
         is_live(self.expires, leeway, now)
     }

@@ -16,6 +16,7 @@
 mod support;
 
 mod discovery;
+mod era_legacy;
 mod era_modern;
 mod lifecycle;
 mod limits;

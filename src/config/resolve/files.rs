@@ -4,7 +4,10 @@
 use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
@@ -12,6 +15,7 @@ use rustls::sign::CertifiedKey;
 use super::Context;
 use crate::config::Seen;
 use crate::config::report::At;
+use crate::mcp::seal::{MOST_KEYS, SECRET, Sealer};
 
 /// A secret is not longer than a header may be.
 const LONGEST_SECRET: usize = 8 << 10;
@@ -96,6 +100,27 @@ impl Context<'_> {
             return Some(value.to_owned());
         }
         None
+    }
+
+    /// Keys that seal, one of 32 bytes in base64 a line; the first one seals, all open.
+    pub fn seal_keys(&mut self, at: &At<'_>, written: &str) -> Option<Arc<Sealer>> {
+        const SHAPE: &str = "one key a line, the newest first: `openssl rand -base64 32`";
+        let content = self.read(at, written)?;
+        self.warn_if_open(at, written);
+        let text = String::from_utf8(content).ok();
+        let lines = || text.iter().flat_map(|text| text.lines()).map(str::trim).filter(|line| !line.is_empty());
+        let keys: Option<Vec<[u8; SECRET]>> = lines().map(|line| STANDARD.decode(line).ok()?.try_into().ok()).collect();
+        match keys {
+            Some(keys) if keys.len() > MOST_KEYS => {
+                self.report.mend(at, format!("`{written}` holds more than {MOST_KEYS} keys"), "remove the oldest, at the end");
+                None
+            }
+            Some(keys) if !keys.is_empty() => Sealer::new(&keys).map(Arc::new),
+            _ => {
+                self.report.mend(at, format!("`{written}` does not hold keys of 32 bytes in base64"), SHAPE);
+                None
+            }
+        }
     }
 
     fn warn_if_open(&mut self, at: &At<'_>, written: &str) {

@@ -52,6 +52,7 @@ pub fn config(path: &Path, context: &mut Context<'_>) -> Option<Config> {
         listen,
         admin,
         audit,
+        seal_keys_file,
         log,
         issuers,
         upstreams,
@@ -80,6 +81,7 @@ pub fn config(path: &Path, context: &mut Context<'_>) -> Option<Config> {
     );
     lint::unused_scopes(&scopes, &routes, &at.key("scopes"), &mut context.report);
     let audit = self::audit(audit, &at.key("audit"), context);
+    let sealer = seal_keys_file.and_then(|written| context.seal_keys(&at.key("seal_keys_file"), &written));
     let limits = self::limits(limits, &at.key("limits"), context);
     if context.report.has_errors() {
         return None;
@@ -91,6 +93,7 @@ pub fn config(path: &Path, context: &mut Context<'_>) -> Option<Config> {
         listeners,
         admin,
         audit,
+        sealer,
         log: self::log(log),
         limits,
         issuers,

@@ -131,7 +131,7 @@ fn s27_what_cannot_be_read_in_one_way_never_passes() {
 }
 
 fn judged(data: &str, expected: Option<Kind>, era: Era) -> Verdict {
-    judge_event(data.as_bytes(), Watch { expected, era, depth: 64 }, &mut |_, name| name.starts_with('a'))
+    judge_event(data.as_bytes(), Watch { expected, resumed: false, era, depth: 64 }, &mut |_, name| name.starts_with('a'))
 }
 
 #[test]
@@ -264,6 +264,6 @@ proptest! {
     #[test]
     fn any_bytes_are_survived(body in prop::collection::vec(any::<u8>(), 0..300)) {
         let _ = cut(&body, lens(Kind::Tool, Era::Modern), &mut |_| true);
-        let _ = judge_event(&body, Watch { expected: Some(Kind::Tool), era: Era::Modern, depth: 64 }, &mut |_, _| true);
+        let _ = judge_event(&body, Watch { expected: Some(Kind::Tool), resumed: true, era: Era::Modern, depth: 64 }, &mut |_, _| true);
     }
 }

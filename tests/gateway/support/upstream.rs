@@ -224,6 +224,11 @@ impl Upstream {
         *self.shared.count.borrow()
     }
 
+    /// The latest request.
+    pub fn last(&self) -> Seen {
+        self.seen().pop().expect("a request")
+    }
+
     /// The only request so far.
     #[track_caller]
     pub fn only(&self) -> Seen {

@@ -1,0 +1,200 @@
+//! Requests that go the other way: from a server to its client on a stream, and the client's answers
+//! (MCP 2025-03-26 to 2025-11-25, sampling, elicitation, roots). The id of such a request is given
+//! another name on its way to the client, so that only who was asked can answer. Knows no keys.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use super::json::{Fault, Scanner, is_variant};
+use super::listing::{Unreadable, may_hold_method};
+
+const MESSAGE: &[&str] = &["jsonrpc", "id", "method", "params", "result", "error"];
+const CANCELLED: &str = "notifications/cancelled";
+
+/// Gives another name to the id of a server's request, and to the id in a server's cancellation of
+/// one. `name` gets an id as JSON text and gives JSON text. None for what is neither.
+pub fn rename(data: &[u8], depth: usize, name: &mut dyn FnMut(&str) -> Option<String>) -> Result<Option<Vec<u8>>, Unreadable> {
+    if !may_hold_method(data) {
+        return Ok(None);
+    }
+    let text = std::str::from_utf8(data).map_err(|_| Unreadable)?;
+    let mut found = Envelope::default();
+    let read = found.read(text, depth).map_err(|_| Unreadable)?;
+    if !read || found.method.is_none() {
+        return if found.method.is_none() && read { Ok(None) } else { Err(Unreadable) };
+    }
+    let cancels = found.method.as_deref() == Some(CANCELLED);
+    let place = match (found.id, found.cancelled) {
+        (Some(id), _) => id,
+        (None, Some(id)) if cancels => id,
+        _ => return Ok(None),
+    };
+    let id = text.get(place.clone()).ok_or(Unreadable)?;
+    let named = name(id).ok_or(Unreadable)?;
+    Ok(Some(splice(text, place, &named)))
+}
+
+/// A client's answer to a server's request.
+#[derive(Debug)]
+pub struct Answer<'a> {
+    text: &'a str,
+    /// The id that it names.
+    pub id: Cow<'a, str>,
+    place: Range<usize>,
+}
+
+impl<'a> Answer<'a> {
+    /// A lawful response object whose id is a string, as all that [`rename`] gives are.
+    pub fn read(body: &'a [u8], depth: usize) -> Option<Self> {
+        let text = std::str::from_utf8(body).ok()?;
+        let mut found = Envelope::default();
+        if !found.read(text, depth).ok()? || found.method.is_some() || found.answers != 1 || !found.version {
+            return None;
+        }
+        let place = found.id?;
+        let mut scanner = Scanner::new(text.get(place.clone())?, 1);
+        let id = scanner.string().ok()?;
+        Some(Self { text, id, place })
+    }
+
+    /// The same answer, to the id that the server knows.
+    pub fn to(&self, id: &str) -> Vec<u8> {
+        splice(self.text, self.place.clone(), id)
+    }
+}
+
+fn splice(text: &str, place: Range<usize>, with: &str) -> Vec<u8> {
+    let (before, after) = (text.get(..place.start).unwrap_or_default(), text.get(place.end..).unwrap_or_default());
+    [before, with, after].concat().into_bytes()
+}
+
+/// The outermost members of a message.
+#[derive(Default)]
+struct Envelope<'a> {
+    version: bool,
+    method: Option<Cow<'a, str>>,
+    id: Option<Range<usize>>,
+    /// `params.requestId`.
+    cancelled: Option<Range<usize>>,
+    answers: usize,
+    strange: bool,
+}
+
+impl<'a> Envelope<'a> {
+    /// Whether the text is one object that every parser reads alike.
+    fn read(&mut self, text: &'a str, depth: usize) -> Result<bool, Fault> {
+        let mut scanner = Scanner::new(text, depth);
+        if scanner.peek()? != b'{' {
+            return Ok(false);
+        }
+        scanner.object(|scanner, name| {
+            match name {
+                "jsonrpc" => self.version = scanner.raw()? == r#""2.0""#,
+                "id" => self.id = Some(place(scanner)?),
+                "method" if scanner.peek()? == b'"' => self.method = Some(scanner.string()?),
+                "params" if scanner.peek()? == b'{' => return self.params(scanner),
+                "result" | "error" => {
+                    self.answers += 1;
+                    scanner.skip()?;
+                }
+                other => {
+                    self.strange |= other == "method" || is_variant(other, MESSAGE);
+                    scanner.skip()?;
+                }
+            }
+            Ok(())
+        })?;
+        scanner.end()?;
+        Ok(!self.strange && !scanner.duplicate())
+    }
+
+    fn params(&mut self, scanner: &mut Scanner<'a>) -> Result<(), Fault> {
+        scanner.object(|scanner, name| {
+            if name == "requestId" {
+                self.cancelled = Some(place(scanner)?);
+                return Ok(());
+            }
+            scanner.skip()
+        })
+    }
+}
+
+fn place(scanner: &mut Scanner<'_>) -> Result<Range<usize>, Fault> {
+    let length = scanner.raw()?.len();
+    Ok(scanner.at() - length..scanner.at())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn renamed(data: &str) -> Result<Option<String>, Unreadable> {
+        let named = rename(data.as_bytes(), 32, &mut |id| Some(format!("\"x{}\"", id.replace('"', "'"))))?;
+        Ok(named.map(|bytes| String::from_utf8(bytes).expect("text")))
+    }
+
+    #[test]
+    fn a_servers_request_gets_another_id_and_nothing_else_changes() {
+        let asked = r#"{"jsonrpc":"2.0", "id" : 7 ,"method":"sampling/createMessage","params":{"id":1}}"#;
+        let told = r#"{"jsonrpc":"2.0", "id" : "x7" ,"method":"sampling/createMessage","params":{"id":1}}"#;
+        assert_eq!(renamed(asked), Ok(Some(told.into())));
+        assert_eq!(renamed(r#"{"id":"a","m\u0065thod":"ping"}"#), Ok(Some(r#"{"id":"x'a'","m\u0065thod":"ping"}"#.into())));
+    }
+
+    #[test]
+    fn a_cancellation_names_the_request_as_the_client_knows_it() {
+        let told = renamed(r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":7,"reason":"r"}}"#);
+        assert_eq!(
+            told,
+            Ok(Some(r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":"x7","reason":"r"}}"#.into()))
+        );
+    }
+
+    #[test]
+    fn results_and_other_notifications_stay_as_they_are() {
+        for data in [
+            r#"{"jsonrpc":"2.0","id":7,"result":{"method":1}}"#,
+            r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"requestId":7}}"#,
+            r#"{"jsonrpc":"2.0","id":7,"result":{}}"#,
+        ] {
+            assert_eq!(renamed(data), Ok(None), "{data}");
+        }
+    }
+
+    #[test]
+    fn what_has_two_readings_is_not_passed() {
+        for data in [
+            r#"{"id":7,"id":8,"method":"ping"}"#,
+            r#"{"id":7,"Method":"x","method":"ping"}"#,
+            r#"{"id":7,"method":"ping""#,
+            r#"[{"id":7,"method":"ping"}]"#,
+            r#"{"id":7,"method":["ping"]}"#,
+        ] {
+            assert_eq!(renamed(data), Err(Unreadable), "{data}");
+        }
+    }
+
+    #[test]
+    fn an_answer_gives_its_id_back() {
+        let body = br#"{"jsonrpc":"2.0","id":"t.7","result":{"id":"t.7"}}"#;
+        let answer = Answer::read(body, 32).expect("an answer");
+        assert_eq!(answer.id, "t.7");
+        assert_eq!(answer.to("7"), br#"{"jsonrpc":"2.0","id":7,"result":{"id":"t.7"}}"#);
+    }
+
+    #[test]
+    fn what_is_no_lawful_answer_is_none() {
+        for body in [
+            r#"{"jsonrpc":"2.0","id":7,"result":{}}"#,
+            r#"{"jsonrpc":"2.0","id":"a","result":{},"error":{}}"#,
+            r#"{"jsonrpc":"2.0","id":"a"}"#,
+            r#"{"id":"a","result":{}}"#,
+            r#"{"jsonrpc":"2.0","id":"a","method":"tools/call","result":{}}"#,
+            r#"{"jsonrpc":"2.0","id":"a","id":"b","result":{}}"#,
+            r#"[{"jsonrpc":"2.0","id":"a","result":{}}]"#,
+            r#"{"jsonrpc":"2.0","result":{}}"#,
+        ] {
+            assert!(Answer::read(body.as_bytes(), 32).is_none(), "{body}");
+        }
+    }
+}

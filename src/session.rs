@@ -1,0 +1,108 @@
+//! Whose session is this? What a legacy client brings back of what it was given: session ids, event
+//! ids, and the ids of requests that the server asked it.
+//!
+//! There is no table: whatever leaves carries a tag over upstream, caller and id, and what comes back
+//! without the right one is answered like what never was (MCP 2025-11-25 "Session Management",
+//! "Session Hijacking"). Knows no sockets.
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+
+use crate::denial::Fault;
+use crate::mcp;
+use crate::mcp::seal::{Owner, Purpose, Sealer};
+use crate::principal::{Kind, Principal};
+use crate::route::Route;
+
+/// Bytes of the longest id that an upstream may give out.
+const LONGEST: usize = 1 << 10;
+
+/// The seals of one caller at one upstream.
+#[derive(Clone, Debug)]
+pub struct Seals {
+    sealer: Arc<Sealer>,
+    owner: Owner,
+}
+
+/// A session that is its caller's own, with the id that the upstream knows.
+#[derive(Clone, Debug)]
+pub struct Session {
+    id: String,
+    /// The event after which a stream is to be resumed, as the upstream knows it.
+    pub last_event: Option<String>,
+}
+
+impl Seals {
+    /// Bound to upstream, issuer, subject, kind and client: another client of the same person has its own.
+    pub fn new(sealer: Arc<Sealer>, route: &Route, who: &Principal) -> Self {
+        let kind: &[u8] = match who.kind() {
+            Kind::User => b"user",
+            Kind::Client => b"client",
+        };
+        let client = who.client().unwrap_or_default();
+        let parts: [&[u8]; 5] = [route.name.as_bytes(), who.issuer().as_bytes(), kind, who.subject().as_bytes(), client.as_bytes()];
+        Self { sealer, owner: Owner::new(&parts) }
+    }
+
+    /// The session that the head names; none where it names none.
+    pub fn session(&self, headers: &HeaderMap) -> Result<Option<Session>, Fault> {
+        let Some(sealed) = once(headers, "mcp-session-id")? else { return Ok(None) };
+        let id = self.sealer.untag(Purpose::Session, &self.owner, sealed).ok_or(Fault::UnknownSession)?.to_owned();
+        let last_event = match once(headers, "last-event-id")? {
+            None | Some("") => None,
+            // SECURITY: a stream of another session's might hold what was never meant for this caller.
+            Some(sealed) => {
+                let owner = self.owner.and(id.as_bytes());
+                Some(self.sealer.untag(Purpose::Event, &owner, sealed).ok_or(Fault::UnknownSession)?.to_owned())
+            }
+        };
+        Ok(Some(Session { id, last_event }))
+    }
+
+    /// The id of a session that the upstream has just given out, as the client is to know it.
+    pub fn begun(&self, id: &str) -> Option<String> {
+        let lawful = !id.is_empty() && id.len() <= LONGEST && id.bytes().all(|byte| byte.is_ascii_graphic());
+        if lawful { self.sealer.tag(Purpose::Session, &self.owner, id) } else { None }
+    }
+
+    /// The id of a stream's event; none where a header could not bring it back.
+    pub fn event(&self, session: Option<&Session>, id: &[u8]) -> Option<String> {
+        let id = std::str::from_utf8(id).ok().filter(|id| id.len() <= LONGEST && id.bytes().all(|byte| byte.is_ascii_graphic()))?;
+        self.sealer.tag(Purpose::Event, &self.within(session), id)
+    }
+
+    /// The id of a server's request, as JSON text in and out.
+    pub fn request(&self, session: Option<&Session>, id: &str) -> Option<String> {
+        if id.len() > LONGEST {
+            return None;
+        }
+        let tagged = self.sealer.tag(Purpose::Request, &self.within(session), id)?;
+        serde_json::to_string(&tagged).ok()
+    }
+
+    /// The id of a server's request that was asked within this session, as JSON text.
+    pub fn asked<'s>(&self, session: &Session, id: &'s str) -> Result<&'s str, mcp::Error> {
+        self.sealer.untag(Purpose::Request, &self.within(Some(session)), id).ok_or(mcp::Error::Response)
+    }
+
+    fn within(&self, session: Option<&Session>) -> Owner {
+        self.owner.and(session.map_or(&[], |session| session.id.as_bytes()))
+    }
+}
+
+impl Session {
+    /// As the upstream knows it. Never told to anybody else.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+}
+
+fn once<'h>(headers: &'h HeaderMap, name: &'static str) -> Result<Option<&'h str>, Fault> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => value.to_str().map(Some).map_err(|_| Fault::UnknownSession),
+        (Some(_), Some(_)) => Err(Fault::Message(mcp::Error::Header("an MCP header is sent twice"))),
+    }
+}
