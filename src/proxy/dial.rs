@@ -205,7 +205,8 @@ async fn attempt(dialled: Dialled, outgoing: &Outgoing, header: Box<RequestHeade
 /// A request in one piece where it is small: one packet, and one time that the server is woken.
 async fn write(stream: &mut Stream, header: &RequestHeader, body: &[u8]) -> std::io::Result<()> {
     let mut wire = BytesMut::with_capacity(HEAD + if body.len() <= JOINED { body.len() } else { 0 });
-    wire.extend_from_slice(b"POST ");
+    wire.extend_from_slice(header.method.as_str().as_bytes());
+    wire.extend_from_slice(b" ");
     wire.extend_from_slice(header.raw_path());
     wire.extend_from_slice(b" HTTP/1.1\r\n");
     header.header_to_h1_wire(&mut wire);

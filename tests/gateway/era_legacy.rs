@@ -10,7 +10,7 @@ use crate::support::{Setup, World, eventually, soon};
 /// An upstream that gives out the same easily guessed session id to everybody.
 async fn with_sessions() -> World {
     let world = World::start().await;
-    world.files.script(|seen| sessions(seen));
+    world.files.script(sessions);
     world
 }
 
