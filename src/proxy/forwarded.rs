@@ -110,7 +110,9 @@ fn forwarded(element: &str) -> Option<IpAddr> {
 mod tests {
     use super::*;
 
-    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+    type Pairs<'a> = &'a [(&'static str, &'a str)];
+
+    fn headers(pairs: Pairs<'_>) -> HeaderMap {
         pairs.iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap())).collect()
     }
 
@@ -120,7 +122,7 @@ mod tests {
 
     #[test]
     fn the_client_is_the_rightmost_that_is_not_trusted() {
-        let cases: &[(&[(&'static str, &str)], Result<Option<&str>, &str>)] = &[
+        let cases: &[(Pairs<'_>, Result<Option<&str>, &str>)] = &[
             (&[], Ok(None)),
             (&[("x-forwarded-for", "192.0.2.1")], Ok(Some("192.0.2.1"))),
             // What the client wrote itself is left of what the proxy saw.
