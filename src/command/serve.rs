@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
 use super::watch::Watch;
@@ -57,13 +57,22 @@ impl Serve {
         let runtime = runtime()?;
         let clean = runtime.block_on(async {
             let state = Arc::new(State::new(path, loaded.config, metrics.clone()).map_err(Failure::Impossible)?);
+            // Before anybody is told that we are ready: a signal that nobody waits for ends the process.
+            let signals = Signals::listen()?;
             let mut up = match desk.as_deref().filter(|_| self.upgrade) {
                 Some(path) => take_over(path, state, metrics, audit.clone()).await,
                 None => Up::start(state, metrics, audit.clone()).await,
             }
             .map_err(Failure::Impossible)?;
-            let desk = desk.as_deref().map(Desk::open).transpose().map_err(Failure::Impossible)?;
-            let begun = match up.until_told_to_stop(desk).await? {
+            let desk = match desk.as_deref().map(Desk::open).transpose() {
+                // It serves already, perhaps alone.
+                Err(problem) if self.upgrade => {
+                    tracing::error!(problem, "no later process can take over");
+                    None
+                }
+                other => other.map_err(Failure::Impossible)?,
+            };
+            let begun = match up.until_told_to_stop(signals, desk).await {
                 End::Stop => Instant::now(),
                 End::Relieved => up.retire(drain / 2).await,
             };
@@ -90,9 +99,31 @@ async fn take_over(path: &Path, state: Arc<State>, metrics: Metrics, audit: Audi
     let up = Up::start_with(&mut sockets, state, metrics, audit).await?;
     // Sockets that this configuration does not name end with the running process.
     drop(sockets);
-    predecessor.relieve().await?;
-    tracing::info!("took over from the running process");
+    // Whatever became of the other, these sockets are served here now.
+    match predecessor.relieve().await {
+        Ok(()) => tracing::info!("took over from the running process"),
+        Err(problem) => tracing::error!(problem, "took over from a process that gave no answer"),
+    }
     Ok(up)
+}
+
+/// What a supervisor says.
+struct Signals {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Self, Failure> {
+        let told = |error: std::io::Error| Failure::Impossible(format!("cannot listen for signals: {error}"));
+        let listen = |kind| signal(kind).map_err(told);
+        Ok(Self {
+            hangup: listen(SignalKind::hangup())?,
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
+    }
 }
 
 /// Why serving ends.
@@ -144,11 +175,7 @@ impl Up {
     }
 
     /// Reloads on SIGHUP and on changed files; returns on SIGTERM and SIGINT, and when another process took over.
-    async fn until_told_to_stop(&self, desk: Option<Desk>) -> Result<End, Failure> {
-        let told = |error: std::io::Error| Failure::Impossible(format!("cannot listen for signals: {error}"));
-        let mut hangup = signal(SignalKind::hangup()).map_err(told)?;
-        let mut terminate = signal(SignalKind::terminate()).map_err(told)?;
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(told)?;
+    async fn until_told_to_stop(&self, mut signals: Signals, desk: Option<Desk>) -> End {
         let (changed, mut changes) = mpsc::channel(1);
         let mut _watching = self.watch(&changed);
         let mut relieved = pin!(async {
@@ -159,10 +186,10 @@ impl Up {
         });
         loop {
             tokio::select! {
-                _ = terminate.recv() => return Ok(End::Stop),
-                _ = interrupt.recv() => return Ok(End::Stop),
-                () = &mut relieved => return Ok(End::Relieved),
-                _ = hangup.recv() => {}
+                _ = signals.terminate.recv() => return End::Stop,
+                _ = signals.interrupt.recv() => return End::Stop,
+                () = &mut relieved => return End::Relieved,
+                _ = signals.hangup.recv() => {}
                 _ = changes.recv() => {
                     tokio::time::sleep(SETTLE).await;
                     while changes.try_recv().is_ok() {}

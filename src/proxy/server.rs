@@ -29,6 +29,8 @@ use crate::state::State;
 
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 4_096;
+/// From taking a connection to counting it, at most.
+const UNCOUNTED: Duration = Duration::from_millis(200);
 /// Buffers of a connection; the framework's 64 KiB for reading would stay resident for each idle one,
 /// and heads and bodies are read into buffers of their own. A head and a small body leave together.
 const READ_BUFFER: usize = 0;
@@ -172,7 +174,16 @@ impl Running {
     pub async fn retire(&mut self, linger: Duration) {
         let _ = self.stop.send(true);
         self.sockets.clear();
-        drop(tokio::time::timeout(linger, self.places.acquire_many(self.most_connections)).await);
+        let gone = async {
+            for service in &mut self.services {
+                let _ = service.await;
+            }
+            // A connection that was taken in the last moment is not counted at once.
+            tokio::time::sleep(UNCOUNTED).await;
+            drop(self.places.acquire_many(self.most_connections).await);
+        };
+        drop(tokio::time::timeout(linger, gone).await);
+        self.services.retain(|service| !service.is_finished());
     }
 
     /// Closes the listeners, ends streams, and waits for requests in flight, but not longer than

@@ -13,6 +13,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use crate::support::client::{Raw, builder, read_answer};
+use crate::support::gateway::{write_config, yaml};
 use crate::support::tls::Identity;
 use crate::support::{Answer, DEADLINE, Setup, World, eventually, raw, soon};
 
@@ -501,6 +502,35 @@ async fn an_upgrade_that_cannot_start_leaves_the_running_process_alone() {
     let World { mut gateway, .. } = world;
     assert_eq!(gateway.exit().await.code(), Some(0));
     drop(next);
+}
+
+#[tokio::test]
+async fn an_upgrade_takes_the_listeners_that_both_configurations_name() {
+    let mut setup = Setup::new().await;
+    let path = |name: &str| setup.folder.path().join(name);
+    let (upgrade, kept, dropped, added) = (path("upgrade.sock"), path("kept.sock"), path("dropped.sock"), path("added.sock"));
+    setup.config["upgrade"] = json!({"socket": upgrade});
+    setup.config["limits"] = json!({"drain_timeout": "3s"});
+    let tcp = setup.config["listen"][0].clone();
+    let unix = |path: &Path| json!({"address": format!("unix:{}", path.display())});
+    setup.config["listen"] = json!([tcp, unix(&kept), unix(&dropped)]);
+    let mut world = setup.start().await;
+    let mut config = world.config.clone();
+    config["listen"] = json!([tcp, unix(&kept), unix(&added)]);
+    write_config(&world.gateway.config_file, &yaml(&config));
+    let next = world.gateway.successor();
+    let mut old = std::mem::replace(&mut world.gateway, next);
+    assert_eq!(old.exit().await.code(), Some(0));
+    for (path, served) in [(&kept, true), (&added, true), (&dropped, false)] {
+        let local = builder().tls_certs_only([]).unix_socket(path.clone()).build().unwrap();
+        let reply = world.tool("read_file").token(&world.ta()).by(&local, &world.origin).try_send().await;
+        assert_eq!(reply.is_ok_and(|reply| reply.status == 200), served, "{}", path.display());
+    }
+    // What the next process was given it can give on.
+    let next = world.gateway.successor();
+    let mut old = std::mem::replace(&mut world.gateway, next);
+    assert_eq!(old.exit().await.code(), Some(0));
+    world.tool("read_file").token(&world.ta()).send().await.is(200);
 }
 
 #[tokio::test]
