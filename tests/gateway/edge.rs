@@ -482,6 +482,24 @@ async fn c_15_a_call_in_flight_ends_in_the_process_that_took_it() {
 }
 
 #[tokio::test]
+async fn c_15_a_stream_goes_on_for_a_while_and_ends_in_order() {
+    let mut world = upgradable().await;
+    let (answer, feed) = Answer::stream();
+    world.files.once(answer);
+    let listening = json!({"notifications": {"resourceSubscriptions": ["file:///pub/a"]}});
+    let mut stream = world.modern("subscriptions/listen", listening).token(&world.ta()).open().await;
+    assert_eq!(stream.status(), 200);
+    let next = world.gateway.successor();
+    let mut old = std::mem::replace(&mut world.gateway, next);
+    eventually("the old process to be relieved", || async { old.stderr().contains("has taken over").then_some(()) }).await;
+    feed.send(Ok(Bytes::from_static(b": still here\n\n"))).await.unwrap();
+    assert!(soon("an event after the upgrade", stream.chunk()).await.unwrap().is_some());
+    assert!(soon("the end of the stream", stream.chunk()).await.unwrap().is_none());
+    assert_eq!(old.exit().await.code(), Some(0));
+    assert!(!old.stderr().contains("still in flight"), "{}", old.stderr());
+}
+
+#[tokio::test]
 async fn an_upgrade_that_cannot_start_leaves_the_running_process_alone() {
     let world = upgradable().await;
     let socket = world.folder.path().join("upgrade.sock");
