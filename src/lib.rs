@@ -19,6 +19,7 @@
 //!
 //! ```text
 //! principal    <- (nothing)
+//! certificate  <- (nothing)
 //! token        <- principal
 //! mcp          <- (nothing)
 //! policy       <- principal mcp
@@ -27,7 +28,7 @@
 //! route        <- principal token policy identity
 //! denial       <- principal token mcp policy route oauth
 //! event        <- principal mcp policy denial
-//! config       <- principal token mcp policy identity oauth route denial event
+//! config       <- principal certificate token mcp policy identity oauth route denial event
 //! remote       <- config token
 //! audit        <- config event
 //! metrics      <- config event
@@ -36,7 +37,7 @@
 //! authenticate <- principal token route remote
 //! pipeline     <- principal token mcp policy route denial oauth authenticate state
 //! server       <- config metrics state audit
-//! proxy        <- principal token mcp policy identity oauth route denial event config audit metrics limit state authenticate pipeline server
+//! proxy        <- principal certificate token mcp policy identity oauth route denial event config audit metrics limit state authenticate pipeline server
 //! demo         <- config state audit metrics proxy server
 //! command      <- config authenticate token principal mcp policy route denial state audit metrics proxy server demo remote
 //! ```
@@ -45,6 +46,8 @@
 //! in `config/`, `prometheus` in `metrics.rs`; no clock, file or environment in a pure room.
 
 pub mod principal;
+
+pub mod certificate;
 
 pub mod token;
 

@@ -26,6 +26,8 @@ pub struct Metrics {
     open_streams: IntGaugeVec,
     connections: IntGauge,
     connections_refused: IntCounter,
+    proxy_headers_refused: IntCounter,
+    certificate_expiry: IntGaugeVec,
     keys_age: IntGaugeVec,
     fetches: IntCounterVec,
     token_cache: IntCounterVec,
@@ -86,6 +88,15 @@ impl Metrics {
             open_streams: gauge("doorward_open_streams", "Answers being streamed", &["upstream"])?,
             connections: value("doorward_connections", "Open client connections")?,
             connections_refused: single("doorward_connections_refused_total", "Connections closed because of `limits.connections`")?,
+            proxy_headers_refused: single(
+                "doorward_proxy_header_refused_total",
+                "Connections closed for want of a PROXY protocol header that can be believed",
+            )?,
+            certificate_expiry: gauge(
+                "doorward_certificate_expiry_seconds",
+                "When the first certificate of the listener ends, in seconds since 1970",
+                &["listener"],
+            )?,
             keys_age: gauge("doorward_issuer_keys_age_seconds", "Age of the issuer's keys in use; -1 where there are none", &["issuer"])?,
             fetches: counter("doorward_issuer_fetch_total", "Fetches of an issuer's keys", &["issuer", "result"])?,
             token_cache: counter("doorward_token_cache_total", "Look-ups of verified tokens", &["result"])?,
@@ -152,6 +163,16 @@ impl Metrics {
         self.connections_refused.inc();
     }
 
+    /// Counts a connection as refused for its PROXY protocol header when dropped, unless it is forgotten.
+    pub fn proxy_header_refused(&self) -> Refused {
+        Refused(Some(self.proxy_headers_refused.clone()))
+    }
+
+    /// When the first certificate of a listener ends, in seconds since 1970.
+    pub fn certificate_ends(&self, listener: &str, not_after: i64) {
+        self.certificate_expiry.with_label_values(&[listener]).set(not_after);
+    }
+
     /// Counts an open connection until the guard is dropped.
     pub fn connection(&self) -> Open {
         Open::new(self.connections.clone())
@@ -178,6 +199,23 @@ impl Metrics {
         match TextEncoder::new().encode(&self.registry.gather(), &mut out) {
             Ok(()) => String::from_utf8(out).unwrap_or_default(),
             Err(error) => format!("# {error}\n"),
+        }
+    }
+}
+
+/// Counts once when dropped, however that comes about: a deadline too.
+pub struct Refused(Option<IntCounter>);
+
+impl Refused {
+    pub fn forget(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Refused {
+    fn drop(&mut self) {
+        if let Some(counter) = &self.0 {
+            counter.inc();
         }
     }
 }

@@ -26,8 +26,10 @@ pub struct Head<'a> {
     /// The raw path, without the query.
     pub path: &'a str,
     pub headers: &'a HeaderMap,
-    /// The peer's address; the unspecified address for a Unix socket.
+    /// The client's address; the unspecified address for a Unix socket.
     pub source: IpAddr,
+    /// SHA-256 of the client's verified certificate in DER (RFC 8705 §3.1).
+    pub certificate: Option<[u8; 32]>,
     pub received: SystemTime,
 }
 

@@ -16,10 +16,12 @@ mod seen;
 mod tree;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+
+use ipnet::IpNet;
 
 pub use problem::{Problem, Severity};
 pub use schema::schema;
@@ -56,6 +58,8 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// `/metrics`, `/healthz` and `/readyz`.
     pub admin: Option<SocketAddr>,
+    /// The Unix socket at which the next process asks for the listening sockets.
+    pub upgrade: Option<PathBuf>,
     pub audit: Audit,
     pub log: Log,
     pub limits: Limits,
@@ -75,6 +79,28 @@ pub struct Listener {
     pub tls: Option<Tls>,
     /// HTTP/2 without TLS, by prior knowledge. With TLS, HTTP/2 is always offered.
     pub h2c: bool,
+    /// Peers that may speak for others.
+    pub trusted: Trusted,
+    /// Every connection begins with a PROXY protocol header; only trusted peers may connect.
+    pub proxy_protocol: bool,
+}
+
+/// Peers whose word about the client counts. Nobody's, unless configured.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Trusted {
+    pub networks: Vec<IpNet>,
+    /// Whoever reaches the Unix socket.
+    pub unix: bool,
+}
+
+impl Trusted {
+    /// `None` is a peer at a Unix socket.
+    pub fn trusts(&self, peer: Option<IpAddr>) -> bool {
+        match peer {
+            Some(address) => self.networks.iter().any(|network| network.contains(&address.to_canonical())),
+            None => self.unix,
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,9 +109,24 @@ pub enum ListenAddress {
     Unix(PathBuf),
 }
 
-/// Paths of a PEM certificate chain and its key; they exist and fit each other when resolved.
+/// What a listener shows, and what it demands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tls {
+    /// Never none; the first is for clients whose SNI names no other.
+    pub pairs: Vec<Pair>,
+    pub clients: Option<Clients>,
+}
+
+/// Whose certificates clients may show (mutual TLS).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Clients {
+    pub ca: PathBuf,
+    pub required: bool,
+}
+
+/// Paths of a PEM certificate chain and its key; they exist and fit each other when resolved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pair {
     pub certificate: PathBuf,
     pub key: PathBuf,
 }

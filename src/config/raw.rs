@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-pub use forms::{ALGORITHMS, AlgorithmNames, DurationText, Keyed, LATER, Later, RateText, SizeText, Strings};
+pub use forms::{ALGORITHMS, AlgorithmNames, DurationText, Keyed, LATER, Later, OneOrMany, RateText, SizeText, Strings};
 
 /// Configuration of Doorward, the gateway that puts OAuth and per-tool rules before MCP servers.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -29,6 +29,8 @@ pub struct RawConfig {
     pub listen: Option<Vec<RawListener>>,
     /// Metrics and health, on an address of their own.
     pub admin: Option<RawAdmin>,
+    /// How a new process takes over from the running one without a gap.
+    pub upgrade: Option<RawUpgrade>,
     /// One record per decision.
     pub audit: Option<RawAudit>,
     /// `auto` (default: text on a terminal, JSON elsewhere), `text` or `json`.
@@ -58,14 +60,39 @@ pub struct RawListener {
     /// `0.0.0.0:8443`, `[::]:8443` or `unix:/run/doorward.sock`.
     #[schemars(required)]
     pub address: Option<String>,
-    /// Serve TLS, with HTTP/2 offered. The files are read again when they change.
-    pub tls: Option<RawTls>,
+    /// Serve TLS, with HTTP/2 offered: one certificate, or several, of which each client gets the one that its SNI names
+    /// (exact names before wildcards; the first for everybody else). The files are read again when they change.
+    pub tls: Option<OneOrMany<RawTls>>,
     /// Accept HTTP/2 without TLS, by prior knowledge. Default false.
     pub h2c: Option<bool>,
-    #[schemars(skip)]
-    pub client_ca: Option<Later>,
-    #[schemars(skip)]
-    pub trusted_proxies: Option<Later>,
+    /// Certificates in PEM that clients' certificates must come from (mutual TLS). Read again when they change.
+    pub client_ca: Option<String>,
+    /// Whether every client must show a certificate: `required` (default, with `client_ca`) or `optional`.
+    pub client_certificate: Option<RawClientCertificate>,
+    /// Networks of proxies that may speak for others: only from these are `X-Forwarded-For`, `Forwarded` and `Client-Cert`
+    /// (RFC 9440) believed. `unix` stands for whoever reaches a Unix socket.
+    pub trusted_proxies: Option<Strings>,
+    /// Every connection begins with a PROXY protocol header, version 1 or 2. Needs `trusted_proxies`; others are cut off. Default false.
+    pub proxy_protocol: Option<bool>,
+}
+
+/// What a client must show.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(rename = "ClientCertificate", inline)]
+pub enum RawClientCertificate {
+    Optional,
+    Required,
+}
+
+/// The handing over of listening sockets to the next process.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Upgrade")]
+pub struct RawUpgrade {
+    /// The Unix socket at which `doorward serve --upgrade` asks the running process for its listeners. Only the same user gets them.
+    #[schemars(required)]
+    pub socket: Option<String>,
 }
 
 /// A certificate and its key, both PEM.

@@ -10,6 +10,7 @@ use pingora::apps::{HttpPersistentSettings, ReusedHttpStream};
 use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
 
+use super::peer::{Client, Peer};
 use super::record::{self, PERMITTED, Tale};
 use super::reply::{self, Cors};
 use super::response::{self, Plan};
@@ -21,7 +22,7 @@ use crate::event::Outcome;
 use crate::mcp::{Era, Operation, Target as Names, Verb};
 use crate::pipeline::{self, Admitted, Judgement};
 use crate::policy::Caller;
-use crate::route::{Head, ListMode, Mode, Route, Target};
+use crate::route::{self, Head, ListMode, Mode, Route, Target};
 use crate::state::Snapshot;
 
 /// A body of this size that a denied client is still sending is read to its end, so that its
@@ -29,13 +30,12 @@ use crate::state::Snapshot;
 const DRAINED: usize = 64 << 10;
 
 /// Answers one request. Returns the connection where another one may follow on it.
-pub async fn run(gateway: &Gateway, mut session: ServerSession, shutdown: &ShutdownWatch) -> Option<ReusedHttpStream> {
+pub async fn run(gateway: &Gateway, peer: &Peer, mut session: ServerSession, shutdown: &ShutdownWatch) -> Option<ReusedHttpStream> {
     match session.read_request().await {
         Ok(true) => {}
         Ok(false) => return None,
         Err(_) => {
-            let source = session.stream().map_or(std::net::Ipv4Addr::UNSPECIFIED.into(), record::peer);
-            record::refused_head(gateway, source, &Fault::HeadMalformed("the request head is malformed").into());
+            record::refused_head(gateway, peer.source(), &Fault::HeadMalformed("the request head is malformed").into());
             let _ = session.respond_error(400).await;
             return None;
         }
@@ -45,7 +45,8 @@ pub async fn run(gateway: &Gateway, mut session: ServerSession, shutdown: &Shutd
         session.set_keepalive(None);
     }
     session.set_write_timeout(Some(gateway.write_timeout));
-    if !answer(gateway, &mut session, shutdown).await {
+    // Streams end when idle connections do: later than the listeners close, where another process took over.
+    if !answer(gateway, peer, &mut session, &gateway.closing).await {
         session.shutdown().await;
         return None;
     }
@@ -59,20 +60,22 @@ struct Exchange<'g> {
     gateway: &'g Gateway,
     world: &'g Snapshot,
     source: IpAddr,
+    /// SHA-256 of the client's verified certificate in DER.
+    certificate: Option<[u8; 32]>,
     received: SystemTime,
     tale: Tale<'g>,
     cors: Cors,
 }
 
 /// `false` where the connection must be given up.
-async fn answer(gateway: &Gateway, session: &mut ServerSession, shutdown: &ShutdownWatch) -> bool {
+async fn answer(gateway: &Gateway, peer: &Peer, session: &mut ServerSession, shutdown: &ShutdownWatch) -> bool {
     let world = gateway.state.current();
-    let source =
-        session.client_addr().and_then(|address| address.as_inet()).map_or(std::net::Ipv4Addr::UNSPECIFIED.into(), |address| address.ip());
+    let client = peer.client(&session.req_header().headers);
+    let Client { source, certificate } = *client.as_ref().unwrap_or(&peer.alone());
     let received = SystemTime::now();
     let tale = Tale::begin(gateway, source, received);
-    let mut exchange = Exchange { gateway, world: &world, source, received, tale, cors: Cors::None };
-    match locate(&exchange, session) {
+    let mut exchange = Exchange { gateway, world: &world, source, certificate, received, tale, cors: Cors::None };
+    match client.map_err(Denial::from).and_then(|_| locate(&exchange, peer, session)) {
         Ok(Target::Metadata(route)) => metadata(&mut exchange, session, &route).await,
         Ok(Target::Mcp(route)) => match exchange.serve(session, &route, shutdown).await {
             Ok(intact) => intact,
@@ -83,9 +86,15 @@ async fn answer(gateway: &Gateway, session: &mut ServerSession, shutdown: &Shutd
 }
 
 /// Where to?
-fn locate(exchange: &Exchange<'_>, session: &ServerSession) -> Result<Target, Denial> {
+fn locate(exchange: &Exchange<'_>, peer: &Peer, session: &ServerSession) -> Result<Target, Denial> {
     let head = exchange.head(session);
     check_size(head.headers, &exchange.world.config.limits)?;
+    let authority = head.authority.ok_or(route::Error::Host)?;
+    // RFC 9113 §8.3.1: a Host beside `:authority` says the same.
+    if !head.headers.get_all(HOST).iter().all(|host| host.as_bytes().eq_ignore_ascii_case(authority.as_bytes())) {
+        return Err(route::Error::Host.into());
+    }
+    peer.serves(authority)?;
     Ok(exchange.world.routes.find(&head)?.clone())
 }
 
@@ -125,6 +134,7 @@ impl Exchange<'_> {
             path: header.uri.path(),
             headers: &header.headers,
             source: self.source,
+            certificate: self.certificate,
             received: self.received,
         }
     }

@@ -7,7 +7,10 @@
 //! | file | holds |
 //! |---|---|
 //! | `server` | binds listeners, runs until told to stop, drains |
+//! | `upgrade` | listening sockets handed to the next process |
 //! | `connection` | one connection: cap, deadlines, one request after the other |
+//! | `peer` | who is at its other end, and for whom it speaks |
+//! | `proxy_protocol`, `forwarded` | what a trusted proxy says of its client, before TLS and in headers |
 //! | `head` | the raw HTTP/1 head: size, time, and the one reading that every server shares |
 //! | `exchange` | one request from head to record: the line of [`crate::pipeline`] with sockets |
 //! | `body` | the request body, bounded in size and time |
@@ -16,18 +19,22 @@
 //! | `response` | what comes back: headers, lists cut, streams |
 //! | `reply` | answers of our own, and CORS |
 //! | `record` | the one event of a request, also when it is cut short |
-//! | `tls` | certificates, replaced while serving |
+//! | `tls` | certificates by SNI and of clients, replaced while serving |
 
 mod body;
 mod connection;
 mod dial;
 mod exchange;
+mod forwarded;
 mod head;
+mod peer;
+mod proxy_protocol;
 mod record;
 mod reply;
 mod response;
 pub mod server;
 mod tls;
+pub mod upgrade;
 mod upstream;
 
-pub use server::{Gateway, Running, start};
+pub use server::{Gateway, Running, start, start_with};

@@ -4,8 +4,6 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use pingora::protocols::Stream;
-
 use super::Gateway;
 use crate::audit::Slot;
 use crate::denial::Denial;
@@ -111,13 +109,6 @@ fn write(gateway: &Gateway, event: Event, slot: Option<Slot>) {
 pub fn refused_head(gateway: &Gateway, source: IpAddr, denial: &Denial) {
     let mut tale = Tale::begin(gateway, source, SystemTime::now());
     tale.denied(denial);
-}
-
-/// The peer's address; the unspecified address for a Unix socket.
-pub fn peer(stream: &Stream) -> IpAddr {
-    let digest = stream.get_socket_digest();
-    let address = digest.as_ref().and_then(|digest| digest.peer_addr()).and_then(|address| address.as_inet()).map(|address| address.ip());
-    address.unwrap_or(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED))
 }
 
 /// A name as it is kept: cut to a bound.

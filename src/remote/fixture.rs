@@ -73,6 +73,7 @@ pub fn config(issuers: Vec<Issuer>) -> Config {
         public_url: String::new(),
         listeners: vec![],
         admin: None,
+        upgrade: None,
         audit: Audit { file: None, when_full: WhenFull::Refuse },
         log: Log::Auto,
         limits: Limits::default(),

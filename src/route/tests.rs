@@ -31,6 +31,7 @@ fn find(table: &RouteTable, host: &str, path: &str) -> Result<String, Error> {
         path,
         headers: &HeaderMap::new(),
         source: Ipv4Addr::LOCALHOST.into(),
+        certificate: None,
         received: SystemTime::UNIX_EPOCH,
     };
     table.find(&head).map(|target| match target {

@@ -51,6 +51,7 @@ pub fn config(path: &Path, context: &mut Context<'_>) -> Option<Config> {
         allow_hosts,
         listen,
         admin,
+        upgrade,
         audit,
         log,
         issuers,
@@ -69,6 +70,7 @@ pub fn config(path: &Path, context: &mut Context<'_>) -> Option<Config> {
     let allow_hosts = hosts(allow_hosts, &at.key("allow_hosts"), context);
     let listeners = listeners::listeners(listen, &at, context);
     let admin = listeners::admin(admin, &at, &listeners, context);
+    let upgrade = listeners::upgrade(upgrade, &at, context);
     let issuers = issuers::issuers(issuers, &at, context);
     let scopes = Scopes::resolve(scopes, &at.key("scopes"), context);
     let mut included = upstreams::included(upstreams_dir, &at, context);
@@ -90,6 +92,7 @@ pub fn config(path: &Path, context: &mut Context<'_>) -> Option<Config> {
         allow_hosts,
         listeners,
         admin,
+        upgrade,
         audit,
         log: self::log(log),
         limits,

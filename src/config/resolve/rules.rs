@@ -182,7 +182,8 @@ fn patterns(raw: Option<Strings>, at: &At<'_>, context: &mut Context<'_>) -> Vec
     context.strings(raw, at).into_iter().map(NamePattern::new).collect()
 }
 
-fn networks(raw: Option<Strings>, at: &At<'_>, context: &mut Context<'_>) -> Vec<IpNet> {
+/// CIDR networks, or single addresses.
+pub(super) fn networks(raw: Option<Strings>, at: &At<'_>, context: &mut Context<'_>) -> Vec<IpNet> {
     let mut all = Vec::new();
     for (index, text) in context.strings(raw, at).into_iter().enumerate() {
         match text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)) {
