@@ -27,8 +27,9 @@
 //! route        <- principal token policy identity
 //! denial       <- principal token mcp policy route oauth
 //! event        <- principal mcp policy denial
+//! trace        <- event
 //! config       <- principal token mcp policy identity oauth route denial event
-//! remote       <- config token
+//! remote       <- config token trace
 //! audit        <- config event
 //! metrics      <- config event
 //! limit        <- route
@@ -36,7 +37,7 @@
 //! authenticate <- principal token route remote
 //! pipeline     <- principal token mcp policy route denial oauth authenticate state
 //! server       <- config metrics state audit
-//! proxy        <- principal token mcp policy identity oauth route denial event config audit metrics limit state authenticate pipeline server
+//! proxy        <- principal token mcp policy identity oauth route denial event trace remote config audit metrics limit state authenticate pipeline server
 //! demo         <- config state audit metrics proxy server
 //! command      <- config authenticate token principal mcp policy route denial state audit metrics proxy server demo remote
 //! ```
@@ -61,6 +62,8 @@ pub mod route;
 pub mod denial;
 
 pub mod event;
+
+pub mod trace;
 
 pub mod config;
 

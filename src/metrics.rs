@@ -32,6 +32,7 @@ pub struct Metrics {
     reloads: IntCounterVec,
     config_hash: IntGauge,
     audit_dropped: IntCounter,
+    traces_dropped: IntCounter,
     tools: Arc<RwLock<HashMap<Arc<str>, HashSet<String>>>>,
 }
 
@@ -92,6 +93,7 @@ impl Metrics {
             reloads: counter("doorward_config_reload_total", "Reloads of the configuration", &["result"])?,
             config_hash: value("doorward_config_hash", "Hash of the configuration in use")?,
             audit_dropped: single("doorward_audit_dropped_total", "Audit records that could not be kept")?,
+            traces_dropped: single("doorward_traces_dropped_total", "Requests whose spans the collector did not take")?,
             tools: Arc::default(),
             registry: registry.clone(),
         };
@@ -146,6 +148,11 @@ impl Metrics {
 
     pub fn audit_dropped(&self) {
         self.audit_dropped.inc();
+    }
+
+    /// Counts requests whose spans were lost.
+    pub fn traces_dropped(&self, requests: u64) {
+        self.traces_dropped.inc_by(requests);
     }
 
     pub fn connection_refused(&self) {

@@ -187,9 +187,12 @@ fn warn_of_restart(before: &Config, now: &Config) {
         && before.admin == now.admin
         && before.audit.file == now.audit.file
         && before.log == now.log
+        && before.traces == now.traces
         && before.limits.connections == now.limits.connections;
     if !same {
-        tracing::warn!("a change of `listen`, `admin`, `audit.file`, `log` or `limits.connections` takes effect at the next start");
+        tracing::warn!(
+            "a change of `listen`, `admin`, `audit.file`, `log`, `traces` or `limits.connections` takes effect at the next start"
+        );
     }
 }
 

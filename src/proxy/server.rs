@@ -24,6 +24,7 @@ use crate::audit::Audit;
 use crate::config::{ListenAddress, Listener, Tls};
 use crate::limit::Limiter;
 use crate::metrics::Metrics;
+use crate::remote::collector::Collector;
 use crate::state::State;
 
 /// Connections that wait to be accepted.
@@ -33,6 +34,9 @@ const BACKLOG: u32 = 4_096;
 const READ_BUFFER: usize = 0;
 const WRITE_BUFFER: usize = 2 << 10;
 
+/// How long a stop waits for the collector to take the last spans.
+const FLUSH: Duration = Duration::from_secs(2);
+
 /// Everything that serves requests.
 pub struct Gateway {
     pub state: Arc<State>,
@@ -41,6 +45,8 @@ pub struct Gateway {
     pub limiter: Limiter,
     pub upstreams: Upstreams,
     pub ids: Ids,
+    /// Where spans go; none are made without it.
+    pub traces: Option<Collector>,
     /// A client that takes no byte for this long is given up.
     pub write_timeout: Duration,
     flights: mpsc::Sender<()>,
@@ -70,6 +76,9 @@ pub async fn start(state: Arc<State>, metrics: Metrics, audit: Audit, process: u
     let limits = world.config.limits;
     let (flights, landed) = mpsc::channel(1);
     let (stop, stopping) = watch::channel(false);
+    let lost = metrics.clone();
+    let collector = |traces| Collector::start(traces, format!("{process:016x}"), move |requests| lost.traces_dropped(requests));
+    let traces = world.config.traces.as_ref().map(collector).transpose().map_err(|error| error.to_string())?;
     let gateway = Arc::new(Gateway {
         state,
         metrics,
@@ -77,6 +86,7 @@ pub async fn start(state: Arc<State>, metrics: Metrics, audit: Audit, process: u
         limiter: Limiter::default(),
         upstreams: Upstreams::new(),
         ids: Ids::new(process),
+        traces,
         write_timeout: limits.idle_timeout,
         flights,
     });
@@ -123,6 +133,7 @@ impl Running {
     /// `deadline`. Returns whether all had ended.
     pub async fn stop(mut self, deadline: Duration) -> bool {
         let _ = self.stop.send(true);
+        let traces = self.gateway.traces.clone();
         let drain = async {
             for service in self.services.drain(..) {
                 let _ = service.await;
@@ -132,7 +143,11 @@ impl Running {
             drop(self.gateway);
             self.landed.recv().await;
         };
-        tokio::time::timeout(deadline, drain).await.is_ok()
+        let clean = tokio::time::timeout(deadline, drain).await.is_ok();
+        if let Some(traces) = traces {
+            traces.flush(FLUSH).await;
+        }
+        clean
     }
 }
 

@@ -27,4 +27,5 @@ mod refusals;
 mod reload;
 mod smuggling;
 mod tokens;
+mod traces;
 mod upstream_identity;
