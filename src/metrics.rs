@@ -97,6 +97,13 @@ impl Metrics {
             tools: Arc::default(),
             registry: registry.clone(),
         };
+        // A counter that appears with its first event shows no increase: what is waited for is there from the start.
+        for result in ["ok", "failed"] {
+            metrics.reloads.with_label_values(&[result]);
+        }
+        for result in ["hit", "miss"] {
+            metrics.token_cache.with_label_values(&[result]);
+        }
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
         Ok(metrics)
     }

@@ -89,8 +89,8 @@ impl<'g> Tale<'g> {
         if let Some(trail) = &self.trail {
             return Some(trail.context.traceparent());
         }
-        let own = Context::own(self.id(), 0.0);
-        self.parent.map(|parent| own.within(parent).traceparent())
+        let parent = self.parent?;
+        Some(Context::own(self.id(), 0.0).within(parent).traceparent())
     }
 
     pub fn denied(&mut self, denial: &Denial) {

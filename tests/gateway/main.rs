@@ -29,3 +29,4 @@ mod smuggling;
 mod tokens;
 mod traces;
 mod upstream_identity;
+mod watching;
