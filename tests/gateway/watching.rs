@@ -155,7 +155,6 @@ async fn every_query_asks_for_metrics_labels_and_words_that_a_gateway_says() {
         walk_expr(&mut reader, &parse(&expression)).unwrap();
         let strange = reader.grouped.difference(&reader.met).map(|label| format!("grouped by `{label}`, which is not there"));
         faults.extend(reader.faults.iter().cloned().chain(strange).map(|fault| format!("{expression}: {fault}")));
-        assert!(!reader.met.is_empty(), "{expression} asks for nothing");
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
