@@ -29,7 +29,8 @@
 //! denial       <- principal token mcp policy route oauth
 //! event        <- principal mcp policy denial
 //! config       <- principal certificate token mcp policy identity oauth route denial event
-//! remote       <- config token
+//! remote       <- config token trace
+//! trace        <- event
 //! audit        <- config event
 //! metrics      <- config event
 //! limit        <- route
@@ -37,7 +38,7 @@
 //! authenticate <- principal token route remote
 //! pipeline     <- principal token mcp policy route denial oauth authenticate state
 //! server       <- config metrics state audit
-//! proxy        <- principal certificate token mcp policy identity oauth route denial event config audit metrics limit state authenticate pipeline server
+//! proxy        <- principal certificate token mcp policy identity oauth route denial event config audit metrics limit state authenticate pipeline server trace remote
 //! demo         <- config state audit metrics proxy server
 //! command      <- config authenticate token principal mcp policy route denial state audit metrics proxy server demo remote
 //! ```
@@ -64,6 +65,8 @@ pub mod route;
 pub mod denial;
 
 pub mod event;
+
+pub mod trace;
 
 pub mod config;
 

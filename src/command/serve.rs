@@ -286,10 +286,11 @@ fn warn_of_restart(before: &Config, now: &Config) {
         && before.upgrade == now.upgrade
         && before.audit.file == now.audit.file
         && before.log == now.log
+        && before.traces == now.traces
         && before.limits.connections == now.limits.connections;
     if !same {
         tracing::warn!(
-            "a change of `listen`, `admin`, `upgrade`, `audit.file`, `log` or `limits.connections` takes effect at the next start"
+            "a change of `listen`, `admin`, `upgrade`, `audit.file`, `log`, `traces` or `limits.connections` takes effect at the next start"
         );
     }
 }

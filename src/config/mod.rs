@@ -62,6 +62,8 @@ pub struct Config {
     pub upgrade: Option<PathBuf>,
     pub audit: Audit,
     pub log: Log,
+    /// Where spans go; without it none are made.
+    pub traces: Option<Traces>,
     pub limits: Limits,
     /// By their key in the file.
     pub issuers: BTreeMap<String, Arc<Issuer>>,
@@ -153,6 +155,16 @@ pub enum Log {
     Auto,
     Text,
     Json,
+}
+
+/// A collector of traces.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Traces {
+    pub endpoint: String,
+    /// Sent with each export. SECURITY: marked as sensitive, so that they are never printed.
+    pub headers: http::HeaderMap,
+    /// The share of requests that are traced where no caller decides, from 0 to 1.
+    pub ratio: f64,
 }
 
 /// Bounds of the whole process.

@@ -35,6 +35,8 @@ pub struct RawConfig {
     pub audit: Option<RawAudit>,
     /// `auto` (default: text on a terminal, JSON elsewhere), `text` or `json`.
     pub log: Option<RawLog>,
+    /// Where the spans of requests go. Default: nowhere, and none are made.
+    pub traces: Option<RawTraces>,
     /// Who issues the tokens that are accepted here, by a name of your choice.
     #[schemars(required)]
     pub issuers: Option<Keyed<RawIssuer>>,
@@ -148,6 +150,23 @@ pub enum RawLog {
     Auto,
     Text,
     Json,
+}
+
+/// Traces, sent to an OpenTelemetry collector by OTLP over HTTP (protobuf).
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Traces")]
+pub struct RawTraces {
+    /// Where the collector takes traces: `http://127.0.0.1:4318/v1/traces`.
+    #[schemars(required)]
+    pub endpoint: Option<String>,
+    /// A file with headers for the collector, such as its key: one `Name: value` in each line.
+    pub headers_file: Option<String>,
+    /// The share of requests that are traced, from 0 to 1, where the caller's `traceparent` does not decide. Default 1.
+    #[schemars(range(min = 0, max = 1))]
+    pub ratio: Option<f64>,
+    /// Send by plain http off loopback. Anyone on the path can then read which requests were made, and the headers. Default false.
+    pub allow_http: Option<bool>,
 }
 
 /// An authorization server whose access tokens are accepted.

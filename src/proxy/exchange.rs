@@ -24,6 +24,7 @@ use crate::pipeline::{self, Admitted, Judgement};
 use crate::policy::Caller;
 use crate::route::{self, Head, ListMode, Mode, Route, Target};
 use crate::state::Snapshot;
+use crate::trace::{Parent, Step};
 
 /// A body of this size that a denied client is still sending is read to its end, so that its
 /// connection stays usable; a longer one is cut off.
@@ -148,6 +149,7 @@ impl Exchange<'_> {
             let reply = reply::preflight(&session.req_header().headers, "GET, POST, DELETE, OPTIONS");
             return Ok(reply::send(session, reply, &self.cors, self.tale.id()).await);
         }
+        self.tale.step(Step::Authenticate);
         let admitted = pipeline::admit(route, &self.head(session), self.world).await?;
         self.gateway.metrics.token_cache(admitted.recalled);
         self.tale.tell(|event| {
@@ -160,14 +162,16 @@ impl Exchange<'_> {
         }
         check_media(&session.req_header().headers)?;
 
+        self.tale.step(Step::Body);
         let waiting = Instant::now();
         let body = body::read(session, route.limits.body, self.world.config.limits.body_timeout).await;
         self.tale.waited(waiting);
         let body = body?;
 
+        self.tale.step(Step::Judge);
         let judgement = pipeline::judge(&admitted, &self.head(session), &body, self.world.config.limits.depth)?;
-        let trace = trace_id(judgement.message.traceparent.as_deref(), &session.req_header().headers);
-        self.tell_judgement(&judgement, trace);
+        self.tale.within(parent(judgement.message.traceparent.as_deref(), &session.req_header().headers));
+        self.tell_judgement(&judgement);
         let era = judgement.message.era;
         let id = judgement.message.id;
         let with_id = |fault: Fault| Denial { fault, id: id.map(|id| id.as_json().to_owned()), era: Some(era) };
@@ -189,9 +193,12 @@ impl Exchange<'_> {
             event.reason = if observed { event.reason } else { PERMITTED };
         });
         let plan = self.plan(route, &admitted, &judgement);
-        let outgoing = Outgoing::new(&release, route, &self.head(session), &admitted, self.tale.trace(), body.clone());
+        let traceparent = self.tale.traceparent();
+        let outgoing = Outgoing::new(&release, route, &self.head(session), &admitted, traceparent.as_deref(), body.clone());
         let outgoing = outgoing.map_err(with_id)?;
+        self.tale.step(Step::Upstream);
         let reached = self.gateway.upstreams.call(outgoing, session, &plan, &mut self.tale).await.map_err(with_id)?;
+        self.tale.step(Step::Relay);
         response::relay(self.gateway, session, reached, &plan, &mut self.tale, &self.cors, shutdown).await.map_err(with_id)
     }
 
@@ -207,7 +214,7 @@ impl Exchange<'_> {
         Ok(())
     }
 
-    fn tell_judgement(&mut self, judgement: &Judgement<'_>, trace: Option<String>) {
+    fn tell_judgement(&mut self, judgement: &Judgement<'_>) {
         let operation = &judgement.message.operation;
         let (rule, reason) = match &judgement.decision {
             Ok(permit) => (permit.rule(), PERMITTED),
@@ -220,7 +227,6 @@ impl Exchange<'_> {
             event.rule = rule.map(|rule| (rule.name.clone(), rule.place.clone()));
             event.reason = if event.reason == "client_gone" || reason != PERMITTED { reason } else { event.reason };
             event.arguments = operation.arguments.map(|arguments| *blake3::hash(arguments.get().as_bytes()).as_bytes());
-            event.trace = trace;
         });
     }
 
@@ -294,13 +300,8 @@ fn named(operation: &Operation<'_>) -> Option<String> {
     }
 }
 
-/// The trace id of a well-formed `traceparent` (W3C Trace Context §3.2), from the message or the head.
-fn trace_id(message: Option<&str>, headers: &HeaderMap) -> Option<String> {
+/// The caller's trace context, from the message or the head.
+fn parent(message: Option<&str>, headers: &HeaderMap) -> Option<Parent> {
     let header = headers.get("traceparent").and_then(|value| value.to_str().ok());
-    let parent = message.or(header)?;
-    let mut parts = parent.split('-');
-    let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    let hex = |text: &str, length: usize| text.len() == length && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-    let valid = hex(version, 2) && version != "ff" && hex(trace, 32) && hex(span, 16) && hex(flags, 2) && trace.bytes().any(|b| b != b'0');
-    valid.then(|| trace.to_owned())
+    Parent::parse(message.or(header)?)
 }

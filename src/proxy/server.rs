@@ -25,6 +25,7 @@ use crate::audit::Audit;
 use crate::config::{ListenAddress, Listener};
 use crate::limit::Limiter;
 use crate::metrics::Metrics;
+use crate::remote::collector::Collector;
 use crate::state::State;
 
 /// Connections that wait to be accepted.
@@ -36,6 +37,9 @@ const UNCOUNTED: Duration = Duration::from_millis(200);
 const READ_BUFFER: usize = 0;
 const WRITE_BUFFER: usize = 2 << 10;
 
+/// How long a stop waits for the collector to take the last spans.
+const FLUSH: Duration = Duration::from_secs(2);
+
 /// Everything that serves requests.
 pub struct Gateway {
     pub state: Arc<State>,
@@ -44,6 +48,8 @@ pub struct Gateway {
     pub limiter: Limiter,
     pub upstreams: Upstreams,
     pub ids: Ids,
+    /// Where spans go; none are made without it.
+    pub traces: Option<Collector>,
     /// A client that takes no byte for this long is given up.
     pub write_timeout: Duration,
     /// Set when idle connections and streams are to end.
@@ -93,6 +99,9 @@ pub async fn start_with(
     let (flights, landed) = mpsc::channel(1);
     let (stop, stopping) = watch::channel(false);
     let (close, closing) = watch::channel(false);
+    let lost = metrics.clone();
+    let collector = |traces| Collector::start(traces, format!("{process:016x}"), move |requests| lost.traces_dropped(requests));
+    let traces = world.config.traces.as_ref().map(collector).transpose().map_err(|error| error.to_string())?;
     let gateway = Arc::new(Gateway {
         state,
         metrics,
@@ -100,6 +109,7 @@ pub async fn start_with(
         limiter: Limiter::default(),
         upstreams: Upstreams::new(),
         ids: Ids::new(process),
+        traces,
         write_timeout: limits.idle_timeout,
         closing,
         flights,
@@ -192,6 +202,7 @@ impl Running {
         let _ = self.stop.send(true);
         let _ = self.close.send(true);
         self.sockets.clear();
+        let traces = self.gateway.traces.clone();
         let drain = async {
             for service in self.services.drain(..) {
                 let _ = service.await;
@@ -201,7 +212,11 @@ impl Running {
             drop(self.gateway);
             self.landed.recv().await;
         };
-        tokio::time::timeout(deadline, drain).await.is_ok()
+        let clean = tokio::time::timeout(deadline, drain).await.is_ok();
+        if let Some(traces) = traces {
+            traces.flush(FLUSH).await;
+        }
+        clean
     }
 }
 

@@ -25,16 +25,16 @@ impl Outgoing {
         route: &Arc<Route>,
         head: &Head<'_>,
         admitted: &Admitted,
-        trace: Option<&str>,
+        traceparent: Option<&str>,
         body: Bytes,
     ) -> Result<Self, Fault> {
-        let header = build(route, head, admitted, trace, body.len()).ok_or(Fault::Internal)?;
+        let header = build(route, head, admitted, traceparent, body.len()).ok_or(Fault::Internal)?;
         Ok(Self { header: Some(Box::new(header)), body, target: route.clone() })
     }
 }
 
 /// Client headers pass unless they are hop-by-hop, ours, a credential, or an identity header in any spelling.
-fn build(route: &Route, head: &Head<'_>, admitted: &Admitted, trace: Option<&str>, length: usize) -> Option<RequestHeader> {
+fn build(route: &Route, head: &Head<'_>, admitted: &Admitted, traceparent: Option<&str>, length: usize) -> Option<RequestHeader> {
     let upstream = &route.upstream;
     let mut header = RequestHeader::build_no_case("POST", upstream.path.as_bytes(), Some(head.headers.len() + 6)).ok()?;
     let nominated = nominated(head);
@@ -50,8 +50,8 @@ fn build(route: &Route, head: &Head<'_>, admitted: &Admitted, trace: Option<&str
     header.insert_header(CONTENT_LENGTH, HeaderValue::from(length)).ok()?;
     header.insert_header(ACCEPT_ENCODING, "identity").ok()?;
     header.insert_header("X-Forwarded-For", identity::forwarded_for(head.source)).ok()?;
-    if let Some(trace) = trace {
-        header.insert_header("traceparent", format!("00-{trace}-{:016x}-01", span(head))).ok()?;
+    if let Some(traceparent) = traceparent {
+        header.insert_header("traceparent", traceparent).ok()?;
     }
     for (name, value) in route.identity.values(&admitted.verified.principal) {
         header.insert_header(HeaderName::from_bytes(name.as_bytes()).ok()?, value).ok()?;
@@ -62,12 +62,6 @@ fn build(route: &Route, head: &Head<'_>, admitted: &Admitted, trace: Option<&str
         header.insert_header(HeaderName::from_bytes(credential.header.as_bytes()).ok()?, value).ok()?;
     }
     Some(header)
-}
-
-/// A child span, different for each request.
-fn span(head: &Head<'_>) -> u64 {
-    use std::hash::{BuildHasher, RandomState};
-    RandomState::new().hash_one(head.received).max(1)
 }
 
 /// Headers that the client nominated as hop-by-hop (RFC 9110 §7.6.1).

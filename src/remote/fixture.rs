@@ -76,6 +76,7 @@ pub fn config(issuers: Vec<Issuer>) -> Config {
         upgrade: None,
         audit: Audit { file: None, when_full: WhenFull::Refuse },
         log: Log::Auto,
+        traces: None,
         limits: Limits::default(),
         issuers: issuers.into_iter().map(|issuer| (issuer.rules.name.clone(), Arc::new(issuer))).collect(),
         routes: vec![],

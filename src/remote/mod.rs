@@ -1,9 +1,11 @@
 //! What is asked of others: where an issuer keeps its keys, and which they are.
 //!
 //! [`http`] is the one client for our own fetches, [`discovery`] goes from an issuer to its key set,
+//! [`collector`] takes spans where the operator named one,
 //! `pace` says when a fetch may begin, [`keystore`] holds the live keys of one issuer, [`Issuers`] those of all.
 //! Only configured issuers are ever asked: nothing in a token can name an address. This room judges no token.
 
+pub mod collector;
 pub mod discovery;
 pub mod error;
 #[cfg(test)]

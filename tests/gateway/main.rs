@@ -28,4 +28,6 @@ mod refusals;
 mod reload;
 mod smuggling;
 mod tokens;
+mod traces;
 mod upstream_identity;
+mod watching;

@@ -11,6 +11,7 @@ mod listeners;
 mod quantity;
 mod rules;
 mod scopes;
+mod traces;
 mod upstreams;
 mod web;
 
@@ -54,6 +55,7 @@ pub fn config(path: &Path, context: &mut Context<'_>) -> Option<Config> {
         upgrade,
         audit,
         log,
+        traces,
         issuers,
         upstreams,
         upstreams_dir,
@@ -82,6 +84,7 @@ pub fn config(path: &Path, context: &mut Context<'_>) -> Option<Config> {
     );
     lint::unused_scopes(&scopes, &routes, &at.key("scopes"), &mut context.report);
     let audit = self::audit(audit, &at.key("audit"), context);
+    let traces = traces.and_then(|raw| traces::traces(raw, &at.key("traces"), context));
     let limits = self::limits(limits, &at.key("limits"), context);
     if context.report.has_errors() {
         return None;
@@ -95,6 +98,7 @@ pub fn config(path: &Path, context: &mut Context<'_>) -> Option<Config> {
         upgrade,
         audit,
         log: self::log(log),
+        traces,
         limits,
         issuers,
         routes,
