@@ -72,14 +72,15 @@ pub async fn start(state: Arc<State>, metrics: Metrics, audit: Audit, process: u
     let (stop, stopping) = watch::channel(false);
     let gateway = Arc::new(Gateway {
         state,
+        upstreams: Upstreams::new(metrics.clone()),
         metrics,
         audit,
         limiter: Limiter::default(),
-        upstreams: Upstreams::new(),
         ids: Ids::new(process),
         write_timeout: limits.idle_timeout,
         flights,
     });
+    gateway.upstreams.keep(world.routes.routes());
     let places = Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)));
     let mut running = Running { gateway: gateway.clone(), addresses: vec![], certificates: vec![], stop, landed, services: vec![] };
     for listener in &world.config.listeners {
@@ -111,7 +112,7 @@ pub async fn told_to_stop(shutdown: &ShutdownWatch) {
 impl Running {
     /// Takes over what a new configuration changed outside the snapshot: certificates and addresses.
     pub fn reloaded(&self) {
-        self.gateway.upstreams.forget();
+        self.gateway.upstreams.keep(self.gateway.state.current().routes.routes());
         for (certificate, tls) in &self.certificates {
             if let Err(problem) = certificate.reload(tls) {
                 tracing::error!(problem, "certificate not reloaded, the old one stays in use");
