@@ -4,7 +4,7 @@
 //! turned out to be dead before anything was answered.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -60,9 +60,8 @@ pub struct Links {
 /// All upstreams: their servers, and the connections there.
 pub struct Upstreams {
     links: Arc<Links>,
-    /// By the upstream's name; more than one only while requests of an older configuration end.
-    pools: ArcSwap<HashMap<Arc<str>, Vec<Arc<Pool>>>>,
-    making: Mutex<()>,
+    /// By the upstream's name.
+    pools: ArcSwap<HashMap<Arc<str>, Arc<Pool>>>,
     resolver: Arc<dyn Resolver>,
     metrics: Metrics,
 }
@@ -71,47 +70,29 @@ impl Upstreams {
     pub fn new(metrics: Metrics) -> Self {
         let options = || Some(ConnectorOptions::new(POOL));
         let links = Links { streams: TransportConnector::new(options()), sessions: Connector::new(options()) };
-        Self { links: Arc::new(links), pools: ArcSwap::default(), making: Mutex::default(), resolver: Arc::new(System), metrics }
+        Self { links: Arc::new(links), pools: ArcSwap::default(), resolver: Arc::new(System), metrics }
     }
 
     /// Looks after the upstreams of these routes and no others, and reads certificates anew. What did
     /// not change keeps its connections and its standing.
     pub fn keep(&self, routes: &[Arc<Route>]) {
-        let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
         self.metrics.upstreams_changed();
-        let mut kept: HashMap<Arc<str>, Vec<Arc<Pool>>> = HashMap::new();
-        for route in routes {
+        let keep = |route: &Arc<Route>| {
             let pool = self.find(route).inspect(|pool| pool.reload()).unwrap_or_else(|| self.make(route));
             pool.tell_all();
-            kept.insert(route.name.clone(), vec![pool]);
-        }
-        self.pools.store(Arc::new(kept));
+            (route.name.clone(), pool)
+        };
+        self.pools.store(Arc::new(routes.iter().map(keep).collect()));
     }
 
     fn find(&self, route: &Route) -> Option<Arc<Pool>> {
         let pools = self.pools.load();
-        pools.get(&route.name)?.iter().find(|pool| pool.reach == route.upstream.reach).cloned()
+        pools.get(&route.name).filter(|pool| pool.reach == route.upstream.reach).cloned()
     }
 
     fn make(&self, route: &Route) -> Arc<Pool> {
         let pool = Arc::new(Pool::new(route, self.metrics.clone()));
         pool.look_after(&self.links, &self.resolver);
-        pool
-    }
-
-    /// The servers of a route, also where its configuration was replaced a moment ago.
-    fn pool(&self, route: &Route) -> Arc<Pool> {
-        if let Some(pool) = self.find(route) {
-            return pool;
-        }
-        let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(pool) = self.find(route) {
-            return pool;
-        }
-        let pool = self.make(route);
-        let mut pools = HashMap::clone(&self.pools.load());
-        pools.entry(route.name.clone()).or_default().push(pool.clone());
-        self.pools.store(Arc::new(pools));
         pool
     }
 
@@ -140,7 +121,9 @@ impl Upstreams {
     /// again only where it changes nothing: on a new connection where an old one turned out to be dead,
     /// to another server otherwise.
     async fn send(&self, outgoing: &mut Outgoing, repeatable: bool) -> Result<Reached, Fault> {
-        let pool = self.pool(&outgoing.target);
+        // SECURITY: a request that began before a reload goes where its own configuration says, with the
+        // credential that is meant for there; the servers are forgotten with it.
+        let pool = self.find(&outgoing.target).unwrap_or_else(|| self.make(&outgoing.target));
         pool.known().await;
         let mut tried: Vec<Arc<Backend>> = Vec::new();
         let mut next = pool.pick(&tried);
@@ -148,7 +131,7 @@ impl Upstreams {
         for attempt_left in (0..TRIES).rev() {
             let Some(backend) = next.take() else { break };
             let flight = backend.flight();
-            let others = attempt_left > 0 && pool.backends().len() > tried.len() + 1;
+            let others = attempt_left > 0 && pool.size() > tried.len() + 1;
             match self.dial(&backend, outgoing.target.upstream.reach.http2, fresh, others).await {
                 Err(error) => tell(outgoing, &error, "upstream cannot be reached"),
                 Ok((dialled, reused)) => {

@@ -108,7 +108,6 @@ impl Pool {
             reach,
         };
         pool.rebuild(&mut pool.sources());
-        pool.tell_all();
         pool
     }
 
@@ -131,6 +130,10 @@ impl Pool {
 
     pub fn backends(&self) -> Arc<Vec<Arc<Backend>>> {
         self.backends.load_full()
+    }
+
+    pub fn size(&self) -> usize {
+        self.backends.load().len()
     }
 
     /// Host and port of a place.

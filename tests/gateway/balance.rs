@@ -30,8 +30,8 @@ fn label(url: &str) -> String {
 async fn healthy(world: &World, url: &str) -> Option<bool> {
     let metrics = world.gateway.metrics().await;
     let address = format!("address=\"{}\"", label(url));
-    let found = metrics.series("doorward_upstream_healthy").find(|line| line.contains(&address)).map(|line| line.ends_with(" 1"));
-    found
+    let mut series = metrics.series("doorward_upstream_healthy");
+    series.find(|line| line.contains(&address)).map(|line| line.ends_with(" 1"))
 }
 
 async fn call(world: &World, token: &str) -> u16 {
@@ -155,6 +155,20 @@ async fn a_list_that_a_server_dies_over_is_answered_by_another() {
     }
     assert!(breaks.seen().iter().all(is_list) && breaks.count() >= 1);
     assert_eq!(works.count(), 8);
+}
+
+#[tokio::test]
+async fn a_list_is_asked_again_once_where_a_kept_connection_turns_out_to_be_dead() {
+    let world = World::start().await;
+    let list = || world.modern("tools/list", json!({})).token(&world.ta()).send();
+    list().await.is(200);
+    world.files.once(Answer::Die);
+    list().await.is(200);
+    assert_eq!(world.files.count(), 3);
+    // The only server, and a new connection each time: nothing says that a third time would help.
+    world.files.script(|_| Some(Answer::Die));
+    list().await.refuses(502, -31502);
+    assert!(world.files.count() <= 5, "{}", world.files.count());
 }
 
 #[tokio::test]
