@@ -31,6 +31,7 @@ pub struct Metrics {
     connections_refused: IntCounter,
     proxy_headers_refused: IntCounter,
     certificate_expiry: IntGaugeVec,
+    upstream_healthy: IntGaugeVec,
     keys_age: IntGaugeVec,
     fetches: IntCounterVec,
     token_hits: IntCounter,
@@ -93,6 +94,11 @@ impl Metrics {
             )?,
             tool_calls: counter("doorward_tool_calls_total", "Tool calls by tool and outcome", &["upstream", "tool", "outcome"])?,
             open_streams: gauge("doorward_open_streams", "Answers being streamed", &["upstream"])?,
+            upstream_healthy: gauge(
+                "doorward_upstream_healthy",
+                "1 where an upstream's server is given calls, 0 while it is left out",
+                &["upstream", "address"],
+            )?,
             connections: value("doorward_connections", "Open client connections")?,
             connections_refused: single("doorward_connections_refused_total", "Connections closed because of `limits.connections`")?,
             proxy_headers_refused: single(
@@ -213,6 +219,16 @@ impl Metrics {
     /// Counts an open stream until the guard is dropped.
     pub fn stream(&self, upstream: &str) -> Open {
         Open::new(self.open_streams.with_label_values(&[upstream]))
+    }
+
+    /// Whether a server is given calls. `address` is what the configuration calls it.
+    pub fn upstream_healthy(&self, upstream: &str, address: &str, healthy: bool) {
+        self.upstream_healthy.with_label_values(&[upstream, address]).set(healthy.into());
+    }
+
+    /// Servers are about to be told anew; those that are gone have no metric.
+    pub fn upstreams_changed(&self) {
+        self.upstream_healthy.reset();
     }
 
     /// The state of one issuer's keys, brought up to date before a scrape.

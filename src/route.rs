@@ -59,15 +59,70 @@ pub struct Route {
 /// Where and how the MCP server is reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upstream {
+    pub reach: Arc<Reach>,
+    /// Path and query that every request is sent to.
+    pub path: String,
+    /// The upstream's own credential: header name and the file or variable that holds its value.
+    pub credential: Option<Credential>,
+}
+
+/// The servers of one upstream, each of which may be given any call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reach {
+    /// At least one, and of one scheme.
+    pub places: Vec<Place>,
+    /// HTTP/2 with prior knowledge, or by ALPN over TLS.
+    pub http2: bool,
+    /// Shown to servers that ask for one in the TLS handshake. The files are read at load and on reload.
+    pub client_certificate: Option<ClientCertificate>,
+    /// How servers are looked after between calls; without it only calls tell.
+    pub health: Option<Health>,
+}
+
+impl Reach {
+    /// One server, spoken to in HTTP/1.1.
+    pub fn to(place: Place) -> Self {
+        Self { places: vec![place], http2: false, client_certificate: None, health: None }
+    }
+}
+
+/// One server's address and name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
     pub address: Address,
     /// Sent as `Host`/`:authority`.
     pub authority: String,
-    /// Path and query that every request is sent to.
-    pub path: String,
-    /// HTTP/2 with prior knowledge, or by ALPN over TLS.
-    pub http2: bool,
-    /// The upstream's own credential: header name and the file or variable that holds its value.
-    pub credential: Option<Credential>,
+}
+
+impl Place {
+    /// How metrics and logs call it.
+    pub fn label(&self) -> String {
+        match &self.address {
+            Address::Unix(path) => format!("unix:{}", path.display()),
+            Address::Tcp { .. } | Address::Tls { .. } => self.authority.clone(),
+        }
+    }
+}
+
+/// Paths of a PEM certificate chain and its key; they exist and fit each other when resolved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientCertificate {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+}
+
+/// Checks that Doorward makes on its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// Asked for with GET, and must be answered with 2xx; without it a connection is enough.
+    pub path: Option<String>,
+    pub interval: Duration,
+    /// Never more than `interval`.
+    pub timeout: Duration,
+    /// Good checks in a row until a server is used again, at least 1.
+    pub healthy: u32,
+    /// Bad checks in a row until a server is left alone, at least 1.
+    pub unhealthy: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -250,12 +250,17 @@ pub struct RawUpstream {
     /// The resource identifier that tokens must name as audience. Default `public_url` and `path`.
     pub resource: Option<String>,
     /// Where the MCP server is: `http://127.0.0.1:3001/mcp`, `https://…`, or `unix:/run/mcp.sock:/mcp`.
-    #[schemars(required, with = "String")]
+    /// Several, of one scheme and path, are servers that share the calls.
+    #[schemars(required, with = "Strings")]
     pub url: Option<Strings>,
     /// Certificates, PEM, that an https server is verified with, instead of the system's.
     pub ca_file: Option<String>,
     /// Speak HTTP/2 to the server. Default false.
     pub http2: Option<bool>,
+    /// What Doorward shows to an https server that asks for a certificate. The files are read again when they change.
+    pub client_certificate: Option<RawTls>,
+    /// Looks after the servers between calls. Without it only calls tell which ones are down.
+    pub health: Option<RawHealth>,
     /// Who issues tokens. In this version `hosted`: an authorization server elsewhere.
     pub ownership: Option<RawOwnership>,
     /// Names of the issuers accepted here. Default: all.
@@ -283,6 +288,25 @@ pub struct RawUpstream {
     pub require_certificate: Option<Later>,
     #[schemars(skip)]
     pub tasks: Option<Later>,
+}
+
+/// How servers are looked after between calls.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Health")]
+pub struct RawHealth {
+    /// Asked for with GET and must be answered with 2xx. Default: that a connection opens is enough.
+    pub path: Option<String>,
+    /// Default `10s`.
+    pub interval: Option<DurationText>,
+    /// How long one check may take. Default `2s`.
+    pub timeout: Option<DurationText>,
+    /// Good checks in a row until a server is used again. Default 1.
+    #[schemars(range(min = 1, max = 100))]
+    pub healthy: Option<u32>,
+    /// Bad checks in a row until a server is left alone. Default 3.
+    #[schemars(range(min = 1, max = 100))]
+    pub unhealthy: Option<u32>,
 }
 
 /// Who issues tokens.

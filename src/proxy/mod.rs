@@ -16,6 +16,11 @@
 //! | `body` | the request body, bounded in size and time |
 //! | `upstream` | what is sent on: the judged bytes and a head of our own making |
 //! | `dial` | connections to upstreams, and when a request may be sent again |
+//! | `pool` | the servers of an upstream, and which of them is given the next call |
+//! | `standing` | how one server stands: in flight, failed, found ill |
+//! | `resolve` | names of upstreams, resolved beside the requests |
+//! | `health` | looks after servers between calls |
+//! | `trust` | what a TLS connection to an upstream is made with |
 //! | `response` | what comes back: headers, lists cut, streams |
 //! | `reply` | answers of our own, and CORS |
 //! | `record` | the one event of a request, also when it is cut short |
@@ -27,13 +32,18 @@ mod dial;
 mod exchange;
 mod forwarded;
 mod head;
+mod health;
 mod peer;
+mod pool;
 mod proxy_protocol;
 mod record;
 mod reply;
+mod resolve;
 mod response;
 pub mod server;
+mod standing;
 mod tls;
+mod trust;
 pub mod upgrade;
 mod upstream;
 

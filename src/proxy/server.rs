@@ -104,16 +104,17 @@ pub async fn start_with(
     let traces = world.config.traces.as_ref().map(collector).transpose().map_err(|error| error.to_string())?;
     let gateway = Arc::new(Gateway {
         state,
+        upstreams: Upstreams::new(metrics.clone()),
         metrics,
         audit,
         limiter: Limiter::default(),
-        upstreams: Upstreams::new(),
         ids: Ids::new(process),
         traces,
         write_timeout: limits.idle_timeout,
         closing,
         flights,
     });
+    gateway.upstreams.keep(world.routes.routes());
     let most_connections = u32::try_from(limits.connections).unwrap_or(u32::MAX >> 4);
     let places = Arc::new(Semaphore::new(usize::try_from(most_connections).unwrap_or(Semaphore::MAX_PERMITS)));
     let mut running = Running {
@@ -159,7 +160,7 @@ pub async fn told_to_stop(shutdown: &ShutdownWatch) {
 impl Running {
     /// Takes over what a new configuration changed outside the snapshot: certificates and addresses.
     pub fn reloaded(&self) {
-        self.gateway.upstreams.forget();
+        self.gateway.upstreams.keep(self.gateway.state.current().routes.routes());
         self.renew_certificates();
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, HeaderValue};
+use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
 use pingora::http::RequestHeader;
 
 use crate::denial::Fault;
@@ -45,7 +45,6 @@ fn build(route: &Route, head: &Head<'_>, admitted: &Admitted, traceparent: Optio
         }
         header.append_header(name.clone(), value.clone()).ok()?;
     }
-    header.insert_header(HOST, upstream.authority.as_str()).ok()?;
     header.insert_header(CONTENT_TYPE, "application/json").ok()?;
     header.insert_header(CONTENT_LENGTH, HeaderValue::from(length)).ok()?;
     header.insert_header(ACCEPT_ENCODING, "identity").ok()?;

@@ -11,10 +11,8 @@ fn route(resource: &str) -> Arc<Route> {
         policy: Policy::default(),
         identity: IdentityRules::default(),
         upstream: Upstream {
-            address: Address::Tcp { host: "127.0.0.1".into(), port: 1 },
-            authority: String::new(),
+            reach: Arc::new(Reach::to(Place { address: Address::Tcp { host: "127.0.0.1".into(), port: 1 }, authority: String::new() })),
             path: "/".into(),
-            http2: false,
             credential: None,
         },
         mode: Mode::Enforce,

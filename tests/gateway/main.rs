@@ -15,6 +15,7 @@
 
 mod support;
 
+mod balance;
 mod discovery;
 mod edge;
 mod era_modern;

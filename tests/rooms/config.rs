@@ -247,7 +247,7 @@ fn a_route_is_resolved_whole() {
     assert_eq!(metadata["authorization_servers"], serde_json::json!(["https://login.example.com/"]));
     assert_eq!(metadata["scopes_supported"], serde_json::json!(["repo:read"]));
     assert_eq!(metadata["resource_name"], "GitHub");
-    assert_eq!(route.upstream.authority, "mcp.internal.example");
+    assert_eq!(route.upstream.reach.places[0].authority, "mcp.internal.example");
     assert_eq!(route.upstream.path, "/v1/mcp?team=a");
     let credential = route.upstream.credential.as_ref().expect("a credential");
     assert_eq!((credential.header.as_str(), credential.reveal()), ("Authorization", "Bearer t0ken"));

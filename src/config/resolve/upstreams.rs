@@ -15,11 +15,12 @@ use crate::config::report::At;
 use crate::config::{Issuer, Seen, lint};
 use crate::oauth::resource_metadata;
 use crate::policy::Policy;
-use crate::route::{Address, Credential, ListMode, Mode, Route, RouteLimits, Upstream};
+use crate::route::{ListMode, Mode, Route, RouteLimits, Upstream};
 use crate::token::IssuerRules;
 
 mod credential;
 mod identity;
+mod reach;
 
 /// What all upstreams lean on.
 pub struct Section<'a> {
@@ -112,6 +113,8 @@ impl Section<'_> {
             url,
             ca_file,
             http2,
+            client_certificate,
+            health,
             ownership,
             issuers,
             mode,
@@ -150,7 +153,8 @@ impl Section<'_> {
         let policy = rules::policy(rules, at, name, self.scopes, context);
         let credential = credential.and_then(|raw| credential::resolve(raw, &at.key("credential"), context));
         let identity = identity::rules(identity, credential.as_ref(), &at.key("identity"), context);
-        let upstream = upstream(url, ca_file, http2.unwrap_or(false), credential, at, context);
+        let reach = reach::Section { url, ca_file, http2, client_certificate, health };
+        let upstream = reach.resolve(at, context).map(|(reach, path)| Upstream { reach: Arc::new(reach), path, credential });
         let origins = browser_origins(origins, &at.key("origins"), context);
         let limits = route_limits(limits, &at.key("limits"), context);
         let (resource, upstream) = (resource?, upstream?);
@@ -270,74 +274,6 @@ fn metadata(resource: &str, issuers: &[Arc<IssuerRules>], policy: &Policy, scope
 fn is_same_place(a: &str, b: &str) -> bool {
     let place = |resource: &str| resource.split_once("://").map(|(_, rest)| rest.trim_end_matches('/').to_owned());
     place(a) == place(b)
-}
-
-fn upstream(
-    url: Option<Strings>,
-    ca_file: Option<String>,
-    http2: bool,
-    credential: Option<Credential>,
-    at: &At<'_>,
-    context: &mut Context<'_>,
-) -> Option<Upstream> {
-    let ca = ca_file.map(|file| {
-        context.certificates(&at.key("ca_file"), &file);
-        Context::path(at, &file)
-    });
-    let Some(Strings(mut urls)) = url else {
-        context.missing_key(at, "url", "where the MCP server is: `url: http://127.0.0.1:3001/mcp`");
-        return None;
-    };
-    let here = at.key("url");
-    if urls.len() > 1 {
-        context.report.mend(&here, "several `url`s are not yet in this version", "name one; a balancer may stand behind it");
-        return None;
-    }
-    let text = urls.pop().unwrap_or_default();
-    let (address, authority, path) = match text.strip_prefix("unix:") {
-        Some(socket) => unix(socket, &here, context)?,
-        None => network(&text, ca.as_deref(), &here, context)?,
-    };
-    if ca.is_some() && !matches!(address, Address::Tls { .. }) {
-        context.report.mend(&at.key("ca_file"), "`ca_file` is for an https upstream", "remove it, or write the url with https");
-    }
-    Some(Upstream { address, authority, path, http2, credential })
-}
-
-/// `/run/mcp.sock` or `/run/mcp.sock:/path`.
-fn unix(socket: &str, at: &At<'_>, context: &mut Context<'_>) -> Option<(Address, String, String)> {
-    let (socket, path) = socket.split_once(':').unwrap_or((socket, "/"));
-    if socket.is_empty() || !path.starts_with('/') {
-        context.report.mend(at, "not a socket", "write `unix:/run/mcp.sock`, or `unix:/run/mcp.sock:/mcp` with the server's path");
-        return None;
-    }
-    Some((Address::Unix(Context::path(at, socket)), "localhost".into(), path.to_owned()))
-}
-
-fn network(text: &str, ca: Option<&Path>, at: &At<'_>, context: &mut Context<'_>) -> Option<(Address, String, String)> {
-    let url = web::url(text, at, &mut context.report)?;
-    let (host, port) = (url.host_str()?.to_owned(), url.port_or_known_default()?);
-    if port == 0 {
-        context.report.error(at, format!("`{text}` has port 0, where nothing listens"));
-        return None;
-    }
-    let authority = url.port().map_or_else(|| host.clone(), |port| format!("{host}:{port}"));
-    let path = url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()));
-    let address = if url.scheme() == "https" {
-        if url.domain().is_none() {
-            let hint = "name the host that the server's certificate is for";
-            context.report.mend(at, format!("an https upstream needs a host name, and `{host}` is an address"), hint);
-            return None;
-        }
-        Address::Tls { host, port, ca: ca.map(Path::to_path_buf) }
-    } else {
-        if !web::is_loopback(&url) {
-            lint::plain_http_upstream(&host, at, &mut context.report);
-        }
-        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-        Address::Tcp { host, port }
-    };
-    Some((address, authority, path))
 }
 
 fn browser_origins(raw: Option<Strings>, at: &At<'_>, context: &mut Context<'_>) -> Vec<String> {
