@@ -32,6 +32,7 @@ pub struct Metrics {
     reloads: IntCounterVec,
     config_hash: IntGauge,
     audit_dropped: IntCounter,
+    step_up_loops: IntCounterVec,
     tools: Arc<RwLock<HashMap<Arc<str>, HashSet<String>>>>,
 }
 
@@ -92,6 +93,11 @@ impl Metrics {
             reloads: counter("doorward_config_reload_total", "Reloads of the configuration", &["result"])?,
             config_hash: value("doorward_config_hash", "Hash of the configuration in use")?,
             audit_dropped: single("doorward_audit_dropped_total", "Audit records that could not be kept")?,
+            step_up_loops: counter(
+                "doorward_step_up_loops_total",
+                "Challenges held back because they had no effect before",
+                &["upstream"],
+            )?,
             tools: Arc::default(),
             registry: registry.clone(),
         };
@@ -146,6 +152,10 @@ impl Metrics {
 
     pub fn audit_dropped(&self) {
         self.audit_dropped.inc();
+    }
+
+    pub fn step_up_loop(&self, upstream: &str) {
+        self.step_up_loops.with_label_values(&[upstream]).inc();
     }
 
     pub fn connection_refused(&self) {

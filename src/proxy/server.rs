@@ -22,6 +22,7 @@ use super::record::Ids;
 use super::tls::{self, Certificate};
 use crate::audit::Audit;
 use crate::config::{ListenAddress, Listener, Tls};
+use crate::insist::Insistence;
 use crate::limit::Limiter;
 use crate::metrics::Metrics;
 use crate::state::State;
@@ -39,6 +40,8 @@ pub struct Gateway {
     pub metrics: Metrics,
     pub audit: Audit,
     pub limiter: Limiter,
+    /// Challenges that went out without effect.
+    pub insistence: Insistence,
     pub upstreams: Upstreams,
     pub ids: Ids,
     /// A client that takes no byte for this long is given up.
@@ -75,6 +78,7 @@ pub async fn start(state: Arc<State>, metrics: Metrics, audit: Audit, process: u
         metrics,
         audit,
         limiter: Limiter::default(),
+        insistence: Insistence::default(),
         upstreams: Upstreams::new(),
         ids: Ids::new(process),
         write_timeout: limits.idle_timeout,

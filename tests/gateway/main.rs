@@ -26,5 +26,6 @@ mod record;
 mod refusals;
 mod reload;
 mod smuggling;
+mod step_up;
 mod tokens;
 mod upstream_identity;
