@@ -28,7 +28,7 @@
 //! denial       <- principal token mcp policy route oauth
 //! event        <- principal mcp policy denial
 //! config       <- principal token mcp policy identity oauth route denial event
-//! remote       <- config token
+//! remote       <- config token route
 //! audit        <- config event
 //! metrics      <- config event
 //! limit        <- route

@@ -8,6 +8,7 @@ mod demo;
 mod explain;
 mod explanation;
 mod log;
+mod probe;
 mod schema;
 mod serve;
 mod watch;

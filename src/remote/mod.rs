@@ -11,6 +11,7 @@ pub(crate) mod fixture;
 pub mod http;
 mod issuers;
 pub mod keystore;
+pub mod listed;
 mod pace;
 
 pub use error::{BuildError, FetchError};

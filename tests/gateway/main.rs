@@ -22,6 +22,7 @@ mod limits;
 mod listeners;
 mod lists;
 mod policy;
+mod probe;
 mod record;
 mod refusals;
 mod reload;
