@@ -39,7 +39,7 @@
 //! server       <- config metrics state audit
 //! proxy        <- principal token mcp policy identity oauth route denial event config audit metrics limit insist state authenticate pipeline server
 //! demo         <- config state audit metrics proxy server
-//! command      <- config authenticate token principal mcp policy route denial state audit metrics proxy server demo remote
+//! command      <- config oauth authenticate token principal mcp policy route denial state audit metrics proxy server demo remote
 //! ```
 //!
 //! `pingora` stays in `proxy/`, `reqwest` in `remote/` (and the demo's own client), `serde_yaml`

@@ -4,6 +4,7 @@
 //! `pace` says when a fetch may begin, [`keystore`] holds the live keys of one issuer, [`Issuers`] those of all.
 //! Only configured issuers are ever asked: nothing in a token can name an address. This room judges no token.
 
+pub mod ask;
 pub mod discovery;
 pub mod error;
 #[cfg(test)]

@@ -16,6 +16,7 @@
 mod support;
 
 mod discovery;
+mod doctor;
 mod era_modern;
 mod lifecycle;
 mod limits;
