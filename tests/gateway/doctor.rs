@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex};
 use serde_json::{Value, json};
 
 use crate::support::World;
+use crate::support::gateway::run;
 use crate::support::upstream::{Answer, Seen, Upstream};
 
 /// The exit code and the findings.
 async fn doctor(url: &str, more: &[&str]) -> (Option<i32>, Vec<Value>) {
-    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_doorward"));
-    let told = command.args(["doctor", url, "--json"]).args(more).output().await.unwrap();
+    let told = run(&[&["doctor", url, "--json"], more].concat()).await;
     let json: Value = serde_json::from_slice(&told.stdout).unwrap_or_else(|_| panic!("no JSON: {told:?}"));
     assert_eq!(json["ok"], told.status.code() == Some(0));
     (told.status.code(), json["findings"].as_array().unwrap().clone())
@@ -132,7 +132,6 @@ async fn a_token_is_held_against_the_resource_and_is_neither_sent_nor_printed() 
 
 #[tokio::test]
 async fn where_nobody_answers_it_could_not_be_done() {
-    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_doorward"));
-    let told = command.args(["doctor", "http://127.0.0.1:1/mcp"]).output().await.unwrap();
+    let told = run(&["doctor", "http://127.0.0.1:1/mcp"]).await;
     assert_eq!(told.status.code(), Some(3), "{told:?}");
 }

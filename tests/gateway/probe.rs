@@ -1,23 +1,17 @@
 //! `doorward check --probe`: what a server really has, against the rules.
 
-use std::path::Path;
 use std::process::Output;
 
 use serde_json::{Value, json};
 
 use crate::support::Setup;
-use crate::support::gateway::{write_config, yaml};
+use crate::support::gateway::{run, write_config, yaml};
 use crate::support::upstream::{Answer, Seen, Upstream, plain};
 
 async fn check(setup: &Setup, arguments: &[&str]) -> Output {
     let file = setup.folder.path().join("doorward.yaml");
     write_config(&file, &yaml(&setup.config));
-    run(&file, arguments).await
-}
-
-async fn run(file: &Path, arguments: &[&str]) -> Output {
-    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_doorward"));
-    command.arg("check").arg("--config").arg(file).arg("--probe").args(arguments).output().await.unwrap()
+    run(&[&["check", "--probe", "--config", file.to_str().unwrap()], arguments].concat()).await
 }
 
 /// Only the files upstream, with these rules.
