@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::mcp::{self, Era, era};
 use crate::oauth::challenge;
 use crate::policy::{Refusal, Why};
-use crate::route::{self, Route};
+use crate::route::{self, ChallengeScopes, Route};
 use crate::token;
 
 /// What went wrong. A fault has exactly one row in the table below.
@@ -44,6 +44,15 @@ pub enum Fault {
     UnknownSession,
     /// Only scopes are missing: all that the operation asks for.
     InsufficientScope(Vec<String>),
+    /// The login is too weak or too old (RFC 9470): what the next one must be, its greatest age in
+    /// seconds, and all scopes to ask for with it.
+    StepUp {
+        acr: Vec<String>,
+        max_age: Option<u64>,
+        scopes: Vec<String>,
+    },
+    /// The same challenge went out several times and changed nothing.
+    StepUpLoop,
     /// The rules say no, and no scope would change that.
     Forbidden(&'static str),
     /// Holds the seconds to wait.
@@ -104,6 +113,11 @@ impl From<&Refusal<'_>> for Fault {
     fn from(refusal: &Refusal<'_>) -> Self {
         match refusal.why() {
             Why::Scope(scopes) => Self::InsufficientScope(scopes.iter().map(|scope| (*scope).to_owned()).collect()),
+            Why::StepUp(step) => Self::StepUp {
+                acr: step.acr.iter().map(|class| (*class).to_owned()).collect(),
+                max_age: step.max_age.map(|age| age.as_secs()),
+                scopes: step.scopes.iter().map(|scope| (*scope).to_owned()).collect(),
+            },
             Why::NotNamed => Self::Forbidden("no_rule"),
             Why::Denied => Self::Forbidden("denied_by_rule"),
             Why::UriNotCanonical => Self::Forbidden("uri_not_canonical"),
@@ -181,6 +195,11 @@ impl Denial {
                 let scopes: Vec<&str> = scopes.iter().map(String::as_str).collect();
                 challenge::bearer(Some(("insufficient_scope", &self.fault.row().message)), &scopes, Some(&route.metadata_url))
             }
+            Fault::StepUp { acr, max_age, scopes } => {
+                let acr: Vec<&str> = acr.iter().map(String::as_str).collect();
+                let scopes: Vec<&str> = scopes.iter().map(String::as_str).collect();
+                challenge::step_up(&self.fault.row().message, &acr, *max_age, &scopes, &route.metadata_url)
+            }
             _ => return None,
         };
         HeaderValue::from_str(&text).ok()
@@ -188,6 +207,17 @@ impl Denial {
 }
 
 impl Fault {
+    /// The same with the scopes that the route challenges a caller for who holds these: there are
+    /// clients that forget what they had when they ask for more.
+    #[must_use]
+    pub fn challenging(mut self, route: &Route, held: &[String]) -> Self {
+        if let (Self::InsufficientScope(scopes) | Self::StepUp { scopes, .. }, ChallengeScopes::Union) = (&mut self, route.challenge) {
+            let required: Vec<&str> = scopes.iter().map(String::as_str).collect();
+            *scopes = route.policy.union(&required, held).into_iter().map(str::to_owned).collect();
+        }
+        self
+    }
+
     /// The table. Own JSON-RPC codes are `-(31000 + status)`: outside every range that JSON-RPC
     /// and MCP reserve.
     fn row(&self) -> Row {
@@ -256,6 +286,12 @@ impl Fault {
             Self::HeadTooLarge => (431, "head_too_large", -31431, "the request head is larger than the limit"),
 
             Self::InsufficientScope(_) => (403, "insufficient_scope", -31403, "this operation needs a scope that the access token lacks"),
+            Self::StepUp { .. } => {
+                (401, "insufficient_user_authentication", -31401, "this operation needs a more recent or a stronger login")
+            }
+            Self::StepUpLoop => {
+                (403, "step_up_loop", -31403, "the same authorization was asked for repeatedly without effect; try again in a few minutes")
+            }
             Self::Forbidden(reason) => (403, reason, -31403, "the access rules do not allow this operation"),
             Self::RateLimited(_) => (429, "rate_limited", -31429, "too many requests"),
             Self::AuditUnavailable => (503, "audit_unavailable", -31503, "the request cannot be recorded at present"),

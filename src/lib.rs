@@ -29,18 +29,19 @@
 //! denial       <- principal token mcp policy route oauth
 //! event        <- principal mcp policy denial
 //! config       <- principal certificate token mcp policy identity oauth route denial event
-//! remote       <- config token trace
+//! remote       <- config token trace route
 //! trace        <- event
 //! audit        <- config event
 //! metrics      <- config event
 //! limit        <- route
+//! insist       <- (nothing)
 //! state        <- config remote token mcp policy route metrics
 //! authenticate <- principal token route remote
 //! pipeline     <- principal token mcp policy route denial oauth authenticate state
 //! server       <- config metrics state audit
-//! proxy        <- principal certificate token mcp policy identity oauth route denial event config audit metrics limit state authenticate pipeline server trace remote
+//! proxy        <- principal certificate token mcp policy identity oauth route denial event config audit metrics limit state authenticate pipeline server trace remote insist
 //! demo         <- config state audit metrics proxy server
-//! command      <- config authenticate token principal mcp policy route denial state audit metrics proxy server demo remote
+//! command      <- config oauth authenticate token principal mcp policy route denial state audit metrics proxy server demo remote
 //! ```
 //!
 //! `pingora` stays in `proxy/`, `reqwest` in `remote/` (and the demo's own client), `serde_yaml`
@@ -77,6 +78,8 @@ pub mod audit;
 pub mod metrics;
 
 pub mod limit;
+
+pub mod insist;
 
 pub mod state;
 

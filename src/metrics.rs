@@ -42,6 +42,7 @@ pub struct Metrics {
     traces_dropped: IntCounter,
     tools: Arc<RwLock<HashMap<Arc<str>, Arc<Tools>>>>,
     known: Arc<Known>,
+    step_up_loops: IntCounterVec,
 }
 
 impl Metrics {
@@ -118,6 +119,11 @@ impl Metrics {
             config_hash: value("doorward_config_hash", "Hash of the configuration in use")?,
             audit_dropped: single("doorward_audit_dropped_total", "Audit records that could not be kept")?,
             traces_dropped: single("doorward_traces_dropped_total", "Requests whose spans the collector did not take")?,
+            step_up_loops: counter(
+                "doorward_step_up_loops_total",
+                "Challenges held back because they had no effect before",
+                &["upstream"],
+            )?,
             tools: Arc::default(),
             known: Arc::default(),
             registry: registry.clone(),
@@ -195,6 +201,10 @@ impl Metrics {
     /// Counts requests whose spans were lost.
     pub fn traces_dropped(&self, requests: u64) {
         self.traces_dropped.inc_by(requests);
+    }
+
+    pub fn step_up_loop(&self, upstream: &str) {
+        self.step_up_loops.with_label_values(&[upstream]).inc();
     }
 
     pub fn connection_refused(&self) {

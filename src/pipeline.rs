@@ -41,15 +41,16 @@ pub async fn admit(route: &Arc<Route>, head: &Head<'_>, world: &Snapshot) -> Res
 pub struct Judgement<'a> {
     pub message: Message<'a>,
     pub decision: Result<Permit<'a>, Refusal<'a>>,
+    admitted: &'a Admitted,
 }
 
 /// What, and may they? Pure: bytes in, proof or reason out.
 pub fn judge<'a>(admitted: &'a Admitted, head: &Head<'_>, body: &'a [u8], depth: usize) -> Result<Judgement<'a>, Denial> {
     let claim = Claim::read(head.headers).map_err(|error| unclaimed(error, body, depth))?;
     let message = Message::parse(body, &claim, depth).map_err(denied)?;
-    let caller = Caller { principal: &admitted.verified.principal, source: head.source };
+    let caller = Caller { principal: &admitted.verified.principal, source: head.source, now: head.received };
     let decision = admitted.route.policy.authorize(caller, &message.operation);
-    Ok(Judgement { message, decision })
+    Ok(Judgement { message, decision, admitted })
 }
 
 /// The right to forward a message: permitted, or refused in an upstream that only observes.
@@ -61,7 +62,8 @@ impl Judgement<'_> {
         match (&self.decision, mode) {
             (Ok(_), _) | (Err(_), Mode::Observe) => Ok(Release(())),
             (Err(refusal), Mode::Enforce) => {
-                Err(Denial { fault: refusal.into(), id: self.message.id.map(|id| id.as_json().to_owned()), era: Some(self.message.era) })
+                let fault = Fault::from(refusal).challenging(&self.admitted.route, self.admitted.verified.principal.scopes());
+                Err(Denial { fault, id: self.message.id.map(|id| id.as_json().to_owned()), era: Some(self.message.era) })
             }
         }
     }

@@ -51,6 +51,7 @@ pub struct Route {
     pub upstream: Upstream,
     pub mode: Mode,
     pub list: ListMode,
+    pub challenge: ChallengeScopes,
     /// Browser origins that may call, besides the resource's own.
     pub origins: Vec<String>,
     pub limits: RouteLimits,
@@ -180,6 +181,17 @@ pub enum ListMode {
     Granted,
     /// Also list what a wider scope would allow, so that a client can ask for it.
     Acquirable,
+}
+
+/// Which scopes a challenge names to a caller whose token lacks one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum ChallengeScopes {
+    /// Those of the operation, and those of this upstream that the caller holds: some clients take a
+    /// challenge as it is and would lose what they had.
+    #[default]
+    Union,
+    /// Those of the operation alone.
+    Required,
 }
 
 /// How many in which time.

@@ -39,6 +39,7 @@ fn route(resource: &str, issuers: Vec<Arc<IssuerRules>>) -> Route {
         },
         mode: Mode::Enforce,
         list: ListMode::Granted,
+        challenge: crate::route::ChallengeScopes::default(),
         origins: vec![],
         limits: RouteLimits { body: 1, per_client: None, per_subject: None, timeout: Duration::from_secs(1) },
     }

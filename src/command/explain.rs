@@ -77,7 +77,7 @@ impl Explain {
             None => None,
         };
         let Some(operation) = operation(kind, name, arguments.as_deref()) else { return Err(Failure::No) };
-        let explanation = explain(&route.policy, Caller { principal: &principal, source: self.source }, &operation);
+        let explanation = explain(&route.policy, Caller { principal: &principal, source: self.source, now: SystemTime::now() }, &operation);
         if self.json {
             say(&format!("{}\n", explanation.to_json(Some(&route))))?;
         } else {

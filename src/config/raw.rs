@@ -269,6 +269,8 @@ pub struct RawUpstream {
     pub mode: Option<RawMode>,
     /// `granted` (default) lists what the caller may use; `acquirable` also what a wider scope would allow.
     pub list: Option<RawList>,
+    /// What a caller is told that lacks a scope.
+    pub challenge: Option<RawChallenge>,
     /// Read from the top; the first rule that names the thing decides; what no rule names is refused.
     pub rules: Option<Vec<RawRule>>,
     /// What the server is told of the caller.
@@ -339,6 +341,36 @@ pub enum RawList {
     Acquirable,
 }
 
+/// What a caller is told that lacks a scope.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Challenge")]
+pub struct RawChallenge {
+    /// `union` (default) names the scopes of the operation and those of this upstream that the caller holds, for clients that
+    /// would lose what they had; `required` those of the operation alone.
+    pub scopes: Option<RawChallengeScopes>,
+}
+
+/// Which scopes a challenge names.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(rename = "ChallengeScopes", inline)]
+pub enum RawChallengeScopes {
+    Union,
+    Required,
+}
+
+/// How, and how lately, a person must have logged in (RFC 9470).
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "StepUp")]
+pub struct RawStepUp {
+    /// The oldest that the login may be, by `auth_time` of the token: `5m`.
+    pub max_age: Option<DurationText>,
+    /// Authentication context classes, by `acr` of the token, one of which it must have.
+    pub acr: Option<Strings>,
+}
+
 /// What it names, and what must hold. All conditions must hold.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -376,10 +408,10 @@ pub struct RawRule {
     pub source: Option<Strings>,
     /// Alternatives, one of which must hold in full.
     pub any_of: Option<Vec<RawConditions>>,
-    #[schemars(skip)]
-    pub step_up: Option<Later>,
-    #[schemars(skip)]
-    pub acr: Option<Later>,
+    /// The person must have logged in thus, and is asked to if not (RFC 9470).
+    pub step_up: Option<RawStepUp>,
+    /// Short for `step_up: { acr: … }`.
+    pub acr: Option<Strings>,
 }
 
 /// Conditions that must all hold.
@@ -407,10 +439,10 @@ pub struct RawConditions {
     pub arguments_equal: Option<Keyed<String>>,
     /// Networks that the connection may come from: `10.0.0.0/8`.
     pub source: Option<Strings>,
-    #[schemars(skip)]
-    pub step_up: Option<Later>,
-    #[schemars(skip)]
-    pub acr: Option<Later>,
+    /// The person must have logged in thus, and is asked to if not (RFC 9470).
+    pub step_up: Option<RawStepUp>,
+    /// Short for `step_up: { acr: … }`.
+    pub acr: Option<Strings>,
 }
 
 /// What the server is told of the caller.

@@ -19,6 +19,20 @@ pub fn bearer(error: Option<(&str, &str)>, scopes: &[&str], resource_metadata: O
     format!("Bearer {}", parameters.join(", "))
 }
 
+/// The challenge of RFC 9470 §3: log in again, thus. Asks for scopes in the same breath, so that one
+/// visit to the authorization server cures all. `max_age` is in seconds.
+pub fn step_up(description: &str, acr: &[&str], max_age: Option<u64>, scopes: &[&str], resource_metadata: &str) -> String {
+    let mut text = bearer(Some(("insufficient_user_authentication", description)), scopes, Some(resource_metadata));
+    let acr: Vec<&str> = acr.iter().copied().filter(|class| super::is_scope_token(class)).collect();
+    if !acr.is_empty() {
+        text.push_str(&format!(r#", acr_values="{}""#, acr.join(" ")));
+    }
+    if let Some(seconds) = max_age {
+        text.push_str(&format!(r#", max_age="{seconds}""#));
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -27,6 +41,14 @@ mod tests {
     fn item_1_without_a_credential_there_is_no_error() {
         let text = bearer(None, &["a", "b"], Some("https://gw.example/x"));
         assert_eq!(text, r#"Bearer scope="a b", resource_metadata="https://gw.example/x""#);
+    }
+
+    #[test]
+    fn item_35_the_login_that_is_needed_is_named() {
+        let text = step_up("again", &["urn:x:mfa", "a b", "q\""], Some(300), &["a"], "https://gw.example/x");
+        let head = r#"Bearer error="insufficient_user_authentication", error_description="again", scope="a", "#;
+        assert_eq!(text, format!(r#"{head}resource_metadata="https://gw.example/x", acr_values="urn:x:mfa", max_age="300""#));
+        assert!(!step_up("again", &[], None, &[], "u").contains("acr_values"));
     }
 
     #[test]

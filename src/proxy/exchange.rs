@@ -178,7 +178,10 @@ impl Exchange<'_> {
         if era == Era::Legacy && session.req_header().headers.contains_key("mcp-session-id") {
             return Err(with_id(Fault::UnknownSession));
         }
-        let release = judgement.release(route.mode)?;
+        let release = judgement.release(route.mode).map_err(|denial| self.insisted(denial, &admitted, &judgement))?;
+        if judgement.decision.is_ok() {
+            self.gateway.insistence.cured(errand(&admitted, &judgement));
+        }
         if judgement.message.operation.method.verb == Verb::Absorb {
             self.tale.answered("absorbed", 202);
             return Ok(reply::send(session, reply::empty(StatusCode::ACCEPTED), &self.cors, self.tale.id()).await);
@@ -214,6 +217,21 @@ impl Exchange<'_> {
         Ok(())
     }
 
+    /// A challenge that this caller already heard for the same operation, and that cured nothing,
+    /// becomes a plain no: a client that loops would go on for ever.
+    fn insisted(&self, denial: Denial, admitted: &Admitted, judgement: &Judgement<'_>) -> Denial {
+        let what = match &denial.fault {
+            Fault::InsufficientScope(scopes) => (None, None, scopes),
+            Fault::StepUp { acr, max_age, scopes } => (Some(acr), *max_age, scopes),
+            _ => return denial,
+        };
+        if self.gateway.insistence.may_challenge(errand(admitted, judgement), what, Instant::now()) {
+            return denial;
+        }
+        self.gateway.metrics.step_up_loop(&admitted.route.name);
+        Denial { fault: Fault::StepUpLoop, ..denial }
+    }
+
     fn tell_judgement(&mut self, judgement: &Judgement<'_>) {
         let operation = &judgement.message.operation;
         let (rule, reason) = match &judgement.decision {
@@ -237,7 +255,7 @@ impl Exchange<'_> {
             _ => None,
         };
         let standing = list.map(|_| {
-            let caller = Caller { principal: &admitted.verified.principal, source: self.source };
+            let caller = Caller { principal: &admitted.verified.principal, source: self.source, now: self.received };
             route.policy.standing(caller, route.list == ListMode::Acquirable)
         });
         Plan {
@@ -290,6 +308,18 @@ fn check_media(headers: &HeaderMap) -> Result<(), Fault> {
         Some(coding) if !coding.as_bytes().eq_ignore_ascii_case(b"identity") => Err(Fault::ContentCoding),
         _ => Ok(()),
     }
+}
+
+/// Who is about what: a caller, and the operation with what it names.
+fn errand<'a>(admitted: &'a Admitted, judgement: &'a Judgement<'_>) -> impl std::hash::Hash + 'a {
+    let who = &admitted.verified.principal;
+    let operation = &judgement.message.operation;
+    let name = match &operation.target {
+        Names::Nothing => "",
+        Names::One(thing) => &*thing.name,
+        Names::Each(things) => things.first().map_or("", |thing| &*thing.name),
+    };
+    (&*admitted.route.name, who.issuer(), who.client(), who.subject(), operation.method.name, name)
 }
 
 fn named(operation: &Operation<'_>) -> Option<String> {

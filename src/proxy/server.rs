@@ -23,6 +23,7 @@ use super::tls::Certificates;
 use super::upgrade::Sockets;
 use crate::audit::Audit;
 use crate::config::{ListenAddress, Listener};
+use crate::insist::Insistence;
 use crate::limit::Limiter;
 use crate::metrics::Metrics;
 use crate::remote::collector::Collector;
@@ -46,6 +47,8 @@ pub struct Gateway {
     pub metrics: Metrics,
     pub audit: Audit,
     pub limiter: Limiter,
+    /// Challenges that went out without effect.
+    pub insistence: Insistence,
     pub upstreams: Upstreams,
     pub ids: Ids,
     /// Where spans go; none are made without it.
@@ -108,6 +111,7 @@ pub async fn start_with(
         metrics,
         audit,
         limiter: Limiter::default(),
+        insistence: Insistence::default(),
         ids: Ids::new(process),
         traces,
         write_timeout: limits.idle_timeout,

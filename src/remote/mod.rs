@@ -5,6 +5,7 @@
 //! `pace` says when a fetch may begin, [`keystore`] holds the live keys of one issuer, [`Issuers`] those of all.
 //! Only configured issuers are ever asked: nothing in a token can name an address. This room judges no token.
 
+pub mod ask;
 pub mod collector;
 pub mod discovery;
 pub mod error;
@@ -13,6 +14,7 @@ pub(crate) mod fixture;
 pub mod http;
 mod issuers;
 pub mod keystore;
+pub mod listed;
 mod pace;
 
 pub use error::{BuildError, FetchError};

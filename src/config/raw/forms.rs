@@ -24,8 +24,6 @@ pub const LATER: &[&str] = &[
     "require_dpop",
     "require_certificate",
     "tasks",
-    "step_up",
-    "acr",
     "assertion",
     "client_credentials",
     "token_exchange",

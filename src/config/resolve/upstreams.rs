@@ -10,12 +10,12 @@ use bytes::Bytes;
 use super::scopes::Scopes;
 use super::{Context, Included, folder, quantity, rules, web};
 use crate::config::document::{Document, list, near_miss};
-use crate::config::raw::{Keyed, RawList, RawMode, RawOwnership, RawRouteLimits, RawUpstream, Strings};
+use crate::config::raw::{Keyed, RawChallenge, RawChallengeScopes, RawList, RawMode, RawOwnership, RawRouteLimits, RawUpstream, Strings};
 use crate::config::report::At;
 use crate::config::{Issuer, Seen, lint};
 use crate::oauth::resource_metadata;
 use crate::policy::Policy;
-use crate::route::{ListMode, Mode, Route, RouteLimits, Upstream};
+use crate::route::{ChallengeScopes, ListMode, Mode, Route, RouteLimits, Upstream};
 use crate::token::IssuerRules;
 
 mod credential;
@@ -119,6 +119,7 @@ impl Section<'_> {
             issuers,
             mode,
             list,
+            challenge,
             rules,
             identity,
             credential,
@@ -150,6 +151,10 @@ impl Section<'_> {
             RawList::Granted => ListMode::Granted,
             RawList::Acquirable => ListMode::Acquirable,
         });
+        let challenge = match challenge.and_then(|RawChallenge { scopes }| scopes) {
+            None | Some(RawChallengeScopes::Union) => ChallengeScopes::Union,
+            Some(RawChallengeScopes::Required) => ChallengeScopes::Required,
+        };
         let policy = rules::policy(rules, at, name, self.scopes, context);
         let credential = credential.and_then(|raw| credential::resolve(raw, &at.key("credential"), context));
         let identity = identity::rules(identity, credential.as_ref(), &at.key("identity"), context);
@@ -169,6 +174,7 @@ impl Section<'_> {
             upstream,
             mode,
             list,
+            challenge,
             origins,
             limits,
         })

@@ -48,6 +48,7 @@ fn with(reach: Reach) -> Pool {
         upstream: Upstream { reach: Arc::new(reach), path: "/mcp".into(), credential: None },
         mode: Mode::Enforce,
         list: ListMode::Granted,
+        challenge: Default::default(),
         origins: vec![],
         limits: RouteLimits { body: 1, per_client: None, per_subject: None, timeout: Duration::from_secs(1) },
     };

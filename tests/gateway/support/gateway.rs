@@ -62,6 +62,13 @@ pub fn launch_with(config_file: &Path, flags: &[&str]) -> Child {
         .unwrap()
 }
 
+/// Runs a command of the binary to its end; the fake neighbours go on answering meanwhile.
+pub async fn run(arguments: &[&str]) -> std::process::Output {
+    let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+    let run = move || Command::new(env!("CARGO_BIN_EXE_doorward")).args(arguments).stdin(Stdio::null()).output().unwrap();
+    tokio::task::spawn_blocking(run).await.unwrap()
+}
+
 /// Waits for a process to end.
 pub async fn exit(child: &mut Child) -> ExitStatus {
     let child = Mutex::new(child);
