@@ -17,6 +17,7 @@ mod support;
 
 mod discovery;
 mod era_modern;
+mod introspection;
 mod lifecycle;
 mod limits;
 mod listeners;

@@ -21,7 +21,6 @@ pub const LATER: &[&str] = &[
     "trusted_proxies",
     "checkpoints",
     "profile",
-    "introspection",
     "accept_new_keys",
     "require_dpop",
     "require_certificate",
