@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -62,6 +62,8 @@ pub struct Introspector {
     turns: Semaphore,
     valve: Mutex<Valve>,
     counts: Arc<Counts>,
+    /// The log has told that the issuer would not answer about a token.
+    odd_told: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -94,6 +96,7 @@ impl Introspector {
             turns: Semaphore::new(AT_ONCE),
             valve: Mutex::new(Valve::new()),
             counts,
+            odd_told: AtomicBool::new(false),
         })
     }
 
@@ -178,7 +181,13 @@ impl Introspector {
     /// An outage is a warning once; what repeats it is for those who look closely.
     fn report(&self, answer: &Result<Answer, FetchError>, outcome: Outcome, turned: bool) {
         match answer {
-            Err(error) if outcome == Outcome::Odd => tracing::warn!(issuer = self.name, %error, "an answer about one token was refused"),
+            // Strangers choose tokens: one line tells the operator, and more would be theirs to write.
+            Err(error) if outcome == Outcome::Odd && !self.odd_told.swap(true, Ordering::Relaxed) => {
+                tracing::warn!(issuer = self.name, %error, "the issuer would not answer about a token");
+            }
+            Err(error) if outcome == Outcome::Odd => {
+                tracing::debug!(issuer = self.name, %error, "the issuer would not answer about a token")
+            }
             Err(error) if turned => tracing::warn!(issuer = self.name, %error, "tokens cannot be introspected"),
             Err(error) => tracing::debug!(issuer = self.name, %error, "tokens still cannot be introspected"),
             Ok(_) if turned => tracing::info!(issuer = self.name, "tokens can be introspected again"),

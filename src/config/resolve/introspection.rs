@@ -55,7 +55,13 @@ pub fn no_keys(named: [(&str, bool); 2], at: &At<'_>, context: &mut Context<'_>)
 }
 
 fn sound(text: &str, allow_http: bool, at: &At<'_>, context: &mut Context<'_>) -> bool {
-    web::url(text, at, &mut context.report).is_some_and(|url| issuers::is_safe(&url, allow_http, at, context))
+    let Some(url) = web::url(text, at, &mut context.report) else { return false };
+    if url.scheme() == "http" && !web::is_loopback(&url) && !allow_http {
+        let hint = "use https; `allow_http: true` in the issuer accepts the risk, for development";
+        context.report.mend(at, "plain http lets anyone on the path read tokens and forge the answers about them", hint);
+        return false;
+    }
+    issuers::is_safe(&url, allow_http, at, context)
 }
 
 fn believed(raw: Option<DurationText>, at: &At<'_>, context: &mut Context<'_>) -> Duration {
