@@ -167,7 +167,7 @@ impl Denial {
             Fault::RateLimited(seconds) => {
                 headers.insert(RETRY_AFTER, HeaderValue::from(*seconds));
             }
-            Fault::AuditUnavailable | Fault::Credential(token::Error::KeysUnavailable) => {
+            Fault::AuditUnavailable | Fault::Credential(token::Error::KeysUnavailable | token::Error::IntrospectionUnavailable) => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
             }
             _ => {}
@@ -182,7 +182,7 @@ impl Denial {
     fn challenge(&self, route: &Route) -> Option<HeaderValue> {
         let initial = route.policy.initial_scopes();
         let text = match &self.fault {
-            Fault::Credential(token::Error::KeysUnavailable) => return None,
+            Fault::Credential(token::Error::KeysUnavailable | token::Error::IntrospectionUnavailable) => return None,
             // Nothing usable was offered: the challenge has no `error` (RFC 6750 §3.1).
             Fault::Credential(token::Error::Absent | token::Error::Scheme) => challenge::bearer(None, &initial, Some(&route.metadata_url)),
             Fault::Credential(token::Error::Malformed) => {
@@ -255,6 +255,10 @@ impl Fault {
                 (401, "token_bound", -31401, "the access token is bound to a key and may not be used as a bearer token")
             }
             Self::Credential(T::KeysUnavailable) => (503, "keys_unavailable", -31503, "access tokens cannot be verified at present"),
+            Self::Credential(T::Inactive) => (401, "token_inactive", -31401, "the access token is not active"),
+            Self::Credential(T::IntrospectionUnavailable) => {
+                (503, "introspection_unavailable", -31503, "access tokens cannot be checked at present")
+            }
 
             Self::Message(M::NotJson) => (400, "not_json", -32700, "the body is not strict JSON in UTF-8"),
             Self::Message(M::TooDeep) => (400, "too_deep", -32600, "the message is nested too deeply"),

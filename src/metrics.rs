@@ -36,6 +36,7 @@ pub struct Metrics {
     fetches: IntCounterVec,
     token_hits: IntCounter,
     token_misses: IntCounter,
+    introspection: IntCounterVec,
     reloads: IntCounterVec,
     config_hash: IntGauge,
     audit_dropped: IntCounter,
@@ -115,6 +116,7 @@ impl Metrics {
             fetches: counter("doorward_issuer_fetch_total", "Fetches of an issuer's keys", &["issuer", "result"])?,
             token_hits: token_cache.with_label_values(&["hit"]),
             token_misses: token_cache.with_label_values(&["miss"]),
+            introspection: counter("doorward_introspection_total", "Questions to an issuer about tokens", &["issuer", "result"])?,
             reloads: counter("doorward_config_reload_total", "Reloads of the configuration", &["result"])?,
             config_hash: value("doorward_config_hash", "Hash of the configuration in use")?,
             audit_dropped: single("doorward_audit_dropped_total", "Audit records that could not be kept")?,
@@ -247,6 +249,14 @@ impl Metrics {
         self.keys_age.with_label_values(&[issuer]).set(age);
         for (result, total) in [("ok", fetched), ("unchanged", unchanged), ("failed", failed)] {
             let counter = self.fetches.with_label_values(&[issuer, result]);
+            counter.inc_by(total.saturating_sub(counter.get()));
+        }
+    }
+
+    /// How questions about tokens ended, brought up to date before a scrape.
+    pub fn introspection(&self, issuer: &str, counts: [(&'static str, u64); 6]) {
+        for (result, total) in counts {
+            let counter = self.introspection.with_label_values(&[issuer, result]);
             counter.inc_by(total.saturating_sub(counter.get()));
         }
     }

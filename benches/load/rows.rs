@@ -18,6 +18,8 @@ const CACHED_TOKENS: usize = 50_000;
 const IDLE_CONNECTIONS: usize = 1_000;
 const OPEN_STREAMS: usize = 500;
 const RATE: u32 = 2_000;
+/// A token that the issuer is asked about.
+const OPAQUE: &str = "opaque-2c9f6d0b7a1e4f53";
 /// Ids differ as a client's do; a set is sent over and over.
 const VARIANTS: usize = 500;
 
@@ -48,6 +50,14 @@ const COSTS: &[Cost] = &[
         status: 200,
         sight: Sight::Again,
         requests: |load| load.variants(|id| workload::call(Some(&load.token), id)),
+    },
+    Cost {
+        key: "opaque",
+        name: "the same, one opaque token, seen before",
+        bar: 1.20,
+        status: 200,
+        sight: Sight::Again,
+        requests: |load| load.variants(|id| workload::call(Some(OPAQUE), id)),
     },
     Cost {
         key: "tokens",

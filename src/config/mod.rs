@@ -27,8 +27,8 @@ pub use problem::{Problem, Severity};
 pub use schema::schema;
 pub use seen::Seen;
 
-use crate::route::Route;
-use crate::token::IssuerRules;
+use crate::route::{Credential, Route};
+use crate::token::{AnswerRules, IssuerRules};
 
 /// A configuration that can be used, and what is probably not meant in it.
 #[derive(Debug)]
@@ -212,6 +212,31 @@ pub struct Issuer {
     pub times: KeyTimes,
     /// Plain http off loopback was allowed by the operator.
     pub allow_http: bool,
+    /// How it is asked about tokens that it alone can read.
+    pub introspection: Option<Introspection>,
+}
+
+/// How an issuer is asked about a token (RFC 7662).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Introspection {
+    pub endpoint: Endpoint,
+    /// The client's id and secret as one header. Never printed.
+    pub authorization: Credential,
+    /// Of one question.
+    pub timeout: Duration,
+    pub answers: AnswerRules,
+    /// JWTs of this issuer are asked about too.
+    pub only: bool,
+}
+
+/// Where an introspection endpoint is found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    At(String),
+    /// `introspection_endpoint` of the metadata document at this URL (RFC 8414 §2).
+    Metadata(String),
+    /// The same, of the document that discovery finds.
+    Discovery,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -224,6 +249,8 @@ pub enum KeySource {
     Jwks(String),
     /// The key set in this file, read at load and on reload.
     File(PathBuf),
+    /// No keys: the issuer is asked about each of its tokens.
+    Nowhere,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -198,14 +198,39 @@ pub struct RawIssuer {
     pub leeway: Option<DurationText>,
     /// How its keys are kept.
     pub keys: Option<RawKeys>,
+    /// Ask this issuer about tokens that are not JWTs (RFC 7662).
+    pub introspection: Option<RawIntrospection>,
     /// Accept plain http off loopback. Anyone on the path can then forge tokens: for development only. Default false.
     pub allow_http: Option<bool>,
     #[schemars(skip)]
     pub profile: Option<Later>,
     #[schemars(skip)]
-    pub introspection: Option<Later>,
-    #[schemars(skip)]
     pub accept_new_keys: Option<Later>,
+}
+
+/// How an issuer is asked about a token. Exactly one of `client_secret_file` and `client_secret_env`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Introspection")]
+pub struct RawIntrospection {
+    /// The introspection endpoint. Default: `introspection_endpoint` of the issuer's metadata.
+    pub url: Option<String>,
+    /// What Doorward is called there.
+    #[schemars(required)]
+    pub client_id: Option<String>,
+    /// A file with the client's secret, sent by HTTP Basic.
+    pub client_secret_file: Option<String>,
+    /// An environment variable with the client's secret.
+    pub client_secret_env: Option<String>,
+    /// How long an answer is believed, if the token does not expire before: a revoked token may live on for as long.
+    /// Default 30s, at most 10m.
+    pub cache: Option<DurationText>,
+    /// Of one question. Default 3s.
+    pub timeout: Option<DurationText>,
+    /// Ask about every token of this issuer, JWTs too; keys of it are neither fetched nor used. Default false.
+    pub only: Option<bool>,
+    /// Accept answers without `aud`: a token that was issued for any other server of this issuer then opens this one too. Default false.
+    pub allow_missing_audience: Option<bool>,
 }
 
 /// Claim paths of an issuer.

@@ -36,4 +36,8 @@ pub enum Error {
     Bound,
     /// The issuer's keys cannot be had, and none are left to stand on.
     KeysUnavailable,
+    /// Its issuer says that it is not a live token, and no more (RFC 7662 §2.2).
+    Inactive,
+    /// Its issuer cannot be asked about it, and no answer is left to stand on.
+    IntrospectionUnavailable,
 }

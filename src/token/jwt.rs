@@ -46,11 +46,24 @@ pub struct Verified {
     pub principal: Arc<Principal>,
     /// `exp`, without leeway.
     pub expires: SystemTime,
-    /// The [`Key::id`] that verified it.
-    pub key: u64,
+    /// Whose word it is.
+    pub basis: Basis,
     pub audience: Arc<[String]>,
     /// The rules that it was verified by; under others it proves nothing.
     pub rules: Arc<IssuerRules>,
+}
+
+/// On what a token was believed, and so what may end that belief before it expires.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Basis {
+    /// The [`Key::id`] that verified it; ends when the issuer withdraws the key.
+    Key(u64),
+    /// The issuer's own answer (RFC 7662), believed `until` then and no longer.
+    Answer {
+        until: SystemTime,
+        /// It names no audience, and the operator allows that.
+        any_audience: bool,
+    },
 }
 
 impl<'a> Unverified<'a> {
@@ -130,7 +143,7 @@ impl<'a> Unverified<'a> {
         let key = keys.find(|key| key.verifies(self.algorithm, message, &self.signature)).ok_or(Error::Signature)?;
         let expires = time(&self.claims, "exp")?.ok_or(Error::MissingClaim("exp"))?;
         let principal = Arc::new(Principal::new(prove(rules.issuer.clone(), &self.claims, &rules.claims, kept)?));
-        Ok(Verified { principal, expires, key: key.id(), audience: self.audience.as_slice().into(), rules: rules.clone() })
+        Ok(Verified { principal, expires, basis: Basis::Key(key.id()), audience: self.audience.as_slice().into(), rules: rules.clone() })
     }
 
     /// RFC 9068 §4, RFC 7519 §4.1.4 to §4.1.6; the leeway is the same on both sides.
@@ -175,12 +188,12 @@ impl Verified {
     }
 }
 
-fn is_live(expires: SystemTime, leeway: Duration, now: SystemTime) -> bool {
+pub(super) fn is_live(expires: SystemTime, leeway: Duration, now: SystemTime) -> bool {
     later(expires, leeway).is_none_or(|end| now < end)
 }
 
 /// None lies beyond all time.
-fn later(time: SystemTime, by: Duration) -> Option<SystemTime> {
+pub(super) fn later(time: SystemTime, by: Duration) -> Option<SystemTime> {
     time.checked_add(by)
 }
 
@@ -192,7 +205,7 @@ fn kind(typ: Option<&Value>) -> Result<String, Error> {
 }
 
 /// A registered claim of a wrong type is refused, never taken for absent.
-fn check_types(claims: &Map<String, Value>) -> Result<(), Error> {
+pub(super) fn check_types(claims: &Map<String, Value>) -> Result<(), Error> {
     for name in ["iss", "sub", "client_id", "azp", "jti"] {
         if claims.get(name).is_some_and(|value| !value.is_string()) {
             return Err(Error::ClaimType(name));
@@ -210,7 +223,7 @@ fn check_types(claims: &Map<String, Value>) -> Result<(), Error> {
 }
 
 /// A `NumericDate` (RFC 7519 §2), which may have a fraction.
-fn time(claims: &Map<String, Value>, name: &'static str) -> Result<Option<SystemTime>, Error> {
+pub(super) fn time(claims: &Map<String, Value>, name: &'static str) -> Result<Option<SystemTime>, Error> {
     let Some(value) = claims.get(name) else { return Ok(None) };
     let since = match (value.as_u64(), value.as_f64()) {
         (Some(seconds), _) => Duration::from_secs(seconds.min(LAST_SECOND)),
@@ -222,7 +235,7 @@ fn time(claims: &Map<String, Value>, name: &'static str) -> Result<Option<System
 }
 
 /// One string, or an array of nothing else.
-fn strings(value: &Value) -> Option<Vec<String>> {
+pub(super) fn strings(value: &Value) -> Option<Vec<String>> {
     match value {
         Value::String(one) => Some(vec![one.clone()]),
         Value::Array(many) => many.iter().map(|one| one.as_str().map(str::to_owned)).collect(),
@@ -264,7 +277,7 @@ fn first<'a>(claims: &'a Map<String, Value>, paths: &[String]) -> Option<&'a Val
     paths.iter().find_map(|path| lookup(claims, path))
 }
 
-fn decode(part: &str) -> Option<Vec<u8>> {
+pub(super) fn decode(part: &str) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(part).ok()
 }
 

@@ -56,6 +56,11 @@ impl fmt::Display for KeysError {
 impl std::error::Error for KeysError {}
 
 impl KeySet {
+    /// The set of an issuer that has no keys.
+    pub fn none() -> Self {
+        Self { keys: Vec::new(), skipped: 0, version: 0 }
+    }
+
     /// A key that is of no use here (symmetric, for encryption, weak, of an unknown type or broken)
     /// never spoils its set: it is skipped and counted.
     pub fn parse(text: &[u8]) -> Result<Self, KeysError> {

@@ -1,4 +1,4 @@
-//! Who is asking? Credentials, JWT access tokens, keys and issuers: rules over plain values.
+//! Who is asking? Credentials, JWT and opaque access tokens, keys and issuers: rules over plain values.
 //!
 //! The order of a check (RFC 9068 §4, RFC 8725): size → shape → header (`typ`, `crit`, no key
 //! material, algorithm on the issuer's list) → issuer by exact `iss` → key of *that* issuer by `kid`
@@ -9,6 +9,7 @@
 pub mod cache;
 pub mod credential;
 pub mod error;
+pub mod introspection;
 pub mod issuer;
 mod json;
 pub mod jwt;
@@ -20,7 +21,8 @@ pub(crate) mod forge;
 pub use cache::TokenCache;
 pub use credential::{Credential, Digest, Token, credential};
 pub use error::Error;
+pub use introspection::{Answer, AnswerRules, Form, NotAnswer};
 pub use issuer::{Algorithm, ClaimNames, IssuerRules, UnknownAlgorithm};
 pub(crate) use jwt::prove;
-pub use jwt::{Unverified, Verified};
+pub use jwt::{Basis, Unverified, Verified};
 pub use keys::{Key, KeySet, KeysError};

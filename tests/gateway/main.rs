@@ -20,6 +20,7 @@ mod discovery;
 mod doctor;
 mod edge;
 mod era_modern;
+mod introspection;
 mod lifecycle;
 mod limits;
 mod listeners;

@@ -19,7 +19,6 @@ pub const LATER: &[&str] = &[
     "authorization_server",
     "checkpoints",
     "profile",
-    "introspection",
     "accept_new_keys",
     "require_dpop",
     "require_certificate",

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::token::Algorithm;
 use url::Url;
 
-use super::{Context, quantity, web};
+use super::{Context, introspection, quantity, web};
 use crate::config::document::{list, near_miss};
 use crate::config::raw::{ALGORITHMS, DurationText, Keyed, RawClaims, RawIssuer, RawKeys, Strings};
 use crate::config::report::At;
@@ -65,11 +65,17 @@ fn issuer(name: &str, raw: RawIssuer, at: &At<'_>, context: &mut Context<'_>) ->
         accept_new_keys,
     } = raw;
     context.later(at, "profile", profile);
-    context.later(at, "introspection", introspection);
     context.later(at, "accept_new_keys", accept_new_keys);
     let allow_http = allow_http.unwrap_or(false);
 
-    let source = key_source(metadata_url, jwks_uri, jwks_file, allow_http, at, context);
+    let only = introspection.as_ref().is_some_and(|raw| raw.only == Some(true));
+    let asked = introspection.is_some();
+    let introspection =
+        introspection.and_then(|raw| introspection::resolve(raw, metadata_url.as_deref(), allow_http, &at.key("introspection"), context));
+    let source = match only {
+        true => introspection::no_keys([("jwks_uri", jwks_uri.is_some()), ("jwks_file", jwks_file.is_some())], at, context),
+        false => key_source(metadata_url, jwks_uri, jwks_file, allow_http, at, context),
+    };
     let rules = IssuerRules {
         name: name.to_owned(),
         issuer: "".into(),
@@ -86,7 +92,8 @@ fn issuer(name: &str, raw: RawIssuer, at: &At<'_>, context: &mut Context<'_>) ->
         return None;
     };
     identifier_is_sound(&identifier, allow_http, &at.key("issuer"), context).then_some(())?;
-    Some(Issuer { rules: Arc::new(IssuerRules { issuer: identifier.into(), ..rules }), keys: source?, times, allow_http })
+    let introspection = if asked { Some(introspection?) } else { None };
+    Some(Issuer { rules: Arc::new(IssuerRules { issuer: identifier.into(), ..rules }), keys: source?, times, allow_http, introspection })
 }
 
 /// RFC 8414 §2: https, no query, no fragment.
@@ -99,7 +106,7 @@ fn identifier_is_sound(text: &str, allow_http: bool, at: &At<'_>, context: &mut 
     is_safe(&url, allow_http, at, context)
 }
 
-fn is_safe(url: &Url, allow_http: bool, at: &At<'_>, context: &mut Context<'_>) -> bool {
+pub(super) fn is_safe(url: &Url, allow_http: bool, at: &At<'_>, context: &mut Context<'_>) -> bool {
     if url.scheme() == "https" || web::is_loopback(url) {
         return true;
     }

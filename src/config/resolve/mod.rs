@@ -6,6 +6,7 @@
 
 mod arguments;
 mod files;
+mod introspection;
 mod issuers;
 mod listeners;
 mod quantity;

@@ -146,6 +146,7 @@ impl Section<'_> {
 
         let resource = self.resource(path, resource, at, context);
         let issuers = self.accepted(issuers, &at.key("issuers"), context);
+        self.only_one_is_asked(&issuers, at, context);
         let mode = mode.map_or_else(Mode::default, |mode| resolve_mode(mode, at, context));
         let list = list.map_or_else(ListMode::default, |list| match list {
             RawList::Granted => ListMode::Granted,
@@ -223,6 +224,19 @@ impl Section<'_> {
             return Some(resource);
         }
         None
+    }
+
+    /// A token that only its issuer can read does not say who that is; it is never shown to several.
+    fn only_one_is_asked(&self, issuers: &[Arc<IssuerRules>], at: &At<'_>, context: &mut Context<'_>) {
+        let is_asked = |rules: &&Arc<IssuerRules>| self.issuers.get(&rules.name).is_some_and(|issuer| issuer.introspection.is_some());
+        let mut asked = issuers.iter().filter(is_asked).map(|rules| rules.name.as_str());
+        if let (Some(first), Some(second)) = (asked.next(), asked.next()) {
+            let here = at.key("issuers");
+            let here = if here.is_there() { &here } else { at };
+            let message =
+                format!("`{first}` and `{second}` both have `introspection`, and an opaque token does not say which of them to ask");
+            context.report.mend(here, message, "name only one of them in this upstream's `issuers`");
+        }
     }
 
     fn accepted(&self, raw: Option<Strings>, at: &At<'_>, context: &mut Context<'_>) -> Vec<Arc<IssuerRules>> {

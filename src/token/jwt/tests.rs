@@ -43,7 +43,7 @@ fn a_good_token_of_each_algorithm_proves_its_caller() {
         assert_eq!(who.scopes(), ["repo:read", "repo:write"]);
         assert_eq!(verified.accepts(&[RESOURCE]), Ok(()));
         assert_eq!(verified.expires, SystemTime::UNIX_EPOCH + Duration::from_secs(NOW + 600));
-        assert_eq!(verified.key, keys.keys()[0].id());
+        assert_eq!(verified.basis, Basis::Key(keys.keys()[0].id()));
     }
 }
 
