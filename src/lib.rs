@@ -32,11 +32,12 @@
 //! audit        <- config event
 //! metrics      <- config event
 //! limit        <- route
-//! state        <- config remote token mcp policy route metrics
+//! possession   <- principal token route
+//! state        <- possession config remote token mcp policy route metrics
 //! authenticate <- principal token route remote
-//! pipeline     <- principal token mcp policy route denial oauth authenticate state
+//! pipeline     <- principal token mcp policy route denial oauth authenticate possession state
 //! server       <- config metrics state audit
-//! proxy        <- principal token mcp policy identity oauth route denial event config audit metrics limit state authenticate pipeline server
+//! proxy        <- principal token mcp policy identity oauth route denial event config audit metrics limit possession state authenticate pipeline server
 //! demo         <- config state audit metrics proxy server
 //! command      <- config authenticate token principal mcp policy route denial state audit metrics proxy server demo remote
 //! ```
@@ -71,6 +72,8 @@ pub mod audit;
 pub mod metrics;
 
 pub mod limit;
+
+pub mod possession;
 
 pub mod state;
 

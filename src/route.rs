@@ -15,7 +15,7 @@ use http::{HeaderMap, Method};
 
 use crate::identity::IdentityRules;
 use crate::policy::Policy;
-use crate::token::IssuerRules;
+use crate::token::{Demand, IssuerRules};
 
 /// A borrowed view of a request's head, with the time it arrived.
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +28,8 @@ pub struct Head<'a> {
     pub headers: &'a HeaderMap,
     /// The peer's address; the unspecified address for a Unix socket.
     pub source: IpAddr,
+    /// SHA-256 of the client's verified certificate in DER (RFC 8705 §3.1).
+    pub certificate: Option<[u8; 32]>,
     pub received: SystemTime,
 }
 
@@ -52,6 +54,17 @@ pub struct Route {
     /// Browser origins that may call, besides the resource's own.
     pub origins: Vec<String>,
     pub limits: RouteLimits,
+    pub sender: Sender,
+}
+
+/// How callers prove that a token is theirs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sender {
+    pub demand: Demand,
+    /// Algorithms of proofs, as challenges name them (RFC 9449 §5.1): `ES256 EdDSA`.
+    pub algorithms: Arc<str>,
+    /// Whether challenges and metadata speak of DPoP to those who did not ask.
+    pub offered: bool,
 }
 
 /// Where and how the MCP server is reached.

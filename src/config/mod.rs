@@ -25,6 +25,7 @@ pub use schema::schema;
 
 use crate::route::Route;
 use crate::token::IssuerRules;
+use crate::token::dpop::ProofRules;
 
 /// A configuration that can be used, and what is probably not meant in it.
 #[derive(Debug)]
@@ -57,6 +58,7 @@ pub struct Config {
     pub audit: Audit,
     pub log: Log,
     pub limits: Limits,
+    pub dpop: Dpop,
     /// By their key in the file.
     pub issuers: BTreeMap<String, Arc<Issuer>>,
     /// In the order of the files.
@@ -110,6 +112,30 @@ pub enum Log {
     Auto,
     Text,
     Json,
+}
+
+/// Proofs of possession (RFC 9449).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Dpop {
+    pub rules: ProofRules,
+    /// What nonces are made with, shared by replicas; without it a random one.
+    pub secret: Option<Secret>,
+}
+
+/// A secret that was read at load. Never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    pub fn reveal(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
 }
 
 /// Bounds of the whole process.

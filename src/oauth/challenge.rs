@@ -3,7 +3,18 @@
 /// One challenge on one line. `error` is the code and its description; characters that RFC 6750 §3
 /// does not allow in a description are dropped, and scopes that are no scope tokens are left out.
 pub fn bearer(error: Option<(&str, &str)>, scopes: &[&str], resource_metadata: Option<&str>) -> String {
-    let mut parameters = Vec::with_capacity(4);
+    format!("Bearer {}", parameters(error, scopes, resource_metadata).join(", "))
+}
+
+/// The same for proofs of possession, with the algorithms that they may use (RFC 9449 §7.1).
+pub fn dpop(algorithms: &str, error: Option<(&str, &str)>, scopes: &[&str], resource_metadata: Option<&str>) -> String {
+    let mut all = parameters(error, scopes, resource_metadata);
+    all.push(format!(r#"algs="{algorithms}""#));
+    format!("DPoP {}", all.join(", "))
+}
+
+fn parameters(error: Option<(&str, &str)>, scopes: &[&str], resource_metadata: Option<&str>) -> Vec<String> {
+    let mut parameters = Vec::with_capacity(5);
     if let Some((code, description)) = error {
         let description: String = description.chars().filter(|c| matches!(c, ' '..='~') && !matches!(c, '"' | '\\')).collect();
         parameters.push(format!(r#"error="{code}""#));
@@ -16,7 +27,7 @@ pub fn bearer(error: Option<(&str, &str)>, scopes: &[&str], resource_metadata: O
     if let Some(url) = resource_metadata {
         parameters.push(format!(r#"resource_metadata="{url}""#));
     }
-    format!("Bearer {}", parameters.join(", "))
+    parameters
 }
 
 #[cfg(test)]

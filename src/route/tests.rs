@@ -21,6 +21,7 @@ fn route(resource: &str) -> Arc<Route> {
         list: ListMode::Granted,
         origins: vec!["https://app.example".into()],
         limits: RouteLimits { body: 1, per_client: None, per_subject: None, timeout: Duration::from_secs(1) },
+        sender: Sender::default(),
     })
 }
 
@@ -31,6 +32,7 @@ fn find(table: &RouteTable, host: &str, path: &str) -> Result<String, Error> {
         path,
         headers: &HeaderMap::new(),
         source: Ipv4Addr::LOCALHOST.into(),
+        certificate: None,
         received: SystemTime::UNIX_EPOCH,
     };
     table.find(&head).map(|target| match target {

@@ -23,8 +23,6 @@ pub const LATER: &[&str] = &[
     "profile",
     "introspection",
     "accept_new_keys",
-    "require_dpop",
-    "require_certificate",
     "tasks",
     "step_up",
     "acr",

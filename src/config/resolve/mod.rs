@@ -5,6 +5,7 @@
 //! not compile.
 
 mod arguments;
+mod dpop;
 mod files;
 mod issuers;
 mod listeners;
@@ -57,6 +58,7 @@ pub fn config(path: &Path, context: &mut Context<'_>) -> Option<Config> {
         upstreams,
         upstreams_dir,
         limits,
+        dpop,
         scopes,
         store,
         authorization_server,
@@ -71,13 +73,12 @@ pub fn config(path: &Path, context: &mut Context<'_>) -> Option<Config> {
     let admin = listeners::admin(admin, &at, &listeners, context);
     let issuers = issuers::issuers(issuers, &at, context);
     let scopes = Scopes::resolve(scopes, &at.key("scopes"), context);
+    let dpop_offered = dpop.is_some();
+    let dpop = dpop::resolve(dpop, &at.key("dpop"), context);
     let mut included = upstreams::included(upstreams_dir, &at, context);
-    let routes = upstreams::Section { public_url: public_url.as_deref(), issuers: &issuers, scopes: &scopes }.resolve(
-        upstreams,
-        &mut included,
-        &at,
-        context,
-    );
+    let routes =
+        upstreams::Section { public_url: public_url.as_deref(), issuers: &issuers, scopes: &scopes, dpop: &dpop.rules, dpop_offered }
+            .resolve(upstreams, &mut included, &at, context);
     lint::unused_scopes(&scopes, &routes, &at.key("scopes"), &mut context.report);
     let audit = self::audit(audit, &at.key("audit"), context);
     let limits = self::limits(limits, &at.key("limits"), context);
@@ -93,6 +94,7 @@ pub fn config(path: &Path, context: &mut Context<'_>) -> Option<Config> {
         audit,
         log: self::log(log),
         limits,
+        dpop,
         issuers,
         routes,
         files,
