@@ -16,6 +16,7 @@
 mod support;
 
 mod discovery;
+mod dpop;
 mod era_modern;
 mod lifecycle;
 mod limits;

@@ -84,7 +84,7 @@ async fn a_header_that_is_no_credential_is_an_invalid_request() {
 #[tokio::test]
 async fn another_scheme_is_as_good_as_none() {
     let world = World::start().await;
-    for value in ["Basic dXNlcjpwYXNz", "DPoP abc", "Negotiate abc"] {
+    for value in ["Basic dXNlcjpwYXNz", "DPoPs abc", "Negotiate abc"] {
         let reply = world.tool("read_file").header("authorization", value).send().await;
         assert!(!reply.is(401).challenge().contains("error"), "{value}: {reply:?}");
     }

@@ -309,10 +309,11 @@ proptest! {
         let good = client.good();
         let place = place % good.len();
         let (left, right) = good.split_at(place);
+        let (_, rest) = right.split_at(1);
         let changed = match how {
-            0 => format!("{left}{letter}{}", &right[1..]),
+            0 => format!("{left}{letter}{rest}"),
             1 => format!("{left}{letter}{right}"),
-            _ => format!("{left}{}", &right[1..]),
+            _ => format!("{left}{rest}"),
         };
         prop_assume!(changed != good);
         prop_assert!(client.check(&changed).is_err(), "{changed}");
