@@ -69,3 +69,97 @@ fn caller(principal: &Principal) -> Digest {
     context.update(principal.subject().as_bytes());
     context.finish().as_ref().try_into().unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use http::{HeaderMap, Method};
+
+    use super::*;
+    use crate::principal::Proof;
+    use crate::route::{Address, ListMode, Mode, RouteLimits, Sender, Upstream};
+    use crate::token::{Binding, Demand, forge};
+
+    const CERTIFICATE: [u8; 32] = [4; 32];
+
+    fn route(demand: Demand) -> Route {
+        Route {
+            name: "files".into(),
+            resource: forge::RESOURCE.into(),
+            metadata_url: String::new(),
+            metadata: bytes::Bytes::new(),
+            issuers: vec![],
+            policy: Default::default(),
+            identity: Default::default(),
+            upstream: Upstream {
+                address: Address::Tcp { host: "127.0.0.1".into(), port: 1 },
+                authority: String::new(),
+                path: "/".into(),
+                http2: false,
+                credential: None,
+            },
+            mode: Mode::Enforce,
+            list: ListMode::Granted,
+            origins: vec![],
+            limits: RouteLimits { body: 1, per_client: None, per_subject: None, timeout: Duration::from_secs(1) },
+            sender: Sender { demand, ..Sender::default() },
+        }
+    }
+
+    fn verified(binding: Binding) -> Verified {
+        let issuer = forge::ISSUER.into();
+        let proof = Proof { issuer, subject: "alice".into(), client: None, scopes: vec![], groups: vec![], claims: serde_json::Map::new() };
+        Verified {
+            principal: Arc::new(Principal::new(proof)),
+            expires: forge::now(),
+            key: 1,
+            audience: Arc::new([]),
+            binding,
+            rules: Arc::new(forge::rules()),
+        }
+    }
+
+    fn check(binding: Binding, certificate: Option<[u8; 32]>, demand: Demand) -> Result<(), Error> {
+        let head = Head {
+            method: &Method::POST,
+            authority: Some("mcp.example.com"),
+            path: "/files",
+            headers: &HeaderMap::new(),
+            source: std::net::Ipv4Addr::LOCALHOST.into(),
+            certificate,
+            received: forge::now(),
+        };
+        let proofs = Proofs::new(ProofRules::default(), b"secret", None);
+        proofs.check(Scheme::Bearer, &verified(binding), &[7; 32], &route(demand), &head)
+    }
+
+    #[test]
+    fn item_144_the_certificate_of_the_connection_must_be_the_tokens() {
+        let bound = Binding { key: None, certificate: Some(CERTIFICATE) };
+        let demand = Demand { dpop: false, certificate: true };
+        assert_eq!(check(bound, Some(CERTIFICATE), Demand::default()), Ok(()));
+        assert_eq!(check(bound, Some(CERTIFICATE), demand), Ok(()));
+        assert_eq!(check(bound, Some([5; 32]), Demand::default()), Err(Error::Certificate));
+        assert_eq!(check(bound, None, Demand::default()), Err(Error::Certificate));
+        assert_eq!(check(Binding::default(), Some(CERTIFICATE), demand), Err(Error::Unbound));
+        assert_eq!(check(Binding::default(), Some(CERTIFICATE), Demand::default()), Ok(()));
+    }
+
+    #[test]
+    fn issuer_and_subject_do_not_run_into_each_other() {
+        let of = |issuer: &str, subject: &str| {
+            let claims = serde_json::Map::new();
+            caller(&Principal::new(Proof {
+                issuer: issuer.into(),
+                subject: subject.into(),
+                client: None,
+                scopes: vec![],
+                groups: vec![],
+                claims,
+            }))
+        };
+        assert_ne!(of("https://a.example", "b"), of("https://a.exampl", "eb"));
+        assert_eq!(of("https://a.example", "b"), of("https://a.example", "b"));
+    }
+}

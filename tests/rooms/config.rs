@@ -168,6 +168,7 @@ fn the_reference_loads_with_every_commented_key_too() {
     write("keys/lab.json", r#"{"keys":[{"kty":"EC"}]}"#);
     write("secrets/github", "t0ken\n");
     write("secrets/search", "t0ken\n");
+    write("secrets/nonces", "0123456789abcdef0123456789abcdef\n");
     write(
         "upstreams/wiki.yaml",
         "path: /wiki/mcp\nurl: http://127.0.0.1:3009/mcp\nrules:\n  - tools: [read_page]\n    scopes: [repo:read]\n",
