@@ -220,7 +220,7 @@ impl Fault {
             Self::Method(_) => (405, "method_not_allowed", -31405, "this method is not served at this path"),
 
             Self::Credential(T::Absent) => (401, "token_missing", -31401, "an access token is required"),
-            Self::Credential(T::Scheme) => (401, "token_missing", -31401, "an access token is required, with the Bearer scheme"),
+            Self::Credential(T::Scheme) => (401, "token_missing", -31401, "an access token is required, with the Bearer or DPoP scheme"),
             Self::Credential(T::Malformed) => {
                 (400, "credential_malformed", -31400, "exactly one well-formed Authorization header is expected")
             }

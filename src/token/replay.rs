@@ -155,8 +155,12 @@ impl Replay {
             let before = seen.len();
             seen.retain(|_, issued| *issued >= line);
             dropped += before - seen.len();
+            // A burst must not keep its memory once it is over.
+            seen.shrink_to(2 * seen.len());
             !seen.is_empty()
         });
+        let callers = shard.callers.len();
+        shard.callers.shrink_to(2 * callers);
         self.total.fetch_sub(dropped, Ordering::AcqRel);
         shard.swept = seconds(now);
     }
@@ -222,6 +226,23 @@ mod tests {
         assert_eq!(replay.first(&proof(1, 9, 1_000), BOUNDS, at(1_000)), Err(Refused::Full));
         assert_eq!(replay.first(&proof(2, 9, 1_000), BOUNDS, at(1_000)), Ok(()));
         assert_eq!(replay.first(&proof(1, 0, 1_000), BOUNDS, at(1_000)), Err(Refused::Seen));
+    }
+
+    #[test]
+    fn a_burst_does_not_keep_its_memory() {
+        let replay = Replay::default();
+        let bounds = Bounds { window: BOUNDS.window, most: 32 * 256 };
+        for number in 0..255 {
+            assert_eq!(replay.first(&proof(1, number, 1_000), bounds, at(1_000)), Ok(()));
+        }
+        assert_eq!(replay.first(&proof(1, 255, 1_100), bounds, at(1_100)), Ok(()));
+        let kept: usize = replay
+            .shards
+            .iter()
+            .flat_map(|shard| shard.lock().expect("a lock").callers.values().map(HashMap::capacity).collect::<Vec<_>>())
+            .sum();
+        assert_eq!(replay.len(), 1);
+        assert!(kept < 16, "{kept}");
     }
 
     #[test]
