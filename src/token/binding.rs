@@ -72,6 +72,15 @@ impl Binding {
         }
         Ok(self.key)
     }
+
+    /// The same for a caller that holds whatever the token is bound to.
+    ///
+    /// # Errors
+    /// [`Error::Unbound`] where the route asks for more.
+    pub fn held(&self, demand: Demand) -> Result<(), Error> {
+        let scheme = if self.key.is_some() { Scheme::Dpop } else { Scheme::Bearer };
+        self.admits(scheme, self.certificate.as_ref(), demand).map(|_| ())
+    }
 }
 
 fn digest(text: &str) -> Option<Thumbprint> {
@@ -157,6 +166,8 @@ mod tests {
             (both, Dpop, Some(OTHER), free, Err(Error::Certificate)),
             (both, Dpop, Some(C), all, Ok(Some(K))),
         ];
+        assert_eq!([none, key, cert, both].map(|binding| binding.held(free)), [Ok(()); 4]);
+        assert_eq!([none, key, cert, both].map(|binding| binding.held(all).is_ok()), [false, false, false, true]);
         for (binding, scheme, certificate, demand, answer) in table {
             assert_eq!(binding.admits(scheme, certificate.as_ref(), demand), answer, "{binding:?} {scheme:?} {certificate:?} {demand:?}");
         }
