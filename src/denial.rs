@@ -14,7 +14,7 @@ use crate::mcp::{self, Era, era};
 use crate::oauth::challenge;
 use crate::policy::{Refusal, Why};
 use crate::route::{self, ChallengeScopes, Route};
-use crate::token;
+use crate::token::{self, Scheme};
 
 /// What went wrong. A fault has exactly one row in the table below.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -140,8 +140,13 @@ impl Denial {
         self.fault.row().reason
     }
 
-    /// The whole answer. `route` is where the challenge points.
+    /// The whole answer to a bearer. `route` is where the challenge points.
     pub fn reply(&self, route: Option<&Route>) -> Response<Bytes> {
+        self.reply_to(Scheme::Bearer, route)
+    }
+
+    /// The whole answer to a client that used this scheme.
+    pub fn reply_to(&self, scheme: Scheme, route: Option<&Route>) -> Response<Bytes> {
         let Row { code, message, .. } = self.fault.row();
         let data = match &self.fault {
             Fault::Message(mcp::Error::Version { requested, modern: true }) => {
@@ -167,42 +172,60 @@ impl Denial {
             Fault::RateLimited(seconds) => {
                 headers.insert(RETRY_AFTER, HeaderValue::from(*seconds));
             }
-            Fault::AuditUnavailable | Fault::Credential(token::Error::KeysUnavailable | token::Error::IntrospectionUnavailable) => {
+            Fault::AuditUnavailable
+            | Fault::Credential(token::Error::KeysUnavailable | token::Error::IntrospectionUnavailable | token::Error::ProofsFull) => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
             }
             _ => {}
         }
-        if let Some(challenge) = route.and_then(|route| self.challenge(route)) {
-            headers.insert(WWW_AUTHENTICATE, challenge);
+        for challenge in route.map(|route| self.challenges(scheme, route)).unwrap_or_default() {
+            headers.append(WWW_AUTHENTICATE, challenge);
         }
         reply
     }
 
-    /// The `WWW-Authenticate` value of RFC 6750 §3 and RFC 9728 §5.1, where the fault has one.
-    fn challenge(&self, route: &Route) -> Option<HeaderValue> {
+    /// The `WWW-Authenticate` values of RFC 6750 §3, RFC 9449 §7.1 and RFC 9728 §5.1, where the fault
+    /// has any. Bearer comes first: some clients read only the first scheme.
+    fn challenges(&self, scheme: Scheme, route: &Route) -> Vec<HeaderValue> {
+        let message = &self.fault.row().message;
         let initial = route.policy.initial_scopes();
-        let text = match &self.fault {
-            Fault::Credential(token::Error::KeysUnavailable | token::Error::IntrospectionUnavailable) => return None,
+        let metadata = Some(route.metadata_url.as_str());
+        let scopes: Vec<&str>;
+        let (error, asked, metadata): (_, &[&str], _) = match &self.fault {
+            Fault::Credential(token::Error::KeysUnavailable | token::Error::IntrospectionUnavailable | token::Error::ProofsFull) => {
+                return Vec::new();
+            }
             // Nothing usable was offered: the challenge has no `error` (RFC 6750 §3.1).
-            Fault::Credential(token::Error::Absent | token::Error::Scheme) => challenge::bearer(None, &initial, Some(&route.metadata_url)),
-            Fault::Credential(token::Error::Malformed) => {
-                challenge::bearer(Some(("invalid_request", &self.fault.row().message)), &[], None)
+            Fault::Credential(token::Error::Absent | token::Error::Scheme) => (None, &initial, metadata),
+            Fault::Credential(token::Error::Malformed) => (Some("invalid_request"), &[], None),
+            Fault::Credential(token::Error::Proof(_)) => (Some("invalid_dpop_proof"), &initial, metadata),
+            Fault::Credential(token::Error::Nonce) => (Some("use_dpop_nonce"), &initial, metadata),
+            Fault::Credential(_) => (Some("invalid_token"), &initial, metadata),
+            Fault::InsufficientScope(missing) => {
+                scopes = missing.iter().map(String::as_str).collect();
+                (Some("insufficient_scope"), &scopes, metadata)
             }
-            Fault::Credential(_) => {
-                challenge::bearer(Some(("invalid_token", &self.fault.row().message)), &initial, Some(&route.metadata_url))
+            Fault::StepUp { scopes: missing, .. } => {
+                scopes = missing.iter().map(String::as_str).collect();
+                (Some("insufficient_user_authentication"), &scopes, metadata)
             }
-            Fault::InsufficientScope(scopes) => {
-                let scopes: Vec<&str> = scopes.iter().map(String::as_str).collect();
-                challenge::bearer(Some(("insufficient_scope", &self.fault.row().message)), &scopes, Some(&route.metadata_url))
-            }
-            Fault::StepUp { acr, max_age, scopes } => {
-                let acr: Vec<&str> = acr.iter().map(String::as_str).collect();
-                let scopes: Vec<&str> = scopes.iter().map(String::as_str).collect();
-                challenge::step_up(&self.fault.row().message, &acr, *max_age, &scopes, &route.metadata_url)
-            }
-            _ => return None,
+            _ => return Vec::new(),
         };
-        HeaderValue::from_str(&text).ok()
+        let error = error.map(|code| (code, message.as_ref()));
+        let algorithms = &route.sender.algorithms;
+        let mut texts = if scheme == Scheme::Dpop || route.sender.demand.dpop {
+            vec![challenge::dpop(algorithms, error, asked, metadata)]
+        } else {
+            let bearer = challenge::bearer(error, asked, metadata);
+            let speaks_of_dpop = route.sender.offered || self.fault == Fault::Credential(token::Error::Bound);
+            let dpop = (speaks_of_dpop && self.status() == 401).then(|| challenge::dpop(algorithms, None, &[], metadata));
+            std::iter::once(bearer).chain(dpop).collect()
+        };
+        if let (Fault::StepUp { acr, max_age, .. }, Some(first)) = (&self.fault, texts.first_mut()) {
+            let acr: Vec<&str> = acr.iter().map(String::as_str).collect();
+            challenge::step_up(first, &acr, *max_age);
+        }
+        texts.iter().filter_map(|text| HeaderValue::from_str(text).ok()).collect()
     }
 }
 
@@ -233,7 +256,7 @@ impl Fault {
             Self::Method(_) => (405, "method_not_allowed", -31405, "this method is not served at this path"),
 
             Self::Credential(T::Absent) => (401, "token_missing", -31401, "an access token is required"),
-            Self::Credential(T::Scheme) => (401, "token_missing", -31401, "an access token is required, with the Bearer scheme"),
+            Self::Credential(T::Scheme) => (401, "token_missing", -31401, "an access token is required, with the Bearer or DPoP scheme"),
             Self::Credential(T::Malformed) => {
                 (400, "credential_malformed", -31400, "exactly one well-formed Authorization header is expected")
             }
@@ -254,6 +277,16 @@ impl Fault {
             Self::Credential(T::Bound) => {
                 (401, "token_bound", -31401, "the access token is bound to a key and may not be used as a bearer token")
             }
+            Self::Credential(T::Confirmation) => (401, "token_confirmation", -31401, "the access token is bound in a way not known here"),
+            Self::Credential(T::Unbound) => {
+                (401, "token_unbound", -31401, "the access token is not bound to what a proof of possession here needs")
+            }
+            Self::Credential(T::Certificate) => {
+                (401, "token_certificate", -31401, "the access token is bound to a client certificate that this connection lacks")
+            }
+            Self::Credential(T::Proof(flaw)) => (401, flaw.reason(), -31401, flaw.message()),
+            Self::Credential(T::Nonce) => (401, "proof_nonce", -31401, "the DPoP proof needs the nonce that this answer gives"),
+            Self::Credential(T::ProofsFull) => (503, "proofs_full", -31503, "no more DPoP proofs can be accepted at present"),
             Self::Credential(T::KeysUnavailable) => (503, "keys_unavailable", -31503, "access tokens cannot be verified at present"),
             Self::Credential(T::Inactive) => (401, "token_inactive", -31401, "the access token is not active"),
             Self::Credential(T::IntrospectionUnavailable) => {

@@ -35,11 +35,12 @@
 //! metrics      <- config event
 //! limit        <- route
 //! insist       <- (nothing)
-//! state        <- config remote token mcp policy route metrics
+//! state        <- config remote token mcp policy route metrics possession
+//! possession   <- principal token route
 //! authenticate <- principal token route remote
-//! pipeline     <- principal token mcp policy route denial oauth authenticate state
+//! pipeline     <- principal token mcp policy route denial oauth authenticate possession state
 //! server       <- config metrics state audit
-//! proxy        <- principal certificate token mcp policy identity oauth route denial event config audit metrics limit state authenticate pipeline server trace remote insist
+//! proxy        <- principal certificate token mcp policy identity oauth route denial event config audit metrics limit state authenticate pipeline server trace remote insist possession
 //! demo         <- config state audit metrics proxy server
 //! command      <- config oauth authenticate token principal mcp policy route denial state audit metrics proxy server demo remote
 //! ```
@@ -80,6 +81,7 @@ pub mod metrics;
 pub mod limit;
 
 pub mod insist;
+pub mod possession;
 
 pub mod state;
 

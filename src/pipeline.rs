@@ -25,16 +25,18 @@ pub struct Admitted {
 
 /// Who? Needs only the head.
 pub async fn admit(route: &Arc<Route>, head: &Head<'_>, world: &Snapshot) -> Result<Admitted, Denial> {
-    let bearer = match token::credential(head.headers)? {
+    let (scheme, presented) = match token::credential(head.headers)? {
         Credential::Absent => return Err(token::Error::Absent.into()),
-        Credential::Bearer(bearer) => bearer,
+        Credential::Presented { scheme, token } => (scheme, token),
     };
-    let token = bearer.digest();
+    let token = presented.digest();
     let (answer, recalled) = match recall(&token, route, &world.issuers, &world.tokens, head.received) {
         Some(answer) => (answer, true),
-        None => (prove(bearer, token, route, &world.issuers, &world.tokens, head.received).await, false),
+        None => (prove(presented, token, route, &world.issuers, &world.tokens, head.received).await, false),
     };
-    Ok(Admitted { route: route.clone(), verified: answer?, token, recalled })
+    let verified = answer?;
+    world.proofs.check(scheme, &verified, &token, route, head)?;
+    Ok(Admitted { route: route.clone(), verified, token, recalled })
 }
 
 /// A message and what the rules say of it.

@@ -15,7 +15,7 @@ use http::{HeaderMap, Method};
 
 use crate::identity::IdentityRules;
 use crate::policy::Policy;
-use crate::token::IssuerRules;
+use crate::token::{Demand, IssuerRules};
 
 /// A borrowed view of a request's head, with the time it arrived.
 #[derive(Clone, Copy, Debug)]
@@ -55,6 +55,17 @@ pub struct Route {
     /// Browser origins that may call, besides the resource's own.
     pub origins: Vec<String>,
     pub limits: RouteLimits,
+    pub sender: Sender,
+}
+
+/// How callers prove that a token is theirs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sender {
+    pub demand: Demand,
+    /// Algorithms of proofs, as challenges name them (RFC 9449 §5.1): `ES256 EdDSA`.
+    pub algorithms: Arc<str>,
+    /// Whether challenges and metadata speak of DPoP to those who did not ask.
+    pub offered: bool,
 }
 
 /// Where and how the MCP server is reached.

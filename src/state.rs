@@ -12,6 +12,7 @@ use crate::config::{self, Config, Problem, Seen, Severity};
 use crate::mcp::listing::Memo;
 use crate::metrics::Metrics;
 use crate::policy::Standing;
+use crate::possession::Proofs;
 use crate::remote::{BuildError, Issuers};
 use crate::route::RouteTable;
 use crate::token::TokenCache;
@@ -27,6 +28,10 @@ pub struct Snapshot {
     pub issuers: Issuers,
     /// Verified tokens; a new world starts with none.
     pub tokens: TokenCache,
+    /// Proofs of possession; what was seen stays seen in the next world.
+    pub proofs: Proofs,
+    /// For nonces where the configuration names no secret. One for the life of the process.
+    secret: [u8; 32],
     /// Cut lists by upstream and standing.
     pub lists: Memo<(Arc<str>, Standing)>,
 }
@@ -34,7 +39,11 @@ pub struct Snapshot {
 impl Snapshot {
     /// Builds a world; the keys of issuers that did not change are taken over from the old one.
     pub fn build(config: Config, old: Option<&Self>) -> Result<Self, BuildError> {
+        let secret = old.map_or_else(random, |old| Ok(old.secret))?;
+        let nonce_secret = config.dpop.secret.as_ref().map_or(secret.as_slice(), |secret| secret.reveal());
         Ok(Self {
+            proofs: Proofs::new(config.dpop.rules.clone(), nonce_secret, old.map(|old| &old.proofs)),
+            secret,
             routes: RouteTable::new(config.routes.clone()).with_aliases(&config.public_url, &config.allow_hosts),
             issuers: Issuers::build(&config, old.map(|old| &old.issuers))?,
             tokens: TokenCache::new(config.limits.token_cache, kept(&config)),
@@ -42,6 +51,12 @@ impl Snapshot {
             config,
         })
     }
+}
+
+fn random() -> Result<[u8; 32], BuildError> {
+    let mut bytes = [0; 32];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| BuildError::Randomness)?;
+    Ok(bytes)
 }
 
 /// Every claim that a rule or an identity header of any upstream asks for.

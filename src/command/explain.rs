@@ -118,7 +118,11 @@ impl Explain {
                     Err(error) => return Ok(Err(error)),
                 };
                 let verified = prove(token, token.digest(), route, &issuers, &TokenCache::new(1, route.claims()), SystemTime::now()).await;
-                Ok(verified.map(|verified| verified.principal.clone()))
+                // A client is taken to hold what its token is bound to; whether that is enough is the route's to say.
+                Ok(verified.and_then(|verified| {
+                    verified.binding.held(route.sender.demand)?;
+                    Ok(verified.principal.clone())
+                }))
             });
         }
         let path = self.claims.as_deref().unwrap_or(Path::new("-"));

@@ -28,6 +28,7 @@ pub use schema::schema;
 pub use seen::Seen;
 
 use crate::route::{Credential, Route};
+use crate::token::dpop::ProofRules;
 use crate::token::{AnswerRules, IssuerRules};
 
 /// A configuration that can be used, and what is probably not meant in it.
@@ -65,6 +66,7 @@ pub struct Config {
     /// Where spans go; without it none are made.
     pub traces: Option<Traces>,
     pub limits: Limits,
+    pub dpop: Dpop,
     /// By their key in the file.
     pub issuers: BTreeMap<String, Arc<Issuer>>,
     /// In the order of the files.
@@ -165,6 +167,30 @@ pub struct Traces {
     pub headers: http::HeaderMap,
     /// The share of requests that are traced where no caller decides, from 0 to 1.
     pub ratio: f64,
+}
+
+/// Proofs of possession (RFC 9449).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Dpop {
+    pub rules: ProofRules,
+    /// What nonces are made with, shared by replicas; without it a random one.
+    pub secret: Option<Secret>,
+}
+
+/// A secret that was read at load. Never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    pub fn reveal(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
 }
 
 /// Bounds of the whole process.

@@ -46,12 +46,35 @@ pub struct RawConfig {
     pub upstreams_dir: Option<String>,
     /// Bounds of the whole process.
     pub limits: Option<RawLimits>,
+    /// Proofs that a token is in the hands it was issued to (DPoP, RFC 9449). When this section exists, challenges and metadata offer it.
+    pub dpop: Option<RawDpop>,
     /// Words for scopes, and what implies what. When this section exists, every scope that a rule asks for must be in it.
     pub scopes: Option<Keyed<RawScope>>,
     #[schemars(skip)]
     pub store: Option<Later>,
     #[schemars(skip)]
     pub authorization_server: Option<Later>,
+}
+
+/// What is asked of DPoP proofs.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Dpop")]
+pub struct RawDpop {
+    /// Accepted signature algorithms. Default ES256, EdDSA.
+    #[schemars(with = "Option<AlgorithmNames>")]
+    pub algorithms: Option<Strings>,
+    /// How old a proof, or its nonce, may be, and how far ahead of the clock here. Default 60s, at most 5m.
+    pub window: Option<DurationText>,
+    /// Ask for a nonce of ours in each proof. Costs clients one more round trip at the beginning. Default false.
+    pub nonce: Option<bool>,
+    /// The secret that nonces are made with, so that replicas know each other's. Default: a random one in each process.
+    pub nonce_secret_file: Option<String>,
+    /// The same, in a variable of the environment.
+    pub nonce_secret_env: Option<String>,
+    /// Proofs remembered until they are too old, so that none is used twice; one caller may use a 32nd of them. When they are
+    /// used up, further proofs are refused. Default 262144.
+    pub remembered: Option<usize>,
 }
 
 /// One address to listen at.
@@ -309,10 +332,10 @@ pub struct RawUpstream {
     pub limits: Option<RawRouteLimits>,
     #[schemars(skip)]
     pub clients: Option<Later>,
-    #[schemars(skip)]
-    pub require_dpop: Option<Later>,
-    #[schemars(skip)]
-    pub require_certificate: Option<Later>,
+    /// Accept only tokens that are bound to a key, with a proof of it (DPoP, RFC 9449). Bound tokens are accepted everywhere. Default false.
+    pub require_dpop: Option<bool>,
+    /// Accept only tokens that are bound to the client certificate of the connection (RFC 8705). Default false.
+    pub require_certificate: Option<bool>,
     #[schemars(skip)]
     pub tasks: Option<Later>,
 }

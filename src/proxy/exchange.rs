@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HOST};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, StatusCode};
 use pingora::apps::{HttpPersistentSettings, ReusedHttpStream};
 use pingora::protocols::http::ServerSession;
@@ -24,6 +24,7 @@ use crate::pipeline::{self, Admitted, Judgement};
 use crate::policy::Caller;
 use crate::route::{self, Head, ListMode, Mode, Route, Target};
 use crate::state::Snapshot;
+use crate::token::Scheme;
 use crate::trace::{Parent, Step};
 
 /// A body of this size that a denied client is still sending is read to its end, so that its
@@ -172,6 +173,7 @@ impl Exchange<'_> {
         let judgement = pipeline::judge(&admitted, &self.head(session), &body, self.world.config.limits.depth)?;
         self.tale.within(parent(judgement.message.traceparent.as_deref(), &session.req_header().headers));
         self.tell_judgement(&judgement);
+        let nonce = admitted.verified.binding.key.and_then(|_| self.nonce());
         let era = judgement.message.era;
         let id = judgement.message.id;
         let with_id = |fault: Fault| Denial { fault, id: id.map(|id| id.as_json().to_owned()), era: Some(era) };
@@ -184,7 +186,9 @@ impl Exchange<'_> {
         }
         if judgement.message.operation.method.verb == Verb::Absorb {
             self.tale.answered("absorbed", 202);
-            return Ok(reply::send(session, reply::empty(StatusCode::ACCEPTED), &self.cors, self.tale.id()).await);
+            let mut accepted = reply::empty(StatusCode::ACCEPTED);
+            accepted.headers_mut().extend(nonce);
+            return Ok(reply::send(session, accepted, &self.cors, self.tale.id()).await);
         }
         self.tale.slot = self.gateway.audit.slot(self.world.config.audit.when_full);
         if self.tale.slot.is_none() {
@@ -195,7 +199,7 @@ impl Exchange<'_> {
             event.outcome = if observed { Outcome::Observed } else { Outcome::Permitted };
             event.reason = if observed { event.reason } else { PERMITTED };
         });
-        let plan = self.plan(route, &admitted, &judgement);
+        let plan = Plan { nonce, ..self.plan(route, &admitted, &judgement) };
         let traceparent = self.tale.traceparent();
         let outgoing = Outgoing::new(&release, route, &self.head(session), &admitted, traceparent.as_deref(), body.clone());
         let outgoing = outgoing.map_err(with_id)?;
@@ -260,6 +264,7 @@ impl Exchange<'_> {
         });
         Plan {
             route: route.clone(),
+            nonce: None,
             era: message.era,
             id: message.id,
             list: list.zip(standing),
@@ -270,13 +275,23 @@ impl Exchange<'_> {
         }
     }
 
+    /// The nonce for the client's next proof, given ahead (RFC 9449 §8.2).
+    fn nonce(&self) -> Option<(HeaderName, HeaderValue)> {
+        let nonce = self.world.proofs.nonce(self.received)?;
+        Some((reply::DPOP_NONCE, HeaderValue::from_str(&nonce).ok()?))
+    }
+
     async fn deny(&mut self, session: &mut ServerSession, denial: &Denial, route: Option<&Route>) -> bool {
         self.tale.denied(denial);
         if matches!(denial.fault, Fault::ClientGone | Fault::BodyBroken) {
             return false;
         }
         drain_later(session, denial.fault == Fault::BodyTooLarge);
-        let reply = denial.reply(route);
+        let scheme = Scheme::of(&session.req_header().headers);
+        let mut reply = denial.reply_to(scheme, route);
+        if route.is_some_and(|route| route.sender.offered || scheme == Scheme::Dpop) {
+            reply.headers_mut().extend(self.nonce());
+        }
         reply::send(session, reply, &self.cors, self.tale.id()).await
     }
 }

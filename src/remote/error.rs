@@ -63,6 +63,8 @@ impl std::error::Error for FetchError {}
 /// Why the issuers of a configuration could not be made ready.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BuildError {
+    /// The system gives no randomness.
+    Randomness,
     /// The HTTP client cannot be made: no root certificates.
     Client,
     File {
@@ -75,6 +77,7 @@ pub enum BuildError {
 impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Randomness => f.write_str("the system gives no randomness"),
             Self::Client => f.write_str("the HTTP client cannot be made; are root certificates installed?"),
             Self::File { issuer, path, why } => write!(f, "keys of issuer `{issuer}` in `{}`: {why}", path.display()),
         }

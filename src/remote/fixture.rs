@@ -78,6 +78,7 @@ pub fn config(issuers: Vec<Issuer>) -> Config {
         log: Log::Auto,
         traces: None,
         limits: Limits::default(),
+        dpop: Default::default(),
         issuers: issuers.into_iter().map(|issuer| (issuer.rules.name.clone(), Arc::new(issuer))).collect(),
         routes: vec![],
         files: vec![],

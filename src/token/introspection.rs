@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Map, Value};
 
 use super::jwt::{Basis, check_types, decode, is_live, later, prove, strings, time};
-use super::{Error, IssuerRules, Token, Verified, json};
+use super::{Binding, Error, IssuerRules, Token, Verified, json};
 use crate::principal::{Principal, lookup};
 
 /// Token types of RFC 6749 §7.1 that a bearer may show; some issuers say `access_token` (RFC 8693 §3).
@@ -79,7 +79,7 @@ impl Answer {
         check_types(claims)?;
         check_issuer(claims, rules)?;
         check_kind(claims)?;
-        check_possession(claims)?;
+        let binding = binding(claims)?;
         let expires = check_times(claims, rules.leeway, now)?;
         let audience = match claims.get("aud").map(strings) {
             Some(named) => named.ok_or(Error::ClaimType("aud"))?,
@@ -100,6 +100,7 @@ impl Answer {
             expires: expires.unwrap_or(until),
             basis: Basis::Answer { until, any_audience: !claims.contains_key("aud") },
             audience: audience.into(),
+            binding,
             rules: rules.clone(),
         })
     }
@@ -128,8 +129,7 @@ fn check_issuer(claims: &Map<String, Value>, rules: &IssuerRules) -> Result<(), 
 fn check_kind(claims: &Map<String, Value>) -> Result<(), Error> {
     match claims.get("token_type") {
         None => {}
-        Some(Value::String(kind)) if BEARER.contains(&kind.to_ascii_lowercase().as_str()) => {}
-        Some(Value::String(kind)) if kind.eq_ignore_ascii_case("DPoP") => return Err(Error::Bound),
+        Some(Value::String(kind)) if BEARER.contains(&kind.to_ascii_lowercase().as_str()) || is_dpop(kind) => {}
         Some(_) => return Err(Error::Type),
     }
     let is_other = |name: &str| {
@@ -139,10 +139,15 @@ fn check_kind(claims: &Map<String, Value>) -> Result<(), Error> {
     if is_other("typ") || is_other("token_use") { Err(Error::Type) } else { Ok(()) }
 }
 
-/// The one place that decides on sender-constrained tokens (RFC 8705 §3.2, RFC 9449 §6.2): a proof of
-/// possession is not looked at, so a token that asks for one is refused.
-fn check_possession(claims: &Map<String, Value>) -> Result<(), Error> {
-    if claims.contains_key("cnf") { Err(Error::Bound) } else { Ok(()) }
+/// What the token is bound to (RFC 8705 §3.2, RFC 9449 §6.2). A DPoP token whose key is not named is bound to what nobody here can check.
+fn binding(claims: &Map<String, Value>) -> Result<Binding, Error> {
+    let binding = Binding::read(claims)?;
+    let is_dpop = claims.get("token_type").and_then(Value::as_str).is_some_and(is_dpop);
+    if is_dpop && binding.key.is_none() { Err(Error::Confirmation) } else { Ok(binding) }
+}
+
+fn is_dpop(kind: &str) -> bool {
+    kind.eq_ignore_ascii_case("DPoP")
 }
 
 /// `exp`, where there is one: the issuer may keep the time to itself, and then the answer's own time ends it.

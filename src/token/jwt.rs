@@ -10,7 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
-use super::{Algorithm, ClaimNames, Error, IssuerRules, Key, json};
+use super::{Algorithm, Binding, ClaimNames, Error, IssuerRules, Key, json};
 use crate::principal::{Principal, Proof, lookup};
 
 /// Keys that are tried for a token without a `kid`, or with one that several share.
@@ -49,6 +49,8 @@ pub struct Verified {
     /// Whose word it is.
     pub basis: Basis,
     pub audience: Arc<[String]>,
+    /// What the caller must hold besides; asked on each request.
+    pub binding: Binding,
     /// The rules that it was verified by; under others it proves nothing.
     pub rules: Arc<IssuerRules>,
 }
@@ -119,9 +121,7 @@ impl<'a> Unverified<'a> {
             return Err(Error::IdToken);
         }
         self.check_times(rules.leeway, now)?;
-        if self.claims.contains_key("cnf") {
-            return Err(Error::Bound);
-        }
+        Binding::read(&self.claims)?;
         if self.claims.get("sub").and_then(Value::as_str).is_none_or(str::is_empty) {
             return Err(Error::MissingClaim("sub"));
         }
@@ -143,7 +143,8 @@ impl<'a> Unverified<'a> {
         let key = keys.find(|key| key.verifies(self.algorithm, message, &self.signature)).ok_or(Error::Signature)?;
         let expires = time(&self.claims, "exp")?.ok_or(Error::MissingClaim("exp"))?;
         let principal = Arc::new(Principal::new(prove(rules.issuer.clone(), &self.claims, &rules.claims, kept)?));
-        Ok(Verified { principal, expires, basis: Basis::Key(key.id()), audience: self.audience.as_slice().into(), rules: rules.clone() })
+        let (audience, binding) = (self.audience.as_slice().into(), Binding::read(&self.claims)?);
+        Ok(Verified { principal, expires, basis: Basis::Key(key.id()), audience, binding, rules: rules.clone() })
     }
 
     /// RFC 9068 §4, RFC 7519 §4.1.4 to §4.1.6; the leeway is the same on both sides.

@@ -6,23 +6,30 @@
 //! Whatever is read before the signature is only used to say no early. This room fetches nothing
 //! and knows no clock: keys and time come in as values.
 
+pub mod binding;
 pub mod cache;
 pub mod credential;
+pub mod dpop;
 pub mod error;
 pub mod introspection;
 pub mod issuer;
 mod json;
 pub mod jwt;
 pub mod keys;
+pub mod nonce;
+pub mod replay;
 
 #[cfg(test)]
 pub(crate) mod forge;
 
+pub use binding::{Binding, Demand, Thumbprint};
 pub use cache::TokenCache;
-pub use credential::{Credential, Digest, Token, credential};
-pub use error::Error;
+pub use credential::{Credential, Digest, Scheme, Token, credential};
+pub use error::{Error, Flaw};
 pub use introspection::{Answer, AnswerRules, Form, NotAnswer};
 pub use issuer::{Algorithm, ClaimNames, IssuerRules, UnknownAlgorithm};
 pub(crate) use jwt::prove;
 pub use jwt::{Basis, Unverified, Verified};
 pub use keys::{Key, KeySet, KeysError};
+pub use nonce::Nonces;
+pub use replay::Replay;

@@ -18,6 +18,7 @@ mod support;
 mod balance;
 mod discovery;
 mod doctor;
+mod dpop;
 mod edge;
 mod era_modern;
 mod introspection;

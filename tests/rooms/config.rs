@@ -171,6 +171,7 @@ fn the_reference_loads_with_every_commented_key_too() {
     write("secrets/search", "t0ken\n");
     write("secrets/collector", "X-Api-Key: t0ken\n");
     write("secrets/opaque", "t0ken\n");
+    write("secrets/nonces", "0123456789abcdef0123456789abcdef\n");
     write(
         "upstreams/wiki.yaml",
         "path: /wiki/mcp\nurl: http://127.0.0.1:3009/mcp\nrules:\n  - tools: [read_page]\n    scopes: [repo:read]\n",

@@ -20,8 +20,6 @@ pub const LATER: &[&str] = &[
     "checkpoints",
     "profile",
     "accept_new_keys",
-    "require_dpop",
-    "require_certificate",
     "tasks",
     "assertion",
     "client_credentials",

@@ -5,6 +5,7 @@
 //! not compile.
 
 mod arguments;
+mod dpop;
 mod files;
 mod introspection;
 mod issuers;
@@ -61,6 +62,7 @@ pub fn config(path: &Path, context: &mut Context<'_>) -> Option<Config> {
         upstreams,
         upstreams_dir,
         limits,
+        dpop,
         scopes,
         store,
         authorization_server,
@@ -76,13 +78,12 @@ pub fn config(path: &Path, context: &mut Context<'_>) -> Option<Config> {
     let upgrade = listeners::upgrade(upgrade, &at, context);
     let issuers = issuers::issuers(issuers, &at, context);
     let scopes = Scopes::resolve(scopes, &at.key("scopes"), context);
+    let dpop_offered = dpop.is_some();
+    let dpop = dpop::resolve(dpop, &at.key("dpop"), context);
     let mut included = upstreams::included(upstreams_dir, &at, context);
-    let routes = upstreams::Section { public_url: public_url.as_deref(), issuers: &issuers, scopes: &scopes }.resolve(
-        upstreams,
-        &mut included,
-        &at,
-        context,
-    );
+    let routes =
+        upstreams::Section { public_url: public_url.as_deref(), issuers: &issuers, scopes: &scopes, dpop: &dpop.rules, dpop_offered }
+            .resolve(upstreams, &mut included, &at, context);
     lint::unused_scopes(&scopes, &routes, &at.key("scopes"), &mut context.report);
     let audit = self::audit(audit, &at.key("audit"), context);
     let traces = traces.and_then(|raw| traces::traces(raw, &at.key("traces"), context));
@@ -101,6 +102,7 @@ pub fn config(path: &Path, context: &mut Context<'_>) -> Option<Config> {
         log: self::log(log),
         traces,
         limits,
+        dpop,
         issuers,
         routes,
         files,

@@ -8,15 +8,16 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::scopes::Scopes;
-use super::{Context, Included, folder, quantity, rules, web};
+use super::{Context, Included, dpop, folder, quantity, rules, web};
 use crate::config::document::{Document, list, near_miss};
 use crate::config::raw::{Keyed, RawChallenge, RawChallengeScopes, RawList, RawMode, RawOwnership, RawRouteLimits, RawUpstream, Strings};
 use crate::config::report::At;
 use crate::config::{Issuer, Seen, lint};
-use crate::oauth::resource_metadata;
+use crate::oauth::resource_metadata::{self, SenderConstraint};
 use crate::policy::Policy;
-use crate::route::{ChallengeScopes, ListMode, Mode, Route, RouteLimits, Upstream};
-use crate::token::IssuerRules;
+use crate::route::{ChallengeScopes, ListMode, Mode, Route, RouteLimits, Sender, Upstream};
+use crate::token::dpop::ProofRules;
+use crate::token::{Demand, IssuerRules};
 
 mod credential;
 mod identity;
@@ -27,6 +28,9 @@ pub struct Section<'a> {
     pub public_url: Option<&'a str>,
     pub issuers: &'a BTreeMap<String, Arc<Issuer>>,
     pub scopes: &'a Scopes,
+    pub dpop: &'a ProofRules,
+    /// Whether the section stands in the file.
+    pub dpop_offered: bool,
 }
 
 /// The files of `upstreams_dir`, sorted by name.
@@ -131,8 +135,6 @@ impl Section<'_> {
             tasks,
         } = raw;
         context.later(at, "clients", clients);
-        context.later(at, "require_dpop", require_dpop);
-        context.later(at, "require_certificate", require_certificate);
         context.later(at, "tasks", tasks);
         refuse_ownership(ownership, at, context);
         let valid_name = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
@@ -163,11 +165,12 @@ impl Section<'_> {
         let upstream = reach.resolve(at, context).map(|(reach, path)| Upstream { reach: Arc::new(reach), path, credential });
         let origins = browser_origins(origins, &at.key("origins"), context);
         let limits = route_limits(limits, &at.key("limits"), context);
+        let sender = dpop::sender(require_dpop, require_certificate, self.dpop, self.dpop_offered);
         let (resource, upstream) = (resource?, upstream?);
         Some(Route {
             name: name.into(),
             metadata_url: resource_metadata::url(&resource),
-            metadata: metadata(&resource, &issuers, &policy, self.scopes, title.as_deref().unwrap_or(name)),
+            metadata: metadata(&resource, &issuers, &policy, self.scopes, title.as_deref().unwrap_or(name), &sender),
             resource,
             issuers,
             policy,
@@ -178,6 +181,7 @@ impl Section<'_> {
             challenge,
             origins,
             limits,
+            sender,
         })
     }
 
@@ -284,10 +288,13 @@ fn resolve_mode(raw: RawMode, at: &At<'_>, context: &mut Context<'_>) -> Mode {
     }
 }
 
-fn metadata(resource: &str, issuers: &[Arc<IssuerRules>], policy: &Policy, scopes: &Scopes, name: &str) -> Bytes {
+fn metadata(resource: &str, issuers: &[Arc<IssuerRules>], policy: &Policy, scopes: &Scopes, name: &str, sender: &Sender) -> Bytes {
     let issuers: Vec<&str> = issuers.iter().map(|issuer| &*issuer.issuer).collect();
     let asked: Vec<&str> = policy.scopes().into_iter().filter(|scope| scopes.advertises(scope)).collect();
-    resource_metadata::document(resource, &issuers, &asked, name).into()
+    let algorithms: Vec<&str> = sender.algorithms.split(' ').filter(|_| sender.offered).collect();
+    let Demand { dpop: dpop_required, certificate: certificate_bound } = sender.demand;
+    let constraint = SenderConstraint { algorithms: &algorithms, dpop_required, certificate_bound };
+    resource_metadata::document(resource, &issuers, &asked, name, &constraint).into()
 }
 
 /// Host without case and path, as the route table tells routes apart.

@@ -78,13 +78,13 @@ fn item_23_active_is_not_enough() {
         ("token_type", json!("refresh_token"), Error::Type),
         ("token_type", json!("mac"), Error::Type),
         ("token_type", json!(null), Error::Type),
-        ("token_type", json!("DPoP"), Error::Bound),
+        ("token_type", json!("DPoP"), Error::Confirmation),
         ("typ", json!("Refresh"), Error::Type),
         ("typ", json!("ID"), Error::Type),
         ("token_use", json!("refresh_token"), Error::Type),
-        ("cnf", json!({"jkt": "x"}), Error::Bound),
-        ("cnf", json!({}), Error::Bound),
-        ("cnf", json!(null), Error::Bound),
+        ("cnf", json!({"jkt": "x"}), Error::Confirmation),
+        ("cnf", json!({}), Error::Confirmation),
+        ("cnf", json!(null), Error::Confirmation),
     ] {
         assert_eq!(judge(&with(active(), name, value.clone())).err(), Some(error), "{name} {value}");
     }

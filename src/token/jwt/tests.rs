@@ -97,9 +97,10 @@ fn every_claim_wrong_once_is_refused() {
         ("scp", json!(["a", null]), Error::ClaimType("scp")),
         ("groups", json!({"a": 1}), Error::ClaimType("groups")),
         ("groups", json!(["a", 1]), Error::ClaimType("groups")),
-        ("cnf", json!({"jkt": "A"}), Error::Bound),
-        ("cnf", json!({"x5t#S256": "A"}), Error::Bound),
-        ("cnf", json!(null), Error::Bound),
+        ("cnf", json!({"jkt": "A"}), Error::Confirmation),
+        ("cnf", json!({"x5t#S256": "A"}), Error::Confirmation),
+        ("cnf", json!({"jwk": {}}), Error::Confirmation),
+        ("cnf", json!(null), Error::Confirmation),
     ];
     for (name, value, error) in rows {
         assert_eq!(refused(&with(claims(), name, value.clone())), Some(error), "{name}: {value}");
