@@ -28,11 +28,12 @@
 //! denial       <- principal token mcp policy route oauth
 //! event        <- principal mcp policy denial
 //! config       <- principal token mcp policy identity oauth route denial event
+//! assertions   <- token identity route config
 //! remote       <- config token
 //! audit        <- config event
 //! metrics      <- config event
 //! limit        <- route
-//! state        <- config remote token mcp policy route metrics
+//! state        <- config remote assertions token mcp policy route metrics
 //! authenticate <- principal token route remote
 //! pipeline     <- principal token mcp policy route denial oauth authenticate state
 //! server       <- config metrics state audit
@@ -63,6 +64,8 @@ pub mod denial;
 pub mod event;
 
 pub mod config;
+
+pub mod assertions;
 
 pub mod remote;
 

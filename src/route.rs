@@ -160,7 +160,12 @@ pub enum Target {
     Mcp(Arc<Route>),
     /// The protected resource metadata of a route.
     Metadata(Arc<Route>),
+    /// The keys that assertions are signed with.
+    AssertionKeys,
 }
+
+/// Where the keys that assertions are signed with stand, at `public_url`.
+pub const ASSERTION_KEYS: &str = "/.well-known/doorward/jwks.json";
 
 const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
 
@@ -187,7 +192,7 @@ impl RouteTable {
         for paths in hosts.values_mut() {
             let mut here = paths.values().filter_map(|target| match target {
                 Target::Mcp(route) => Some(route.clone()),
-                Target::Metadata(_) => None,
+                Target::Metadata(_) | Target::AssertionKeys => None,
             });
             if let (Some(only), None) = (here.next(), here.next()) {
                 paths.entry(WELL_KNOWN.into()).or_insert(Target::Metadata(only));
@@ -201,6 +206,16 @@ impl RouteTable {
     pub fn with_aliases(mut self, origin: &str, aliases: &[String]) -> Self {
         let host = plain_authority(origin.split_once("://").map_or(origin, |(_, host)| host));
         self.aliases = aliases.iter().map(|alias| (plain_authority(alias), host.clone())).collect();
+        self
+    }
+
+    /// Serves the keys of assertions at `origin`, where any route has them.
+    #[must_use]
+    pub fn with_assertion_keys(mut self, origin: &str) -> Self {
+        if self.routes.iter().any(|route| route.identity.asserts()) {
+            let host = plain_authority(origin.split_once("://").map_or(origin, |(_, host)| host));
+            self.hosts.entry(host).or_default().insert(ASSERTION_KEYS.into(), Target::AssertionKeys);
+        }
         self
     }
 

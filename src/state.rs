@@ -5,9 +5,11 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 
+use crate::assertions::Assertions;
 use crate::config::{self, Config, Problem, Seen, Severity};
 use crate::mcp::listing::Memo;
 use crate::metrics::Metrics;
@@ -25,6 +27,8 @@ pub struct Snapshot {
     pub config: Config,
     pub routes: RouteTable,
     pub issuers: Issuers,
+    /// What upstreams are told of callers, signed.
+    pub assertions: Assertions,
     /// Verified tokens; a new world starts with none.
     pub tokens: TokenCache,
     /// Cut lists by upstream and standing.
@@ -35,8 +39,12 @@ impl Snapshot {
     /// Builds a world; the keys of issuers that did not change are taken over from the old one.
     pub fn build(config: Config, old: Option<&Self>) -> Result<Self, BuildError> {
         Ok(Self {
-            routes: RouteTable::new(config.routes.clone()).with_aliases(&config.public_url, &config.allow_hosts),
+            routes: RouteTable::new(config.routes.clone())
+                .with_aliases(&config.public_url, &config.allow_hosts)
+                .with_assertion_keys(&config.public_url),
             issuers: Issuers::build(&config, old.map(|old| &old.issuers))?,
+            assertions: Assertions::build(&config, old.map(|old| &old.assertions), SystemTime::now())
+                .map_err(|error| BuildError::Randomness(error.to_string()))?,
             tokens: TokenCache::new(config.limits.token_cache, kept(&config)),
             lists: Memo::new(LISTS, LIST_BYTES),
             config,

@@ -59,6 +59,7 @@ pub struct Config {
     pub audit: Audit,
     pub log: Log,
     pub limits: Limits,
+    pub assertion_keys: AssertionKeys,
     /// By their key in the file.
     pub issuers: BTreeMap<String, Arc<Issuer>>,
     /// In the order of the files.
@@ -112,6 +113,25 @@ pub enum Log {
     Auto,
     Text,
     Json,
+}
+
+/// Where the keys of assertions come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AssertionKeys {
+    /// Made at start, and anew after this time.
+    Generated(Duration),
+    /// As the operator's file held them when it was read, in DER; never none. Never printed.
+    Given(PrivateKeys),
+}
+
+/// Private keys in DER that are keys on P-256.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PrivateKeys(pub Vec<Vec<u8>>);
+
+impl std::fmt::Debug for PrivateKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
 }
 
 /// Bounds of the whole process.

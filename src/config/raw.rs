@@ -44,6 +44,8 @@ pub struct RawConfig {
     pub limits: Option<RawLimits>,
     /// Words for scopes, and what implies what. When this section exists, every scope that a rule asks for must be in it.
     pub scopes: Option<Keyed<RawScope>>,
+    /// The keys that assertions are signed with. Default: made at start, and anew every 30 days.
+    pub assertion_keys: Option<RawAssertionKeys>,
     #[schemars(skip)]
     pub store: Option<Later>,
     #[schemars(skip)]
@@ -350,8 +352,19 @@ pub struct RawConditions {
 pub struct RawIdentity {
     /// Header names, each with where its value comes from: `subject`, `client`, `issuer`, `groups`, `scopes`, `kind` or `claims.…`.
     pub headers: Option<Keyed<String>>,
-    #[schemars(skip)]
+    /// Also send `Doorward-Assertion`: a JWT for this server, signed with a key of `/.well-known/doorward/jwks.json`. Default false.
     pub assertion: Option<bool>,
+}
+
+/// The keys that assertions are signed with. At most one of its keys.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "AssertionKeys")]
+pub struct RawAssertionKeys {
+    /// Private P-256 keys in PEM: the first signs, all are published. Several replicas need the same file.
+    pub file: Option<String>,
+    /// How long a key made here signs. At least 2h, default 30d.
+    pub rotate: Option<DurationText>,
 }
 
 /// The credential that Doorward shows to the server. Exactly one of its keys.

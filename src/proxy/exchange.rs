@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HOST};
 use http::{HeaderMap, Method, StatusCode};
 use pingora::apps::{HttpPersistentSettings, ReusedHttpStream};
@@ -13,6 +14,7 @@ use pingora::server::ShutdownWatch;
 use super::record::{self, PERMITTED, Tale};
 use super::reply::{self, Cors};
 use super::response::{self, Plan};
+use super::shown::Shown;
 use super::upstream::Outgoing;
 use super::{Gateway, body};
 use crate::config::Limits;
@@ -73,7 +75,14 @@ async fn answer(gateway: &Gateway, session: &mut ServerSession, shutdown: &Shutd
     let tale = Tale::begin(gateway, source, received);
     let mut exchange = Exchange { gateway, world: &world, source, received, tale, cors: Cors::None };
     match locate(&exchange, session) {
-        Ok(Target::Metadata(route)) => metadata(&mut exchange, session, &route).await,
+        Ok(Target::Metadata(route)) => {
+            exchange.tale.tell(|event| event.upstream = Some(route.name.clone()));
+            public(&mut exchange, session, route.metadata.clone()).await
+        }
+        Ok(Target::AssertionKeys) => {
+            let keys = world.assertions.document(received);
+            public(&mut exchange, session, keys).await
+        }
         Ok(Target::Mcp(route)) => match exchange.serve(session, &route, shutdown).await {
             Ok(intact) => intact,
             Err(denial) => exchange.deny(session, &denial, Some(&route)).await,
@@ -98,14 +107,13 @@ fn check_size(headers: &HeaderMap, limits: &Limits) -> Result<(), Fault> {
     if size > limits.headers { Err(Fault::HeadTooLarge) } else { Ok(()) }
 }
 
-/// The protected resource metadata: public, for every origin (RFC 9728 §3).
-async fn metadata(exchange: &mut Exchange<'_>, session: &mut ServerSession, route: &Route) -> bool {
+/// The protected resource metadata (RFC 9728 §3) and the keys of assertions: public, for every origin.
+async fn public(exchange: &mut Exchange<'_>, session: &mut ServerSession, document: Bytes) -> bool {
     exchange.cors = Cors::Anyone;
-    exchange.tale.tell(|event| event.upstream = Some(route.name.clone()));
     let method = &session.req_header().method;
     let reply = if method == Method::GET || method == Method::HEAD {
         exchange.tale.answered("metadata", 200);
-        reply::document(route.metadata.clone())
+        reply::document(document)
     } else if method == Method::OPTIONS {
         exchange.tale.answered("preflight", 204);
         reply::preflight(&session.req_header().headers, "GET, HEAD, OPTIONS")
@@ -179,7 +187,8 @@ impl Exchange<'_> {
             event.reason = if observed { event.reason } else { PERMITTED };
         });
         let plan = self.plan(route, &admitted, &judgement);
-        let outgoing = Outgoing::new(&release, route, &self.head(session), &admitted, self.tale.trace(), body.clone());
+        let shown = Shown::gather(self.world, route, &admitted, self.received).map_err(with_id)?;
+        let outgoing = Outgoing::new(&release, route, &self.head(session), &admitted, shown, self.tale.trace(), body.clone());
         let outgoing = outgoing.map_err(with_id)?;
         let reached = self.gateway.upstreams.call(outgoing, session, &plan, &mut self.tale).await.map_err(with_id)?;
         response::relay(self.gateway, session, reached, &plan, &mut self.tale, &self.cors, shutdown).await.map_err(with_id)

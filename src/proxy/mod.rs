@@ -12,6 +12,7 @@
 //! | `exchange` | one request from head to record: the line of [`crate::pipeline`] with sockets |
 //! | `body` | the request body, bounded in size and time |
 //! | `upstream` | what is sent on: the judged bytes and a head of our own making |
+//! | `shown` | what the gateway itself shows to an upstream |
 //! | `dial` | connections to upstreams, and when a request may be sent again |
 //! | `response` | what comes back: headers, lists cut, streams |
 //! | `reply` | answers of our own, and CORS |
@@ -27,6 +28,7 @@ mod record;
 mod reply;
 mod response;
 pub mod server;
+mod shown;
 mod tls;
 mod upstream;
 

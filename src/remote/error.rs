@@ -52,6 +52,8 @@ impl std::error::Error for FetchError {}
 pub enum BuildError {
     /// The HTTP client cannot be made: no root certificates.
     Client,
+    /// A key of our own cannot be made.
+    Randomness(String),
     File {
         issuer: String,
         path: PathBuf,
@@ -63,6 +65,7 @@ impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Client => f.write_str("the HTTP client cannot be made; are root certificates installed?"),
+            Self::Randomness(why) => f.write_str(why),
             Self::File { issuer, path, why } => write!(f, "keys of issuer `{issuer}` in `{}`: {why}", path.display()),
         }
     }

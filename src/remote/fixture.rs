@@ -76,6 +76,7 @@ pub fn config(issuers: Vec<Issuer>) -> Config {
         audit: Audit { file: None, when_full: WhenFull::Refuse },
         log: Log::Auto,
         limits: Limits::default(),
+        assertion_keys: crate::config::AssertionKeys::Generated(Duration::from_secs(1)),
         issuers: issuers.into_iter().map(|issuer| (issuer.rules.name.clone(), Arc::new(issuer))).collect(),
         routes: vec![],
         files: vec![],

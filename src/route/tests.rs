@@ -36,6 +36,7 @@ fn find(table: &RouteTable, host: &str, path: &str) -> Result<String, Error> {
     table.find(&head).map(|target| match target {
         Target::Mcp(route) => format!("mcp {}", route.name),
         Target::Metadata(route) => format!("prm {}", route.name),
+        Target::AssertionKeys => "keys".into(),
     })
 }
 

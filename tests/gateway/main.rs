@@ -15,6 +15,7 @@
 
 mod support;
 
+mod assertion;
 mod discovery;
 mod era_modern;
 mod lifecycle;

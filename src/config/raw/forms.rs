@@ -28,7 +28,6 @@ pub const LATER: &[&str] = &[
     "tasks",
     "step_up",
     "acr",
-    "assertion",
     "client_credentials",
     "token_exchange",
     "streams_per_subject",

@@ -5,6 +5,7 @@
 //! not compile.
 
 mod arguments;
+mod assertion_keys;
 mod files;
 mod issuers;
 mod listeners;
@@ -58,6 +59,7 @@ pub fn config(path: &Path, context: &mut Context<'_>) -> Option<Config> {
         upstreams_dir,
         limits,
         scopes,
+        assertion_keys,
         store,
         authorization_server,
     } = raw;
@@ -78,6 +80,7 @@ pub fn config(path: &Path, context: &mut Context<'_>) -> Option<Config> {
         &at,
         context,
     );
+    let assertion_keys = assertion_keys::resolve(assertion_keys, &at.key("assertion_keys"), context);
     lint::unused_scopes(&scopes, &routes, &at.key("scopes"), &mut context.report);
     let audit = self::audit(audit, &at.key("audit"), context);
     let limits = self::limits(limits, &at.key("limits"), context);
@@ -93,6 +96,7 @@ pub fn config(path: &Path, context: &mut Context<'_>) -> Option<Config> {
         audit,
         log: self::log(log),
         limits,
+        assertion_keys,
         issuers,
         routes,
         files,

@@ -39,13 +39,6 @@ const RESERVED: &[&str] = &[
 pub fn rules(raw: Option<RawIdentity>, credential: Option<&Credential>, at: &At<'_>, context: &mut Context<'_>) -> IdentityRules {
     let credential = credential.map(|credential| credential.header.as_str());
     let Some(RawIdentity { headers, assertion }) = raw else { return IdentityRules::new(Vec::new(), credential) };
-    if assertion == Some(true) {
-        context.report.mend(
-            &at.key("assertion"),
-            "`assertion` is not yet in this version",
-            "remove the key; `headers` tell the server who is calling",
-        );
-    }
     let at = at.key("headers");
     let mut all: Vec<(String, Source)> = Vec::new();
     for (name, written) in headers.map(|Keyed(pairs)| pairs).into_iter().flatten() {
@@ -64,7 +57,7 @@ pub fn rules(raw: Option<RawIdentity>, credential: Option<&Credential>, at: &At<
             all.push((name, source));
         }
     }
-    IdentityRules::new(all, credential)
+    IdentityRules::new(all, credential).with_assertion(assertion.unwrap_or(false))
 }
 
 /// Whether a name can be a header's at all (RFC 9110 §5.1).
