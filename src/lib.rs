@@ -29,7 +29,7 @@
 //! event        <- principal mcp policy denial
 //! config       <- principal token mcp policy identity oauth route denial event
 //! assertions   <- token identity route config
-//! remote       <- config token
+//! remote       <- config token route
 //! audit        <- config event
 //! metrics      <- config event
 //! limit        <- route
@@ -37,7 +37,7 @@
 //! authenticate <- principal token route remote
 //! pipeline     <- principal token mcp policy route denial oauth authenticate state
 //! server       <- config metrics state audit
-//! proxy        <- principal token mcp policy identity oauth route denial event config audit metrics limit state authenticate pipeline server
+//! proxy        <- principal token mcp policy identity oauth route denial event config remote audit metrics limit state authenticate pipeline server
 //! demo         <- config state audit metrics proxy server
 //! command      <- config authenticate token principal mcp policy route denial state audit metrics proxy server demo remote
 //! ```

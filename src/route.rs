@@ -4,6 +4,8 @@
 //! refused before they are compared. One slash at the end is forgiven and not passed on. Knows
 //! nothing of sockets; a [`Head`] is a view that the rim makes and tests build from literals.
 
+pub mod grant;
+
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -47,6 +49,8 @@ pub struct Route {
     pub policy: Policy,
     pub identity: IdentityRules,
     pub upstream: Upstream,
+    /// How the upstream's credential is obtained, where it is not a fixed one.
+    pub grant: Option<grant::Grant>,
     pub mode: Mode,
     pub list: ListMode,
     /// Browser origins that may call, besides the resource's own.

@@ -14,7 +14,7 @@ use crate::config::{self, Config, Problem, Seen, Severity};
 use crate::mcp::listing::Memo;
 use crate::metrics::Metrics;
 use crate::policy::Standing;
-use crate::remote::{BuildError, Issuers};
+use crate::remote::{BuildError, Issuers, UpstreamTokens};
 use crate::route::RouteTable;
 use crate::token::TokenCache;
 
@@ -27,6 +27,8 @@ pub struct Snapshot {
     pub config: Config,
     pub routes: RouteTable,
     pub issuers: Issuers,
+    /// What upstreams are shown where it must be obtained.
+    pub upstream_tokens: UpstreamTokens,
     /// What upstreams are told of callers, signed.
     pub assertions: Assertions,
     /// Verified tokens; a new world starts with none.
@@ -43,6 +45,7 @@ impl Snapshot {
                 .with_aliases(&config.public_url, &config.allow_hosts)
                 .with_assertion_keys(&config.public_url),
             issuers: Issuers::build(&config, old.map(|old| &old.issuers))?,
+            upstream_tokens: UpstreamTokens::build(&config, old.map(|old| &old.upstream_tokens))?,
             assertions: Assertions::build(&config, old.map(|old| &old.assertions), SystemTime::now())
                 .map_err(|error| BuildError::Randomness(error.to_string()))?,
             tokens: TokenCache::new(config.limits.token_cache, kept(&config)),

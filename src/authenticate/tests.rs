@@ -39,6 +39,7 @@ fn route(resource: &str, issuers: Vec<Arc<IssuerRules>>) -> Route {
             http2: false,
             credential: None,
         },
+        grant: None,
         mode: Mode::Enforce,
         list: ListMode::Granted,
         origins: vec![],

@@ -187,11 +187,16 @@ impl Exchange<'_> {
             event.reason = if observed { event.reason } else { PERMITTED };
         });
         let plan = self.plan(route, &admitted, &judgement);
-        let shown = Shown::gather(self.world, route, &admitted, self.received).map_err(with_id)?;
+        let shown = Shown::gather(self.world, route, &self.head(session), &admitted, &mut self.tale).await.map_err(with_id)?;
+        let token = shown.token.clone();
         let outgoing = Outgoing::new(&release, route, &self.head(session), &admitted, shown, self.tale.trace(), body.clone());
         let outgoing = outgoing.map_err(with_id)?;
         let reached = self.gateway.upstreams.call(outgoing, session, &plan, &mut self.tale).await.map_err(with_id)?;
-        response::relay(self.gateway, session, reached, &plan, &mut self.tale, &self.cors, shutdown).await.map_err(with_id)
+        let relayed = response::relay(self.gateway, session, reached, &plan, &mut self.tale, &self.cors, shutdown).await;
+        if let (Err(Fault::UpstreamUnauthorized), Some(token)) = (&relayed, &token) {
+            self.world.upstream_tokens.reject(route, admitted.token, token);
+        }
+        relayed.map_err(with_id)
     }
 
     fn check_rates(&self, route: &Route, admitted: &Admitted) -> Result<(), Fault> {

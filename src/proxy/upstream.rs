@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, HeaderValue};
+use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, HeaderValue};
 use pingora::http::RequestHeader;
 
 use super::shown::Shown;
@@ -60,6 +60,9 @@ fn build(route: &Route, head: &Head<'_>, admitted: &Admitted, shown: Shown, trac
     }
     if let Some(value) = shown.assertion {
         header.insert_header(assertion::HEADER, value).ok()?;
+    }
+    if let Some(token) = shown.token {
+        header.insert_header(AUTHORIZATION, token).ok()?;
     }
     if let Some(credential) = &upstream.credential {
         let mut value = HeaderValue::from_str(credential.reveal()).ok()?;

@@ -1,4 +1,4 @@
-//! How are documents fetched? One GET, bounded in time and size, that follows nobody.
+//! How are documents fetched? One GET or POST, bounded in time and size, that follows nobody.
 //!
 //! No redirects (a document speaks only for the URL it was asked at), no proxy from the environment,
 //! no cookies, no content codings. Knows nothing of what a document says.
@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use reqwest::header::{ACCEPT, ACCEPT_ENCODING, HeaderMap, HeaderValue};
+use reqwest::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use url::{Host, Url};
 
 use super::FetchError;
@@ -38,19 +38,33 @@ impl Http {
 
     /// The body of a 200; `timeout` covers all of it, from the name lookup to the last byte.
     pub async fn get(&self, url: &Url, timeout: Duration) -> Result<Bytes, FetchError> {
-        let mut answer = self.0.get(url.clone()).timeout(timeout).send().await.map_err(explain)?;
+        let answer = self.0.get(url.clone()).timeout(timeout).send().await.map_err(explain)?;
         if answer.status() != reqwest::StatusCode::OK {
             return Err(FetchError::Status(answer.status().as_u16()));
         }
-        let mut body = BytesMut::new();
-        while let Some(chunk) = answer.chunk().await.map_err(explain)? {
-            if body.len() + chunk.len() > LARGEST {
-                return Err(FetchError::TooLarge);
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(body.freeze())
+        collect(answer).await
     }
+
+    /// Posts a form as this client (RFC 6749 §2.3.1); the status and the body of whatever the answer is.
+    pub async fn post(&self, url: &Url, authorization: HeaderValue, form: String, timeout: Duration) -> Result<(u16, Bytes), FetchError> {
+        let request =
+            self.0.post(url.clone()).header(AUTHORIZATION, authorization).header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+        let answer = request.body(form).timeout(timeout).send().await.map_err(explain)?;
+        let status = answer.status().as_u16();
+        Ok((status, collect(answer).await?))
+    }
+}
+
+/// A body up to the bound.
+async fn collect(mut answer: reqwest::Response) -> Result<Bytes, FetchError> {
+    let mut body = BytesMut::new();
+    while let Some(chunk) = answer.chunk().await.map_err(explain)? {
+        if body.len() + chunk.len() > LARGEST {
+            return Err(FetchError::TooLarge);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body.freeze())
 }
 
 /// A URL that may be fetched: https, or http where nobody can listen in or the operator allowed it.

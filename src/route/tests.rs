@@ -17,6 +17,7 @@ fn route(resource: &str) -> Arc<Route> {
             http2: false,
             credential: None,
         },
+        grant: None,
         mode: Mode::Enforce,
         list: ListMode::Granted,
         origins: vec!["https://app.example".into()],

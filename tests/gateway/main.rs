@@ -28,4 +28,5 @@ mod refusals;
 mod reload;
 mod smuggling;
 mod tokens;
+mod upstream_credential;
 mod upstream_identity;

@@ -18,7 +18,7 @@ fn updating() -> bool {
 
 fn env(name: &str) -> Option<String> {
     match name {
-        "GITHUB_TOKEN" => Some("t0ken".into()),
+        "GITHUB_TOKEN" | "DOORWARD_CLIENT_SECRET" => Some("t0ken".into()),
         "EMPTY" => Some(String::new()),
         "TWO_LINES" => Some("a\nb".into()),
         _ => None,
@@ -168,6 +168,8 @@ fn the_reference_loads_with_every_commented_key_too() {
     write("keys/lab.json", r#"{"keys":[{"kty":"EC"}]}"#);
     write("secrets/github", "t0ken\n");
     write("secrets/search", "t0ken\n");
+    write("secrets/doorward", "t0ken\n");
+    write("secrets/actor", "t0ken\n");
     write(
         "upstreams/wiki.yaml",
         "path: /wiki/mcp\nurl: http://127.0.0.1:3009/mcp\nrules:\n  - tools: [read_page]\n    scopes: [repo:read]\n",
@@ -388,7 +390,7 @@ fn the_schema_accepts_every_sample_and_refuses_what_is_not_accepted_yet() {
         let wrong: serde_json::Value = serde_yaml::from_str(&fs::read_to_string(file).expect("read")).expect("yaml");
         assert!(!validator.is_valid(&wrong), "{name}");
     }
-    for later in ["store", "bridge", "self_managed", "introspection", "step_up", "token_exchange"] {
+    for later in ["store", "bridge", "self_managed", "introspection", "step_up"] {
         assert!(!config::schema().contains(&format!("\"{later}\"")), "{later}");
     }
 }

@@ -28,8 +28,6 @@ pub const LATER: &[&str] = &[
     "tasks",
     "step_up",
     "acr",
-    "client_credentials",
-    "token_exchange",
     "streams_per_subject",
     "bridge",
     "self_managed",

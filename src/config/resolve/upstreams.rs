@@ -19,6 +19,7 @@ use crate::route::{Address, Credential, ListMode, Mode, Route, RouteLimits, Upst
 use crate::token::IssuerRules;
 
 mod credential;
+mod grant;
 mod identity;
 
 /// What all upstreams lean on.
@@ -148,9 +149,10 @@ impl Section<'_> {
             RawList::Acquirable => ListMode::Acquirable,
         });
         let policy = rules::policy(rules, at, name, self.scopes, context);
-        let credential = credential.and_then(|raw| credential::resolve(raw, &at.key("credential"), context));
-        let identity = identity::rules(identity, credential.as_ref(), &at.key("identity"), context);
-        let upstream = upstream(url, ca_file, http2.unwrap_or(false), credential, at, context);
+        let first = url.as_ref().and_then(|Strings(urls)| urls.first()).map(String::as_str);
+        let credential = credential.map(|raw| credential::resolve(raw, first, &at.key("credential"), context)).unwrap_or_default();
+        let identity = identity::rules(identity, credential.header(), &at.key("identity"), context);
+        let upstream = upstream(url, ca_file, http2.unwrap_or(false), credential.fixed, at, context);
         let origins = browser_origins(origins, &at.key("origins"), context);
         let limits = route_limits(limits, &at.key("limits"), context);
         let (resource, upstream) = (resource?, upstream?);
@@ -163,6 +165,7 @@ impl Section<'_> {
             policy,
             identity,
             upstream,
+            grant: credential.grant,
             mode,
             list,
             origins,

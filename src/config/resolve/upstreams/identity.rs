@@ -7,7 +7,6 @@ use crate::config::document::near_miss;
 use crate::config::raw::{Keyed, RawIdentity};
 use crate::config::report::At;
 use crate::identity::{IdentityRules, Source};
-use crate::route::Credential;
 
 const SOURCES: &[&str] = &["subject", "client", "issuer", "groups", "scopes", "kind"];
 
@@ -35,9 +34,8 @@ const RESERVED: &[&str] = &[
     "via",
 ];
 
-/// The headers to set. `credential` is the upstream's own, whose header none of them may be.
-pub fn rules(raw: Option<RawIdentity>, credential: Option<&Credential>, at: &At<'_>, context: &mut Context<'_>) -> IdentityRules {
-    let credential = credential.map(|credential| credential.header.as_str());
+/// The headers to set. `credential` is the header of the upstream's own, which none of them may be.
+pub fn rules(raw: Option<RawIdentity>, credential: Option<&str>, at: &At<'_>, context: &mut Context<'_>) -> IdentityRules {
     let Some(RawIdentity { headers, assertion }) = raw else { return IdentityRules::new(Vec::new(), credential) };
     let at = at.key("headers");
     let mut all: Vec<(String, Source)> = Vec::new();
