@@ -34,9 +34,9 @@ const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
 
 /// A token as it goes to the upstream.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Obtained {
-    /// The whole `Authorization` value, marked as sensitive.
+    /// The whole `Authorization` value, marked as sensitive so that it is not printed.
     pub value: HeaderValue,
     pub lifetime: Duration,
 }
@@ -325,7 +325,7 @@ mod tests {
 
     #[test]
     fn a_good_answer_is_a_bearer_token_with_its_life() {
-        let obtained = answer(|_| {}).ok().expect("a token");
+        let obtained = answer(|_| {}).expect("a token");
         assert_eq!((obtained.value.to_str().ok(), obtained.lifetime), (Some("Bearer new"), Duration::from_secs(60)));
         assert!(obtained.value.is_sensitive());
         assert_eq!(answer(|body| body["expires_in"] = Value::Null).ok().map(|it| it.lifetime), Some(UNSTATED));

@@ -150,7 +150,8 @@ async fn an_exchange_can_name_an_audience_and_who_acts() {
 
 #[tokio::test]
 async fn item_101_without_a_token_for_it_the_upstream_is_not_called() {
-    let kinds: [(&str, fn(&Asked, usize) -> (u16, Value)); 6] = [
+    type Case = (&'static str, fn(&Asked, usize) -> (u16, Value));
+    let kinds: [Case; 6] = [
         ("refused", |_, _| (400, json!({"error": "invalid_grant", "error_description": "said too much"}))),
         ("down", |_, _| (503, json!({}))),
         ("redirected", |_, _| (302, json!({}))),
