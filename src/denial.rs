@@ -63,6 +63,8 @@ pub enum Fault {
     UpstreamTimeout,
     /// The upstream asked us for a credential.
     UpstreamUnauthorized,
+    /// The credential for the upstream could not be obtained.
+    UpstreamCredential,
     /// The upstream answered with a redirect, which would name an address of the inside.
     UpstreamRedirect,
     /// The upstream used a content coding that it was asked not to use.
@@ -335,6 +337,7 @@ impl Fault {
             Self::UpstreamUnreachable => (502, "upstream_unreachable", -31502, "the MCP server cannot be reached"),
             Self::UpstreamTimeout => (504, "upstream_timeout", -31504, "the MCP server took too long to answer"),
             Self::UpstreamUnauthorized => (502, "upstream_unauthorized", -31502, "the MCP server did not accept the gateway"),
+            Self::UpstreamCredential => (502, "upstream_credential", -31502, "the gateway has no credential for the MCP server at present"),
             Self::UpstreamRedirect => (502, "upstream_redirect", -31502, "the MCP server answered with a redirect"),
             Self::UpstreamCoding => (502, "upstream_coding", -31502, "the MCP server's answer cannot be read"),
             Self::ClientGone => (499, "client_gone", -31499, "the client went away"),

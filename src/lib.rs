@@ -35,8 +35,9 @@
 //! metrics      <- config event
 //! limit        <- route
 //! insist       <- (nothing)
-//! state        <- config remote token mcp policy route metrics possession
+//! state        <- config remote token mcp policy route metrics possession assertions
 //! possession   <- principal token route
+//! assertions   <- token identity route config
 //! authenticate <- principal token route remote
 //! pipeline     <- principal token mcp policy route denial oauth authenticate possession state
 //! server       <- config metrics state audit
@@ -71,6 +72,8 @@ pub mod event;
 pub mod trace;
 
 pub mod config;
+
+pub mod assertions;
 
 pub mod remote;
 

@@ -98,6 +98,7 @@ mod tests {
                 credential: None,
             },
             challenge: Default::default(),
+            grant: None,
             mode: Mode::Enforce,
             list: ListMode::Granted,
             origins: vec![],

@@ -4,6 +4,8 @@
 //! refused before they are compared. One slash at the end is forgiven and not passed on. Knows
 //! nothing of sockets; a [`Head`] is a view that the rim makes and tests build from literals.
 
+pub mod grant;
+
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -49,6 +51,8 @@ pub struct Route {
     pub policy: Policy,
     pub identity: IdentityRules,
     pub upstream: Upstream,
+    /// How the upstream's credential is obtained, where it is not a fixed one.
+    pub grant: Option<grant::Grant>,
     pub mode: Mode,
     pub list: ListMode,
     pub challenge: ChallengeScopes,
@@ -240,7 +244,12 @@ pub enum Target {
     Mcp(Arc<Route>),
     /// The protected resource metadata of a route.
     Metadata(Arc<Route>),
+    /// The keys that assertions are signed with.
+    AssertionKeys,
 }
+
+/// Where the keys that assertions are signed with stand, at `public_url`.
+pub const ASSERTION_KEYS: &str = "/.well-known/doorward/jwks.json";
 
 const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
 
@@ -267,7 +276,7 @@ impl RouteTable {
         for paths in hosts.values_mut() {
             let mut here = paths.values().filter_map(|target| match target {
                 Target::Mcp(route) => Some(route.clone()),
-                Target::Metadata(_) => None,
+                Target::Metadata(_) | Target::AssertionKeys => None,
             });
             if let (Some(only), None) = (here.next(), here.next()) {
                 paths.entry(WELL_KNOWN.into()).or_insert(Target::Metadata(only));
@@ -281,6 +290,16 @@ impl RouteTable {
     pub fn with_aliases(mut self, origin: &str, aliases: &[String]) -> Self {
         let host = plain_authority(origin.split_once("://").map_or(origin, |(_, host)| host));
         self.aliases = aliases.iter().map(|alias| (plain_authority(alias), host.clone())).collect();
+        self
+    }
+
+    /// Serves the keys of assertions at `origin`, where any route has them.
+    #[must_use]
+    pub fn with_assertion_keys(mut self, origin: &str) -> Self {
+        if self.routes.iter().any(|route| route.identity.asserts()) {
+            let host = plain_authority(origin.split_once("://").map_or(origin, |(_, host)| host));
+            self.hosts.entry(host).or_default().insert(ASSERTION_KEYS.into(), Target::AssertionKeys);
+        }
         self
     }
 

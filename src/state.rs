@@ -5,15 +5,17 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 
+use crate::assertions::Assertions;
 use crate::config::{self, Config, Problem, Seen, Severity};
 use crate::mcp::listing::Memo;
 use crate::metrics::Metrics;
 use crate::policy::Standing;
 use crate::possession::Proofs;
-use crate::remote::{BuildError, Issuers};
+use crate::remote::{BuildError, Issuers, UpstreamTokens};
 use crate::route::RouteTable;
 use crate::token::TokenCache;
 
@@ -26,6 +28,10 @@ pub struct Snapshot {
     pub config: Config,
     pub routes: RouteTable,
     pub issuers: Issuers,
+    /// What upstreams are shown where it must be obtained.
+    pub upstream_tokens: UpstreamTokens,
+    /// What upstreams are told of callers, signed.
+    pub assertions: Assertions,
     /// Verified tokens; a new world starts with none.
     pub tokens: TokenCache,
     /// Proofs of possession; what was seen stays seen in the next world.
@@ -44,8 +50,13 @@ impl Snapshot {
         Ok(Self {
             proofs: Proofs::new(config.dpop.rules.clone(), nonce_secret, old.map(|old| &old.proofs)),
             secret,
-            routes: RouteTable::new(config.routes.clone()).with_aliases(&config.public_url, &config.allow_hosts),
+            routes: RouteTable::new(config.routes.clone())
+                .with_aliases(&config.public_url, &config.allow_hosts)
+                .with_assertion_keys(&config.public_url),
             issuers: Issuers::build(&config, old.map(|old| &old.issuers))?,
+            upstream_tokens: UpstreamTokens::build(&config, old.map(|old| &old.upstream_tokens))?,
+            assertions: Assertions::build(&config, old.map(|old| &old.assertions), SystemTime::now())
+                .map_err(|_| BuildError::Randomness)?,
             tokens: TokenCache::new(config.limits.token_cache, kept(&config)),
             lists: Memo::new(LISTS, LIST_BYTES),
             config,

@@ -37,6 +37,7 @@ fn route(resource: &str, issuers: Vec<Arc<IssuerRules>>) -> Route {
             path: "/".into(),
             credential: None,
         },
+        grant: None,
         mode: Mode::Enforce,
         list: ListMode::Granted,
         challenge: crate::route::ChallengeScopes::default(),

@@ -67,6 +67,7 @@ pub struct Config {
     pub traces: Option<Traces>,
     pub limits: Limits,
     pub dpop: Dpop,
+    pub assertion_keys: AssertionKeys,
     /// By their key in the file.
     pub issuers: BTreeMap<String, Arc<Issuer>>,
     /// In the order of the files.
@@ -188,6 +189,25 @@ impl Secret {
 }
 
 impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// Where the keys of assertions come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AssertionKeys {
+    /// Made at start, and anew after this time.
+    Generated(Duration),
+    /// As the operator's file held them when it was read, in DER; never none. Never printed.
+    Given(PrivateKeys),
+}
+
+/// Private keys in DER that are keys on P-256.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PrivateKeys(pub Vec<Vec<u8>>);
+
+impl std::fmt::Debug for PrivateKeys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("***")
     }

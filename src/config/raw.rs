@@ -50,6 +50,8 @@ pub struct RawConfig {
     pub dpop: Option<RawDpop>,
     /// Words for scopes, and what implies what. When this section exists, every scope that a rule asks for must be in it.
     pub scopes: Option<Keyed<RawScope>>,
+    /// The keys that assertions are signed with. Default: made at start, and anew every 30 days.
+    pub assertion_keys: Option<RawAssertionKeys>,
     #[schemars(skip)]
     pub store: Option<Later>,
     #[schemars(skip)]
@@ -500,8 +502,19 @@ pub struct RawConditions {
 pub struct RawIdentity {
     /// Header names, each with where its value comes from: `subject`, `client`, `issuer`, `groups`, `scopes`, `kind` or `claims.…`.
     pub headers: Option<Keyed<String>>,
-    #[schemars(skip)]
+    /// Also send `Doorward-Assertion`: a JWT for this server, signed with a key of `/.well-known/doorward/jwks.json`. Default false.
     pub assertion: Option<bool>,
+}
+
+/// The keys that assertions are signed with. At most one of its keys.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "AssertionKeys")]
+pub struct RawAssertionKeys {
+    /// Private P-256 keys in PEM: the first signs, all are published. Several replicas need the same file.
+    pub file: Option<String>,
+    /// How long a key made here signs. At least 2h, default 30d.
+    pub rotate: Option<DurationText>,
 }
 
 /// The credential that Doorward shows to the server. Exactly one of its keys.
@@ -515,10 +528,41 @@ pub struct RawCredential {
     pub bearer_env: Option<String>,
     /// A header of another name.
     pub header: Option<RawCredentialHeader>,
-    #[schemars(skip)]
-    pub client_credentials: Option<Later>,
-    #[schemars(skip)]
-    pub token_exchange: Option<Later>,
+    /// A token that Doorward gets for itself (RFC 6749 §4.4), the same for all callers.
+    pub client_credentials: Option<RawTokenGrant>,
+    /// A token that Doorward gets for each caller in exchange for the caller's own (RFC 8693), which goes to that authorization
+    /// server and nowhere else.
+    pub token_exchange: Option<RawTokenGrant>,
+}
+
+/// How a token for the server is obtained. Exactly one of `token_url` and `issuer`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "TokenGrant")]
+pub struct RawTokenGrant {
+    /// The token endpoint.
+    pub token_url: Option<String>,
+    /// The authorization server, whose token endpoint is found by discovery.
+    pub issuer: Option<String>,
+    /// Doorward's own id there.
+    #[schemars(required)]
+    pub client_id: Option<String>,
+    /// A file with its secret, sent by HTTP Basic.
+    pub client_secret_file: Option<String>,
+    /// An environment variable with its secret.
+    pub client_secret_env: Option<String>,
+    /// Scopes to ask for. Default: what the authorization server gives.
+    pub scopes: Option<Strings>,
+    /// The resource that the token is for (RFC 8707). Default for an exchange without `audience`: the server's `url`.
+    pub resource: Option<String>,
+    /// The audience that the token is for, as the authorization server calls it.
+    pub audience: Option<String>,
+    /// Only for an exchange: a file with a token that says who acts for the caller (RFC 8693 §2.1).
+    pub actor_token_file: Option<String>,
+    /// Of one request for a token. Default 5s.
+    pub timeout: Option<DurationText>,
+    /// Accept plain http off loopback. Anyone on the path can then read the secret and the tokens. Default false.
+    pub allow_http: Option<bool>,
 }
 
 /// A header with a secret. Exactly one of `value_file` and `value_env`.

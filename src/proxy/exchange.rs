@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, StatusCode};
 use pingora::apps::{HttpPersistentSettings, ReusedHttpStream};
@@ -14,6 +15,7 @@ use super::peer::{Client, Peer};
 use super::record::{self, PERMITTED, Tale};
 use super::reply::{self, Cors};
 use super::response::{self, Plan};
+use super::shown::Shown;
 use super::upstream::Outgoing;
 use super::{Gateway, body};
 use crate::config::Limits;
@@ -78,7 +80,14 @@ async fn answer(gateway: &Gateway, peer: &Peer, session: &mut ServerSession, shu
     let tale = Tale::begin(gateway, source, received);
     let mut exchange = Exchange { gateway, world: &world, source, certificate, received, tale, cors: Cors::None };
     match client.map_err(Denial::from).and_then(|_| locate(&exchange, peer, session)) {
-        Ok(Target::Metadata(route)) => metadata(&mut exchange, session, &route).await,
+        Ok(Target::Metadata(route)) => {
+            exchange.tale.tell(|event| event.upstream = Some(route.name.clone()));
+            public(&mut exchange, session, route.metadata.clone()).await
+        }
+        Ok(Target::AssertionKeys) => {
+            let keys = world.assertions.document(received);
+            public(&mut exchange, session, keys).await
+        }
         Ok(Target::Mcp(route)) => match exchange.serve(session, &route, shutdown).await {
             Ok(intact) => intact,
             Err(denial) => exchange.deny(session, &denial, Some(&route)).await,
@@ -109,14 +118,13 @@ fn check_size(headers: &HeaderMap, limits: &Limits) -> Result<(), Fault> {
     if size > limits.headers { Err(Fault::HeadTooLarge) } else { Ok(()) }
 }
 
-/// The protected resource metadata: public, for every origin (RFC 9728 §3).
-async fn metadata(exchange: &mut Exchange<'_>, session: &mut ServerSession, route: &Route) -> bool {
+/// The protected resource metadata (RFC 9728 §3) and the keys of assertions: public, for every origin.
+async fn public(exchange: &mut Exchange<'_>, session: &mut ServerSession, document: Bytes) -> bool {
     exchange.cors = Cors::Anyone;
-    exchange.tale.tell(|event| event.upstream = Some(route.name.clone()));
     let method = &session.req_header().method;
     let reply = if method == Method::GET || method == Method::HEAD {
         exchange.tale.answered("metadata", 200);
-        reply::document(route.metadata.clone())
+        reply::document(document)
     } else if method == Method::OPTIONS {
         exchange.tale.answered("preflight", 204);
         reply::preflight(&session.req_header().headers, "GET, HEAD, OPTIONS")
@@ -200,13 +208,19 @@ impl Exchange<'_> {
             event.reason = if observed { event.reason } else { PERMITTED };
         });
         let plan = Plan { nonce, ..self.plan(route, &admitted, &judgement) };
+        let shown = Shown::gather(self.world, route, &self.head(session), &admitted, &mut self.tale).await.map_err(with_id)?;
+        let token = shown.token.clone();
         let traceparent = self.tale.traceparent();
-        let outgoing = Outgoing::new(&release, route, &self.head(session), &admitted, traceparent.as_deref(), body.clone());
+        let outgoing = Outgoing::new(&release, route, &self.head(session), &admitted, shown, traceparent.as_deref(), body.clone());
         let outgoing = outgoing.map_err(with_id)?;
         self.tale.step(Step::Upstream);
         let reached = self.gateway.upstreams.call(outgoing, session, &plan, &mut self.tale).await.map_err(with_id)?;
         self.tale.step(Step::Relay);
-        response::relay(self.gateway, session, reached, &plan, &mut self.tale, &self.cors, shutdown).await.map_err(with_id)
+        let relayed = response::relay(self.gateway, session, reached, &plan, &mut self.tale, &self.cors, shutdown).await;
+        if let (Err(Fault::UpstreamUnauthorized), Some(token)) = (&relayed, &token) {
+            self.world.upstream_tokens.reject(route, admitted.token, token);
+        }
+        relayed.map_err(with_id)
     }
 
     fn check_rates(&self, route: &Route, admitted: &Admitted) -> Result<(), Fault> {

@@ -15,6 +15,7 @@
 //! | `exchange` | one request from head to record: the line of [`crate::pipeline`] with sockets |
 //! | `body` | the request body, bounded in size and time |
 //! | `upstream` | what is sent on: the judged bytes and a head of our own making |
+//! | `shown` | what the gateway itself shows to an upstream |
 //! | `dial` | connections to upstreams, and when a request may be sent again |
 //! | `pool` | the servers of an upstream, and which of them is given the next call |
 //! | `standing` | how one server stands: in flight, failed, found ill |
@@ -41,6 +42,7 @@ mod reply;
 mod resolve;
 mod response;
 pub mod server;
+mod shown;
 mod standing;
 mod tls;
 mod trust;

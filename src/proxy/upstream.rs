@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
+use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
 use pingora::http::RequestHeader;
 
+use super::shown::Shown;
 use crate::denial::Fault;
-use crate::identity;
+use crate::identity::{self, assertion};
 use crate::pipeline::{Admitted, Release};
 use crate::route::{Head, Route};
 
@@ -25,16 +26,24 @@ impl Outgoing {
         route: &Arc<Route>,
         head: &Head<'_>,
         admitted: &Admitted,
+        shown: Shown,
         traceparent: Option<&str>,
         body: Bytes,
     ) -> Result<Self, Fault> {
-        let header = build(route, head, admitted, traceparent, body.len()).ok_or(Fault::Internal)?;
+        let header = build(route, head, admitted, shown, traceparent, body.len()).ok_or(Fault::Internal)?;
         Ok(Self { header: Some(Box::new(header)), body, target: route.clone() })
     }
 }
 
 /// Client headers pass unless they are hop-by-hop, ours, a credential, or an identity header in any spelling.
-fn build(route: &Route, head: &Head<'_>, admitted: &Admitted, traceparent: Option<&str>, length: usize) -> Option<RequestHeader> {
+fn build(
+    route: &Route,
+    head: &Head<'_>,
+    admitted: &Admitted,
+    shown: Shown,
+    traceparent: Option<&str>,
+    length: usize,
+) -> Option<RequestHeader> {
     let upstream = &route.upstream;
     let mut header = RequestHeader::build_no_case("POST", upstream.path.as_bytes(), Some(head.headers.len() + 6)).ok()?;
     let nominated = nominated(head);
@@ -54,6 +63,12 @@ fn build(route: &Route, head: &Head<'_>, admitted: &Admitted, traceparent: Optio
     }
     for (name, value) in route.identity.values(&admitted.verified.principal) {
         header.insert_header(HeaderName::from_bytes(name.as_bytes()).ok()?, value).ok()?;
+    }
+    if let Some(value) = shown.assertion {
+        header.insert_header(assertion::HEADER, value).ok()?;
+    }
+    if let Some(token) = shown.token {
+        header.insert_header(AUTHORIZATION, token).ok()?;
     }
     if let Some(credential) = &upstream.credential {
         let mut value = HeaderValue::from_str(credential.reveal()).ok()?;

@@ -41,13 +41,20 @@ impl Http {
         client.map(Self).map_err(|_| FetchError::Unreachable)
     }
 
+    /// The body of a 200; `timeout` covers all of it, from the name lookup to the last byte.
+    pub async fn get(&self, url: &Url, timeout: Duration) -> Result<Bytes, FetchError> {
+        let answer = self.0.get(url.clone()).timeout(timeout).send().await.map_err(explain)?;
+        if answer.status() != reqwest::StatusCode::OK {
+            return Err(FetchError::Status(answer.status().as_u16()));
+        }
+        read(answer, LARGEST).await
+    }
+
     /// The body of a 200 that is `application/json`, for a form posted with this
     /// `Authorization`; `timeout` covers all of it.
     pub async fn post(&self, url: &Url, authorization: &str, form: String, timeout: Duration) -> Result<Bytes, FetchError> {
-        let mut secret = HeaderValue::from_str(authorization).map_err(|_| FetchError::Unreachable)?;
-        secret.set_sensitive(true);
-        let request = self.0.post(url.clone()).timeout(timeout).header(AUTHORIZATION, secret).header(CONTENT_TYPE, FORM).body(form);
-        let answer = request.send().await.map_err(explain)?;
+        let authorization = HeaderValue::from_str(authorization).map_err(|_| FetchError::Unreachable)?;
+        let answer = self.submit(url, authorization, form, timeout).await?;
         if answer.status() != reqwest::StatusCode::OK {
             return Err(FetchError::Status(answer.status().as_u16()));
         }
@@ -59,13 +66,23 @@ impl Http {
         read(answer, LARGEST_ANSWER).await
     }
 
-    /// The body of a 200; `timeout` covers all of it, from the name lookup to the last byte.
-    pub async fn get(&self, url: &Url, timeout: Duration) -> Result<Bytes, FetchError> {
-        let answer = self.0.get(url.clone()).timeout(timeout).send().await.map_err(explain)?;
-        if answer.status() != reqwest::StatusCode::OK {
-            return Err(FetchError::Status(answer.status().as_u16()));
-        }
-        read(answer, LARGEST).await
+    /// The status and the body of whatever answers a form; `timeout` covers all of it.
+    pub async fn post_any(
+        &self,
+        url: &Url,
+        authorization: HeaderValue,
+        form: String,
+        timeout: Duration,
+    ) -> Result<(u16, Bytes), FetchError> {
+        let answer = self.submit(url, authorization, form, timeout).await?;
+        let status = answer.status().as_u16();
+        Ok((status, read(answer, LARGEST).await?))
+    }
+
+    async fn submit(&self, url: &Url, mut secret: HeaderValue, form: String, timeout: Duration) -> Result<reqwest::Response, FetchError> {
+        secret.set_sensitive(true);
+        let request = self.0.post(url.clone()).timeout(timeout).header(AUTHORIZATION, secret).header(CONTENT_TYPE, FORM).body(form);
+        request.send().await.map_err(explain)
     }
 }
 

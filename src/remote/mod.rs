@@ -4,6 +4,7 @@
 //! [`collector`] takes spans where the operator named one,
 //! `pace` says when a fetch may begin, [`keystore`] holds the live keys of one issuer, [`Issuers`] those of all.
 //! [`introspection`] asks about a token that only its issuer can read, as often as `valve` lets it.
+//! [`upstream_token`] keeps the tokens that upstreams are shown, and [`token_endpoint`] asks for them.
 //! Only configured issuers are ever asked: nothing in a token can name an address. This room judges no token.
 
 pub mod ask;
@@ -18,9 +19,12 @@ mod issuers;
 pub mod keystore;
 pub mod listed;
 mod pace;
+pub mod token_endpoint;
+pub mod upstream_token;
 mod valve;
 
 pub use error::{BuildError, FetchError};
 pub use introspection::Introspector;
 pub use issuers::Issuers;
 pub use keystore::{FetchCounts, KeyStore};
+pub use upstream_token::UpstreamTokens;

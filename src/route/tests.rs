@@ -15,6 +15,7 @@ fn route(resource: &str) -> Arc<Route> {
             path: "/".into(),
             credential: None,
         },
+        grant: None,
         mode: Mode::Enforce,
         list: ListMode::Granted,
         challenge: crate::route::ChallengeScopes::default(),
@@ -37,6 +38,7 @@ fn find(table: &RouteTable, host: &str, path: &str) -> Result<String, Error> {
     table.find(&head).map(|target| match target {
         Target::Mcp(route) => format!("mcp {}", route.name),
         Target::Metadata(route) => format!("prm {}", route.name),
+        Target::AssertionKeys => "keys".into(),
     })
 }
 

@@ -15,6 +15,7 @@
 
 mod support;
 
+mod assertion;
 mod balance;
 mod discovery;
 mod doctor;
@@ -35,5 +36,6 @@ mod smuggling;
 mod step_up;
 mod tokens;
 mod traces;
+mod upstream_credential;
 mod upstream_identity;
 mod watching;

@@ -18,7 +18,7 @@ fn updating() -> bool {
 
 fn env(name: &str) -> Option<String> {
     match name {
-        "GITHUB_TOKEN" => Some("t0ken".into()),
+        "GITHUB_TOKEN" | "DOORWARD_CLIENT_SECRET" => Some("t0ken".into()),
         "PARTNERS_CLIENT_SECRET" => Some("s3cret".into()),
         "EMPTY" => Some(String::new()),
         "TWO_LINES" => Some("a\nb".into()),
@@ -172,6 +172,8 @@ fn the_reference_loads_with_every_commented_key_too() {
     write("secrets/collector", "X-Api-Key: t0ken\n");
     write("secrets/opaque", "t0ken\n");
     write("secrets/nonces", "0123456789abcdef0123456789abcdef\n");
+    write("secrets/doorward", "t0ken\n");
+    write("secrets/actor", "t0ken\n");
     write(
         "upstreams/wiki.yaml",
         "path: /wiki/mcp\nurl: http://127.0.0.1:3009/mcp\nrules:\n  - tools: [read_page]\n    scopes: [repo:read]\n",
@@ -392,7 +394,7 @@ fn the_schema_accepts_every_sample_and_refuses_what_is_not_accepted_yet() {
         let wrong: serde_json::Value = serde_yaml::from_str(&fs::read_to_string(file).expect("read")).expect("yaml");
         assert!(!validator.is_valid(&wrong), "{name}");
     }
-    for later in ["store", "bridge", "self_managed", "token_exchange", "assertion"] {
+    for later in ["store", "bridge", "self_managed"] {
         assert!(!config::schema().contains(&format!("\"{later}\"")), "{later}");
     }
 }

@@ -110,7 +110,7 @@ impl Context<'_> {
         None
     }
 
-    fn warn_if_open(&mut self, at: &At<'_>, written: &str) {
+    pub fn warn_if_open(&mut self, at: &At<'_>, written: &str) {
         let mode = std::fs::metadata(Self::path(at, written)).map_or(0, |data| data.permissions().mode());
         if mode & 0o077 != 0 {
             let message = format!("`{written}` can be read by others than its owner (mode {:03o})", mode & 0o777);

@@ -5,6 +5,7 @@
 //! not compile.
 
 mod arguments;
+mod assertion_keys;
 mod dpop;
 mod files;
 mod introspection;
@@ -64,6 +65,7 @@ pub fn config(path: &Path, context: &mut Context<'_>) -> Option<Config> {
         limits,
         dpop,
         scopes,
+        assertion_keys,
         store,
         authorization_server,
     } = raw;
@@ -84,6 +86,7 @@ pub fn config(path: &Path, context: &mut Context<'_>) -> Option<Config> {
     let routes =
         upstreams::Section { public_url: public_url.as_deref(), issuers: &issuers, scopes: &scopes, dpop: &dpop.rules, dpop_offered }
             .resolve(upstreams, &mut included, &at, context);
+    let assertion_keys = assertion_keys::resolve(assertion_keys, &at.key("assertion_keys"), context);
     lint::unused_scopes(&scopes, &routes, &at.key("scopes"), &mut context.report);
     let audit = self::audit(audit, &at.key("audit"), context);
     let traces = traces.and_then(|raw| traces::traces(raw, &at.key("traces"), context));
@@ -103,6 +106,7 @@ pub fn config(path: &Path, context: &mut Context<'_>) -> Option<Config> {
         traces,
         limits,
         dpop,
+        assertion_keys,
         issuers,
         routes,
         files,

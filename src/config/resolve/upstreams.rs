@@ -20,6 +20,7 @@ use crate::token::dpop::ProofRules;
 use crate::token::{Demand, IssuerRules};
 
 mod credential;
+mod grant;
 mod identity;
 mod reach;
 
@@ -159,10 +160,12 @@ impl Section<'_> {
             Some(RawChallengeScopes::Required) => ChallengeScopes::Required,
         };
         let policy = rules::policy(rules, at, name, self.scopes, context);
-        let credential = credential.and_then(|raw| credential::resolve(raw, &at.key("credential"), context));
-        let identity = identity::rules(identity, credential.as_ref(), &at.key("identity"), context);
+        let first = url.as_ref().and_then(|Strings(urls)| urls.first()).map(String::as_str);
+        let credential = credential.map(|raw| credential::resolve(raw, first, &at.key("credential"), context)).unwrap_or_default();
+        let identity = identity::rules(identity, credential.header(), &at.key("identity"), context);
         let reach = reach::Section { url, ca_file, http2, client_certificate, health };
-        let upstream = reach.resolve(at, context).map(|(reach, path)| Upstream { reach: Arc::new(reach), path, credential });
+        let fixed = credential.fixed;
+        let upstream = reach.resolve(at, context).map(|(reach, path)| Upstream { reach: Arc::new(reach), path, credential: fixed });
         let origins = browser_origins(origins, &at.key("origins"), context);
         let limits = route_limits(limits, &at.key("limits"), context);
         let sender = dpop::sender(require_dpop, require_certificate, self.dpop, self.dpop_offered);
@@ -176,6 +179,7 @@ impl Section<'_> {
             policy,
             identity,
             upstream,
+            grant: credential.grant,
             mode,
             list,
             challenge,

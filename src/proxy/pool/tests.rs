@@ -49,6 +49,7 @@ fn with(reach: Reach) -> Pool {
         mode: Mode::Enforce,
         list: ListMode::Granted,
         challenge: Default::default(),
+        grant: None,
         sender: Default::default(),
         origins: vec![],
         limits: RouteLimits { body: 1, per_client: None, per_subject: None, timeout: Duration::from_secs(1) },
