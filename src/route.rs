@@ -151,6 +151,8 @@ pub enum Error {
     Host,
     /// A host that no route has.
     Misdirected,
+    /// One document is asked for where there would be several.
+    SeveralIssuers,
     NotFound,
 }
 

@@ -8,6 +8,7 @@ mod document;
 mod lint;
 mod locate;
 pub mod problem;
+pub mod profile;
 mod raw;
 mod report;
 mod resolve;
@@ -21,6 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use problem::{Problem, Severity};
+pub use profile::{Mistake, Profile};
 pub use schema::schema;
 
 use crate::route::Route;
@@ -157,6 +159,10 @@ pub struct Issuer {
     pub times: KeyTimes,
     /// Plain http off loopback was allowed by the operator.
     pub allow_http: bool,
+    /// The provider's dialect; [`profile::PLAIN`] where none is named.
+    pub profile: &'static Profile,
+    /// Its metadata says S256 where it is silent on PKCE.
+    pub assume_s256: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

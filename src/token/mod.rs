@@ -18,9 +18,9 @@ pub mod keys;
 pub(crate) mod forge;
 
 pub use cache::TokenCache;
-pub use credential::{Credential, Digest, Token, credential};
+pub use credential::{Credential, Digest, Form, Token, credential};
 pub use error::Error;
-pub use issuer::{Algorithm, ClaimNames, IssuerRules, UnknownAlgorithm};
+pub use issuer::{Algorithm, AudienceFrom, ClaimNames, IssuerRules, UnknownAlgorithm};
 pub(crate) use jwt::prove;
 pub use jwt::{Unverified, Verified};
 pub use keys::{Key, KeySet, KeysError};

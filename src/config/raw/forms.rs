@@ -20,7 +20,6 @@ pub const LATER: &[&str] = &[
     "client_ca",
     "trusted_proxies",
     "checkpoints",
-    "profile",
     "introspection",
     "accept_new_keys",
     "require_dpop",
@@ -133,7 +132,7 @@ impl JsonSchema for AlgorithmNames {
 }
 
 /// Names of all signature algorithms that can be accepted.
-pub const ALGORITHMS: &[&str] = &["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"];
+pub const ALGORITHMS: &[&str] = &["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"];
 
 /// A text or number with a meaning that `resolve` reads.
 macro_rules! quantity {

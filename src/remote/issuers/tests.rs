@@ -10,7 +10,7 @@ use crate::token::forge::{Signer, rules};
 
 fn issuer(keys: KeySource, cache: u64) -> Issuer {
     let times = KeyTimes { cache: Duration::from_secs(cache), ..KeyTimes::default() };
-    Issuer { rules: Arc::new(rules()), keys, times, allow_http: false }
+    Issuer { rules: Arc::new(rules()), keys, times, allow_http: false, profile: &crate::config::profile::PLAIN, assume_s256: false }
 }
 
 #[test]
