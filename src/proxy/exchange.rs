@@ -14,7 +14,7 @@ use super::record::{self, PERMITTED, Tale};
 use super::reply::{self, Cors};
 use super::response::{self, Plan};
 use super::upstream::Outgoing;
-use super::{Gateway, body};
+use super::{Gateway, body, hosted};
 use crate::config::Limits;
 use crate::denial::{Denial, Fault};
 use crate::event::Outcome;
@@ -55,13 +55,13 @@ pub async fn run(gateway: &Gateway, mut session: ServerSession, shutdown: &Shutd
 }
 
 /// What is known of a request beside its head.
-struct Exchange<'g> {
+pub(super) struct Exchange<'g> {
     gateway: &'g Gateway,
-    world: &'g Snapshot,
+    pub(super) world: &'g Snapshot,
     source: IpAddr,
     received: SystemTime,
-    tale: Tale<'g>,
-    cors: Cors,
+    pub(super) tale: Tale<'g>,
+    pub(super) cors: Cors,
 }
 
 /// `false` where the connection must be given up.
@@ -74,6 +74,8 @@ async fn answer(gateway: &Gateway, session: &mut ServerSession, shutdown: &Shutd
     let mut exchange = Exchange { gateway, world: &world, source, received, tale, cors: Cors::None };
     match locate(&exchange, session) {
         Ok(Target::Metadata(route)) => metadata(&mut exchange, session, &route).await,
+        Ok(Target::Issuer(route)) => hosted::issuer_metadata(&mut exchange, session, Some(&route)).await,
+        Ok(Target::Undecided) => hosted::issuer_metadata(&mut exchange, session, None).await,
         Ok(Target::Mcp(route)) => match exchange.serve(session, &route, shutdown).await {
             Ok(intact) => intact,
             Err(denial) => exchange.deny(session, &denial, Some(&route)).await,
@@ -236,7 +238,7 @@ impl Exchange<'_> {
         }
     }
 
-    async fn deny(&mut self, session: &mut ServerSession, denial: &Denial, route: Option<&Route>) -> bool {
+    pub(super) async fn deny(&mut self, session: &mut ServerSession, denial: &Denial, route: Option<&Route>) -> bool {
         self.tale.denied(denial);
         if matches!(denial.fault, Fault::ClientGone | Fault::BodyBroken) {
             return false;

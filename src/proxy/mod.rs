@@ -10,6 +10,7 @@
 //! | `connection` | one connection: cap, deadlines, one request after the other |
 //! | `head` | the raw HTTP/1 head: size, time, and the one reading that every server shares |
 //! | `exchange` | one request from head to record: the line of [`crate::pipeline`] with sockets |
+//! | `hosted` | the authorization server's metadata, and advice for the operator |
 //! | `body` | the request body, bounded in size and time |
 //! | `upstream` | what is sent on: the judged bytes and a head of our own making |
 //! | `dial` | connections to upstreams, and when a request may be sent again |
@@ -23,6 +24,7 @@ mod connection;
 mod dial;
 mod exchange;
 mod head;
+mod hosted;
 mod record;
 mod reply;
 mod response;

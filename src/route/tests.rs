@@ -36,6 +36,8 @@ fn find(table: &RouteTable, host: &str, path: &str) -> Result<String, Error> {
     table.find(&head).map(|target| match target {
         Target::Mcp(route) => format!("mcp {}", route.name),
         Target::Metadata(route) => format!("prm {}", route.name),
+        Target::Issuer(route) => format!("as {}", route.name),
+        Target::Undecided => "undecided".into(),
     })
 }
 

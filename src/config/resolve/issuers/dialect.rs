@@ -65,7 +65,7 @@ pub fn audience_is_named(rules: &IssuerRules, profile: &Profile, at: &At<'_>, co
     if rules.audience_from == AudienceFrom::ClientId {
         let hint = "name the clients whose tokens are meant for here: `audience: [CLIENT-ID]`";
         context.report.mend(at, "`audience_from: client_id` needs `audience`: a client's id is never the resource's URL", hint);
-    } else if let Some(what) = profile.audience {
+    } else if let Some(what) = profile.audience.filter(|_| profile.audience_from == AudienceFrom::Aud) {
         context.report.mend(at, format!("the profile `{}` needs `audience`", profile.name), format!("write {what}"));
     }
 }
