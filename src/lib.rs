@@ -29,6 +29,7 @@
 //! event        <- principal mcp policy denial
 //! config       <- principal token mcp policy identity oauth route denial event
 //! remote       <- config token
+//! advice       <- config token route
 //! audit        <- config event
 //! metrics      <- config event
 //! limit        <- route
@@ -36,9 +37,9 @@
 //! authenticate <- principal token route remote
 //! pipeline     <- principal token mcp policy route denial oauth authenticate state
 //! server       <- config metrics state audit
-//! proxy        <- principal token mcp policy identity oauth route denial event config audit metrics limit state authenticate pipeline server
+//! proxy        <- principal token mcp policy identity oauth route denial event config remote advice audit metrics limit state authenticate pipeline server
 //! demo         <- config state audit metrics proxy server
-//! command      <- config authenticate token principal mcp policy route denial state audit metrics proxy server demo remote
+//! command      <- config authenticate token principal mcp policy route denial state audit metrics proxy server demo remote advice
 //! ```
 //!
 //! `pingora` stays in `proxy/`, `reqwest` in `remote/` (and the demo's own client), `serde_yaml`
@@ -65,6 +66,8 @@ pub mod event;
 pub mod config;
 
 pub mod remote;
+
+pub mod advice;
 
 pub mod audit;
 

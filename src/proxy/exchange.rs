@@ -240,6 +240,9 @@ impl Exchange<'_> {
 
     pub(super) async fn deny(&mut self, session: &mut ServerSession, denial: &Denial, route: Option<&Route>) -> bool {
         self.tale.denied(denial);
+        if let (Fault::Credential(error), Some(route)) = (&denial.fault, route) {
+            hosted::advise(self.gateway, self.world, route, *error, &session.req_header().headers);
+        }
         if matches!(denial.fault, Fault::ClientGone | Fault::BodyBroken) {
             return false;
         }

@@ -1,16 +1,22 @@
-//! The metadata of an authorization server that is elsewhere, answered at our own origin.
+//! For authorization servers that are elsewhere: their metadata at our own origin, and what the operator
+//! should change there when their tokens do not fit.
 //!
 //! Which document stands where was decided by the route table; what it says is the server's.
-//! Knows nothing of tokens.
 
-use http::Method;
+use std::time::Instant;
+
+use http::{HeaderMap, Method};
 use pingora::protocols::http::ServerSession;
 
+use super::Gateway;
 use super::exchange::Exchange;
 use super::reply::{self, Cors};
+use crate::advice::Advice;
 use crate::denial::Fault;
 use crate::remote::FetchError;
 use crate::route::{self, Route};
+use crate::state::Snapshot;
+use crate::token::{self, Credential};
 
 const METHODS: &str = "GET, HEAD, OPTIONS";
 
@@ -47,4 +53,20 @@ async fn document(exchange: &Exchange<'_>, route: Option<&Route>) -> Result<byte
         FetchError::Timeout | FetchError::Unreachable | FetchError::Status(500..) => Fault::MetadataUnavailable,
         _ => Fault::MetadataUnusable,
     })
+}
+
+/// One line in the log on how to mend what the provider does. The client hears nothing of it.
+pub fn advise(gateway: &Gateway, world: &Snapshot, route: &Route, error: token::Error, headers: &HeaderMap) {
+    let Ok(Credential::Bearer(token)) = token::credential(headers) else { return };
+    let Some(advice) = Advice::of(error, token, route, &world.config) else { return };
+    if gateway.advisor.is_due(&route.name, &advice, Instant::now()) {
+        let (mistake, upstream) = (advice.mistake.as_str(), &*route.name);
+        tracing::warn!(
+            upstream,
+            issuer = advice.issuer,
+            reason = mistake,
+            advice = advice.text,
+            "a token was refused that the provider could mend"
+        );
+    }
 }

@@ -20,6 +20,7 @@ use super::connection::Door;
 use super::dial::Upstreams;
 use super::record::Ids;
 use super::tls::{self, Certificate};
+use crate::advice::Advisor;
 use crate::audit::Audit;
 use crate::config::{ListenAddress, Listener, Tls};
 use crate::limit::Limiter;
@@ -41,6 +42,7 @@ pub struct Gateway {
     pub limiter: Limiter,
     pub upstreams: Upstreams,
     pub ids: Ids,
+    pub advisor: Advisor,
     /// A client that takes no byte for this long is given up.
     pub write_timeout: Duration,
     flights: mpsc::Sender<()>,
@@ -77,6 +79,7 @@ pub async fn start(state: Arc<State>, metrics: Metrics, audit: Audit, process: u
         limiter: Limiter::default(),
         upstreams: Upstreams::new(),
         ids: Ids::new(process),
+        advisor: Advisor::default(),
         write_timeout: limits.idle_timeout,
         flights,
     });
