@@ -65,8 +65,11 @@ fn issuer<'r>(token: Token<'_>, route: &'r Route) -> Option<&'r Arc<IssuerRules>
 /// Says each advice at most once a minute, however often strangers give cause for it.
 #[derive(Default)]
 pub struct Advisor {
-    said: Mutex<HashMap<(Arc<str>, String, Mistake), Instant>>,
+    said: Mutex<HashMap<Said, Instant>>,
 }
+
+/// Upstream, issuer and mistake.
+type Said = (Arc<str>, String, Mistake);
 
 impl Advisor {
     /// Whether this advice for this upstream is due at `now`.

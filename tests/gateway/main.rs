@@ -22,6 +22,7 @@ mod limits;
 mod listeners;
 mod lists;
 mod policy;
+mod providers;
 mod record;
 mod refusals;
 mod reload;
