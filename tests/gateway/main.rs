@@ -17,6 +17,7 @@ mod support;
 
 mod discovery;
 mod era_modern;
+mod issuer_metadata;
 mod lifecycle;
 mod limits;
 mod listeners;

@@ -326,7 +326,7 @@ async fn a_workos_token_passes_and_mistakes_are_told() {
     let api = fake.token(|_, claims| claims["iss"] = json!("https://api.workos.com"));
     let wrong = vec![
         (fake.wrong_audience(), "add this upstream's URL to the resource indicators"),
-        ("opaque".into(), "Connect applications get opaque tokens"),
+        ("op4que-w0rkos".into(), "Connect applications get opaque tokens"),
         (api, "the issuer is the AuthKit domain"),
     ];
     fake.judges(wrong).await;
@@ -409,7 +409,7 @@ async fn a_ping_token_passes_and_mistakes_are_told() {
         (fake.wrong_audience(), "make a custom resource whose audience is this upstream's URL"),
         (fake.without("aud"), "set the Audience Claim Value"),
         (fake.without("client_id"), "set the Client ID Claim Name"),
-        ("reference".into(), "choose a JWT access token manager"),
+        ("r3ference-ping".into(), "choose a JWT access token manager"),
     ];
     fake.judges(wrong).await;
 }
@@ -429,13 +429,10 @@ async fn the_advice_of_an_explained_token_is_printed() {
     let fake = Fake::start(entra()).await;
     let file = fake.world.folder.path().join("token");
     std::fs::write(&file, fake.wrong_audience()).unwrap();
-    let told = std::process::Command::new(env!("CARGO_BIN_EXE_doorward"))
-        .args(["explain", "--upstream", "files", "--tool", "read_file", "--token"])
-        .arg(&file)
-        .arg("--config")
-        .arg(&fake.world.gateway.config_file)
-        .output()
-        .unwrap();
+    let mut explain = std::process::Command::new(env!("CARGO_BIN_EXE_doorward"));
+    explain.args(["explain", "--upstream", "files", "--tool", "read_file", "--token"]).arg(&file);
+    explain.arg("--config").arg(&fake.world.gateway.config_file);
+    let told = tokio::task::spawn_blocking(move || explain.output().unwrap()).await.unwrap();
     let text = String::from_utf8(told.stdout).unwrap();
     assert!(text.contains("token_audience") && text.contains("advice    Entra: let the client ask for"), "{text}");
 }
