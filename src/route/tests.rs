@@ -74,6 +74,16 @@ fn the_root_document_stands_only_where_it_is_unambiguous() {
 }
 
 #[test]
+fn the_issuers_metadata_never_takes_the_place_of_an_endpoint() {
+    let shadow = "https://gw.example/.well-known/oauth-authorization-server";
+    let table = RouteTable::new(vec![route("https://gw.example/a"), route(shadow)]);
+    assert_eq!(find(&table, "gw.example", "/.well-known/oauth-authorization-server"), Ok(format!("mcp {shadow}")));
+    assert_eq!(find(&table, "gw.example", "/.well-known/openid-configuration/a").as_deref(), Ok("as https://gw.example/a"));
+    assert_eq!(find(&table, "gw.example", "/a/.well-known/openid-configuration").as_deref(), Ok("as https://gw.example/a"));
+    assert_eq!(find(&table, "gw.example", "/.well-known/openid-configuration/b"), Err(Error::NotFound));
+}
+
+#[test]
 fn other_spellings_of_a_path_are_refused() {
     let table = RouteTable::new(vec![route("https://gw.example/mcp/files")]);
     for path in [
