@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use crate::remote::introspection::{Introspector, Told};
 use crate::remote::{Issuers, KeyStore};
 use crate::route::Route;
-use crate::token::{Basis, Digest, Error, Form, IssuerRules, Token, TokenCache, Unverified, Verified, introspection};
+use crate::token::{Basis, Digest, Error, IssuerRules, Token, TokenCache, Unverified, Verified, Written, introspection};
 
 /// The caller that a token proves which is not remembered, at this route and now.
 pub async fn prove(
@@ -68,9 +68,9 @@ pub fn recall(
 /// where it has no keys; every other JWT is judged by its signature alone.
 fn to_ask<'a>(token: Token<'_>, route: &'a Route, issuers: &'a Issuers) -> Option<(&'a Arc<IssuerRules>, &'a Arc<Introspector>)> {
     let (rules, introspector) = route.issuers.iter().find_map(|rules| Some((rules, issuers.find_introspector(rules)?)))?;
-    let asks = match introspection::form(token) {
-        Form::Opaque => true,
-        Form::Jwt(issuer) => introspector.only() && issuer.as_deref() == Some(&*rules.issuer),
+    let asks = match introspection::written(token) {
+        Written::Opaque => true,
+        Written::Jwt(issuer) => introspector.only() && issuer.as_deref() == Some(&*rules.issuer),
     };
     asks.then_some((rules, introspector))
 }

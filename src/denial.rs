@@ -59,6 +59,10 @@ pub enum Fault {
     RateLimited(u64),
     /// The audit record could not be written, and calls without one are refused.
     AuditUnavailable,
+    /// The authorization server did not answer for its metadata.
+    MetadataUnavailable,
+    /// It answered, with a document that is not its own or not sound (RFC 8414 §3.3).
+    MetadataUnusable,
     UpstreamUnreachable,
     UpstreamTimeout,
     /// The upstream asked us for a credential.
@@ -175,6 +179,7 @@ impl Denial {
                 headers.insert(RETRY_AFTER, HeaderValue::from(*seconds));
             }
             Fault::AuditUnavailable
+            | Fault::MetadataUnavailable
             | Fault::Credential(token::Error::KeysUnavailable | token::Error::IntrospectionUnavailable | token::Error::ProofsFull) => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
             }
@@ -253,6 +258,9 @@ impl Fault {
             Self::Route(R::Spelling) => (400, "path_spelling", -31400, "the path is not in its plain spelling"),
             Self::Route(R::Host) => (400, "host_malformed", -31400, "the Host header is missing or malformed"),
             Self::Route(R::Misdirected) => (421, "misdirected", -31421, "this host is not served here"),
+            Self::Route(R::SeveralIssuers) => {
+                (404, "several_issuers", -31404, "resources here have different authorization servers: ask at the path of one resource")
+            }
             Self::Route(R::NotFound) => (404, "not_found", -31404, "nothing is served at this path"),
             Self::Origin => (403, "origin", -31403, "this Origin may not call"),
             Self::Method(_) => (405, "method_not_allowed", -31405, "this method is not served at this path"),
@@ -276,6 +284,7 @@ impl Fault {
             Self::Credential(T::TooLong) => (401, "token_too_long", -31401, "the access token is too long"),
             Self::Credential(T::ClaimType(_)) => (401, "token_claim_type", -31401, "the access token is invalid"),
             Self::Credential(T::MissingClaim(_)) => (401, "token_claim_missing", -31401, "the access token lacks a required claim"),
+            Self::Credential(T::ClaimValue) => (401, "token_claim_value", -31401, "the access token is not of the kind accepted here"),
             Self::Credential(T::Bound) => {
                 (401, "token_bound", -31401, "the access token is bound to a key and may not be used as a bearer token")
             }
@@ -334,6 +343,10 @@ impl Fault {
             Self::Forbidden(reason) => (403, reason, -31403, "the access rules do not allow this operation"),
             Self::RateLimited(_) => (429, "rate_limited", -31429, "too many requests"),
             Self::AuditUnavailable => (503, "audit_unavailable", -31503, "the request cannot be recorded at present"),
+            Self::MetadataUnavailable => {
+                (503, "metadata_unavailable", -31503, "the authorization server's metadata cannot be had at present")
+            }
+            Self::MetadataUnusable => (502, "metadata_unusable", -31502, "the authorization server's metadata cannot be used"),
             Self::UpstreamUnreachable => (502, "upstream_unreachable", -31502, "the MCP server cannot be reached"),
             Self::UpstreamTimeout => (504, "upstream_timeout", -31504, "the MCP server took too long to answer"),
             Self::UpstreamUnauthorized => (502, "upstream_unauthorized", -31502, "the MCP server did not accept the gateway"),

@@ -31,6 +31,7 @@
 //! config       <- principal certificate token mcp policy identity oauth route denial event
 //! remote       <- config token trace route
 //! trace        <- event
+//! advice       <- config token route
 //! audit        <- config event
 //! metrics      <- config event
 //! limit        <- route
@@ -41,9 +42,9 @@
 //! authenticate <- principal token route remote
 //! pipeline     <- principal token mcp policy route denial oauth authenticate possession state
 //! server       <- config metrics state audit
-//! proxy        <- principal certificate token mcp policy identity oauth route denial event config audit metrics limit state authenticate pipeline server trace remote insist possession
+//! proxy        <- principal certificate token mcp policy identity oauth route denial event config audit metrics limit state authenticate pipeline server trace remote insist possession advice
 //! demo         <- config state audit metrics proxy server
-//! command      <- config oauth authenticate token principal mcp policy route denial state audit metrics proxy server demo remote
+//! command      <- config oauth authenticate token principal mcp policy route denial state audit metrics proxy server demo remote advice
 //! ```
 //!
 //! `pingora` stays in `proxy/`, `reqwest` in `remote/` (and the demo's own client), `serde_yaml`
@@ -76,6 +77,8 @@ pub mod config;
 pub mod assertions;
 
 pub mod remote;
+
+pub mod advice;
 
 pub mod audit;
 

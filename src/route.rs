@@ -235,6 +235,8 @@ pub enum Error {
     Host,
     /// A host that no route has.
     Misdirected,
+    /// One document is asked for where there would be several.
+    SeveralIssuers,
     NotFound,
 }
 
@@ -246,12 +248,18 @@ pub enum Target {
     Metadata(Arc<Route>),
     /// The keys that assertions are signed with.
     AssertionKeys,
+    /// The metadata of a route's first issuer, for clients that look for it here.
+    Issuer(Arc<Route>),
+    /// The same at a host whose routes have different first issuers: no one document would be right.
+    Undecided,
 }
 
 /// Where the keys that assertions are signed with stand, at `public_url`.
 pub const ASSERTION_KEYS: &str = "/.well-known/doorward/jwks.json";
 
 const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
+/// The two names of an authorization server's metadata (RFC 8414 §3.1, OpenID Connect Discovery §4).
+const ISSUER_WELL_KNOWN: [&str; 2] = ["/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"];
 
 /// All routes by host and path.
 #[derive(Debug, Default)]
@@ -276,12 +284,13 @@ impl RouteTable {
         for paths in hosts.values_mut() {
             let mut here = paths.values().filter_map(|target| match target {
                 Target::Mcp(route) => Some(route.clone()),
-                Target::Metadata(_) | Target::AssertionKeys => None,
+                Target::Metadata(_) | Target::AssertionKeys | Target::Issuer(_) | Target::Undecided => None,
             });
             if let (Some(only), None) = (here.next(), here.next()) {
                 paths.entry(WELL_KNOWN.into()).or_insert(Target::Metadata(only));
             }
         }
+        hosts.values_mut().for_each(place_issuers);
         Self { hosts, aliases: HashMap::new(), routes }
     }
 
@@ -352,6 +361,31 @@ impl Route {
     fn resource_path_len(&self) -> usize {
         let rest = self.resource.split_once("://").map_or("", |(_, rest)| rest);
         rest.find('/').map_or(0, |at| rest.len() - at)
+    }
+}
+
+/// Where clients guess the metadata of an authorization server from a resource's URL: with the path
+/// behind the well-known name, with the path before it, and at the root.
+fn place_issuers(paths: &mut HashMap<String, Target>) {
+    let routes: Vec<(String, Arc<Route>)> = paths
+        .iter()
+        .filter_map(|(path, target)| match target {
+            Target::Mcp(route) => Some((path.clone(), route.clone())),
+            _ => None,
+        })
+        .collect();
+    let first = |route: &Arc<Route>| route.issuers.first().map(|rules| rules.issuer.clone());
+    let Some((_, any)) = routes.first() else { return };
+    let common = routes.iter().all(|(_, route)| first(route) == first(any));
+    let root = if common { Target::Issuer(any.clone()) } else { Target::Undecided };
+    for (path, route) in routes.iter().filter(|(path, _)| path != "/") {
+        let [oauth, openid] = ISSUER_WELL_KNOWN;
+        for place in [format!("{oauth}{path}"), format!("{openid}{path}"), format!("{path}{oauth}"), format!("{path}{openid}")] {
+            paths.entry(place).or_insert_with(|| Target::Issuer(route.clone()));
+        }
+    }
+    for place in ISSUER_WELL_KNOWN {
+        paths.entry(place.into()).or_insert_with(|| root.clone());
     }
 }
 

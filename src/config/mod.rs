@@ -8,6 +8,7 @@ mod document;
 mod lint;
 mod locate;
 pub mod problem;
+pub mod profile;
 mod raw;
 mod report;
 mod resolve;
@@ -24,6 +25,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 pub use problem::{Problem, Severity};
+pub use profile::{Mistake, Profile};
 pub use schema::schema;
 pub use seen::Seen;
 
@@ -260,6 +262,10 @@ pub struct Issuer {
     pub allow_http: bool,
     /// How it is asked about tokens that it alone can read.
     pub introspection: Option<Introspection>,
+    /// The provider's dialect; [`profile::PLAIN`] where none is named.
+    pub profile: &'static Profile,
+    /// Its metadata says S256 where it is silent on PKCE.
+    pub assume_s256: bool,
 }
 
 /// How an issuer is asked about a token (RFC 7662).

@@ -227,8 +227,15 @@ pub struct RawIssuer {
     pub introspection: Option<RawIntrospection>,
     /// Accept plain http off loopback. Anyone on the path can then forge tokens: for development only. Default false.
     pub allow_http: Option<bool>,
-    #[schemars(skip)]
-    pub profile: Option<Later>,
+    /// A provider whose dialect is known: sets the other keys, each of which may still be written here.
+    #[schemars(with = "Option<super::profile::Names>")]
+    pub profile: Option<String>,
+    /// What stands for the audience in a token without `aud`. Default `aud`: such a token is refused.
+    pub audience_from: Option<RawAudienceFrom>,
+    /// Claims that must have one of these texts, such as `token_use: access`.
+    pub required_values: Option<Keyed<Strings>>,
+    /// Say that the authorization server takes PKCE with S256 where its own metadata is silent. Default false.
+    pub allow_assumed_s256: Option<bool>,
     #[schemars(skip)]
     pub accept_new_keys: Option<Later>,
 }
@@ -256,6 +263,15 @@ pub struct RawIntrospection {
     pub only: Option<bool>,
     /// Accept answers without `aud`: a token that was issued for any other server of this issuer then opens this one too. Default false.
     pub allow_missing_audience: Option<bool>,
+}
+
+/// Where a token says what it is for.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(rename = "AudienceFrom", inline)]
+pub enum RawAudienceFrom {
+    Aud,
+    ClientId,
 }
 
 /// Claim paths of an issuer.

@@ -17,7 +17,7 @@ use super::reply::{self, Cors};
 use super::response::{self, Plan};
 use super::shown::Shown;
 use super::upstream::Outgoing;
-use super::{Gateway, body};
+use super::{Gateway, body, hosted};
 use crate::config::Limits;
 use crate::denial::{Denial, Fault};
 use crate::event::Outcome;
@@ -60,15 +60,15 @@ pub async fn run(gateway: &Gateway, peer: &Peer, mut session: ServerSession, shu
 }
 
 /// What is known of a request beside its head.
-struct Exchange<'g> {
+pub(super) struct Exchange<'g> {
     gateway: &'g Gateway,
-    world: &'g Snapshot,
+    pub(super) world: &'g Snapshot,
     source: IpAddr,
     /// SHA-256 of the client's verified certificate in DER.
     certificate: Option<[u8; 32]>,
     received: SystemTime,
-    tale: Tale<'g>,
-    cors: Cors,
+    pub(super) tale: Tale<'g>,
+    pub(super) cors: Cors,
 }
 
 /// `false` where the connection must be given up.
@@ -88,6 +88,8 @@ async fn answer(gateway: &Gateway, peer: &Peer, session: &mut ServerSession, shu
             let keys = world.assertions.document(received);
             public(&mut exchange, session, keys).await
         }
+        Ok(Target::Issuer(route)) => hosted::issuer_metadata(&mut exchange, session, Some(&route)).await,
+        Ok(Target::Undecided) => hosted::issuer_metadata(&mut exchange, session, None).await,
         Ok(Target::Mcp(route)) => match exchange.serve(session, &route, shutdown).await {
             Ok(intact) => intact,
             Err(denial) => exchange.deny(session, &denial, Some(&route)).await,
@@ -295,8 +297,11 @@ impl Exchange<'_> {
         Some((reply::DPOP_NONCE, HeaderValue::from_str(&nonce).ok()?))
     }
 
-    async fn deny(&mut self, session: &mut ServerSession, denial: &Denial, route: Option<&Route>) -> bool {
+    pub(super) async fn deny(&mut self, session: &mut ServerSession, denial: &Denial, route: Option<&Route>) -> bool {
         self.tale.denied(denial);
+        if let (Fault::Credential(error), Some(route)) = (&denial.fault, route) {
+            hosted::advise(self.gateway, self.world, route, *error, &session.req_header().headers);
+        }
         if matches!(denial.fault, Fault::ClientGone | Fault::BodyBroken) {
             return false;
         }

@@ -13,6 +13,7 @@
 //! | `proxy_protocol`, `forwarded` | what a trusted proxy says of its client, before TLS and in headers |
 //! | `head` | the raw HTTP/1 head: size, time, and the one reading that every server shares |
 //! | `exchange` | one request from head to record: the line of [`crate::pipeline`] with sockets |
+//! | `hosted` | the authorization server's metadata, and advice for the operator |
 //! | `body` | the request body, bounded in size and time |
 //! | `upstream` | what is sent on: the judged bytes and a head of our own making |
 //! | `shown` | what the gateway itself shows to an upstream |
@@ -34,6 +35,7 @@ mod exchange;
 mod forwarded;
 mod head;
 mod health;
+mod hosted;
 mod peer;
 mod pool;
 mod proxy_protocol;

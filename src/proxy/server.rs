@@ -21,6 +21,7 @@ use super::dial::Upstreams;
 use super::record::Ids;
 use super::tls::Certificates;
 use super::upgrade::Sockets;
+use crate::advice::Advisor;
 use crate::audit::Audit;
 use crate::config::{ListenAddress, Listener};
 use crate::insist::Insistence;
@@ -53,6 +54,7 @@ pub struct Gateway {
     pub ids: Ids,
     /// Where spans go; none are made without it.
     pub traces: Option<Collector>,
+    pub advisor: Advisor,
     /// A client that takes no byte for this long is given up.
     pub write_timeout: Duration,
     /// Set when idle connections and streams are to end.
@@ -114,6 +116,7 @@ pub async fn start_with(
         insistence: Insistence::default(),
         ids: Ids::new(process),
         traces,
+        advisor: Advisor::default(),
         write_timeout: limits.idle_timeout,
         closing,
         flights,

@@ -19,6 +19,8 @@ pub enum FetchError {
     TooLarge,
     /// A metadata document that is no JSON object, or whose members have wrong types.
     Metadata,
+    /// A member of the document that is not what RFC 8414 §2 says. Holds its name.
+    Member(&'static str),
     /// The document speaks for another issuer (RFC 8414 §3.3). Holds what it says.
     Issuer(String),
     NoJwksUri,
@@ -42,6 +44,7 @@ impl fmt::Display for FetchError {
             Self::Status(status) => write!(f, "the answer was {status} instead of 200"),
             Self::TooLarge => f.write_str("the answer is larger than is read"),
             Self::Metadata => f.write_str("the metadata is not the JSON object that RFC 8414 describes"),
+            Self::Member(name) => write!(f, "`{name}` of the metadata is missing or not what RFC 8414 describes"),
             Self::Issuer(said) => write!(f, "the metadata is of issuer `{said}`, which must equal the configured one to the letter"),
             Self::NoJwksUri => f.write_str("the metadata has no `jwks_uri`; name one with `jwks_uri` in the issuer's configuration"),
             Self::NoIntrospectionEndpoint => {

@@ -91,6 +91,14 @@ pub fn config(issuers: Vec<Issuer>) -> Config {
 pub fn issuers(rules: Arc<IssuerRules>, jwks_uri: String) -> Issuers {
     let times = KeyTimes { cooldown: Duration::ZERO, ..KeyTimes::default() };
     http();
-    let issuer = Issuer { rules, keys: KeySource::Jwks(jwks_uri), times, allow_http: false, introspection: None };
+    let issuer = Issuer {
+        rules,
+        keys: KeySource::Jwks(jwks_uri),
+        times,
+        allow_http: false,
+        introspection: None,
+        profile: &crate::config::profile::PLAIN,
+        assume_s256: false,
+    };
     Issuers::build(&config(vec![issuer]), None).expect("issuers")
 }

@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 
 use super::discovery::Remote;
 use super::http::Http;
-use super::{BuildError, Introspector, KeyStore};
+use super::{BuildError, Introspector, KeyStore, MetadataStore};
 use crate::config::{Config, Issuer, KeySource};
 use crate::token::{IssuerRules, KeySet};
 
@@ -24,6 +24,8 @@ struct Entry {
     issuer: Arc<Issuer>,
     store: Arc<KeyStore>,
     introspector: Option<Arc<Introspector>>,
+    /// None where the operator names the keys and not the metadata.
+    metadata: Option<Arc<MetadataStore>>,
 }
 
 impl Issuers {
@@ -38,7 +40,12 @@ impl Issuers {
                 (_, None) => KeyStore::new(name, Box::new(Remote::new(new.http()?, issuer)), issuer.times),
             };
             let introspector = new.introspector(issuer, old.and_then(|old| old.entries.get(name)))?;
-            new.entries.insert(name.clone(), Entry { issuer: issuer.clone(), store, introspector });
+            let metadata = match (&issuer.keys, old.and_then(|old| old.kept_metadata(name, issuer))) {
+                (KeySource::File(_) | KeySource::Jwks(_) | KeySource::Nowhere, _) => None,
+                (_, Some(metadata)) => Some(metadata.clone()),
+                (_, None) => Some(Arc::new(MetadataStore::new(new.http()?, issuer))),
+            };
+            new.entries.insert(name.clone(), Entry { issuer: issuer.clone(), store, introspector, metadata });
         }
         Ok(new)
     }
@@ -56,6 +63,11 @@ impl Issuers {
     /// In the order of their names.
     pub fn introspectors(&self) -> impl Iterator<Item = (&str, &Arc<Introspector>)> {
         self.entries.iter().filter_map(|(name, entry)| Some((name.as_str(), entry.introspector.as_ref()?)))
+    }
+
+    /// The metadata of the issuer that these rules are for, to be shown at our own origin.
+    pub fn metadata(&self, rules: &IssuerRules) -> Option<&Arc<MetadataStore>> {
+        self.entries.get(&rules.name)?.metadata.as_ref()
     }
 
     /// In the order of their names.
@@ -76,9 +88,12 @@ impl Issuers {
     /// The store of an issuer whose keys still come from the same place at the same times.
     fn kept(&self, name: &str, new: &Issuer) -> Option<&Arc<KeyStore>> {
         let Entry { issuer: old, store, .. } = self.entries.get(name)?;
-        let same =
-            old.rules.issuer == new.rules.issuer && old.keys == new.keys && old.times == new.times && old.allow_http == new.allow_http;
-        same.then_some(store)
+        comes_alike(old, new).then_some(store)
+    }
+
+    fn kept_metadata(&self, name: &str, new: &Issuer) -> Option<&Arc<MetadataStore>> {
+        let Entry { issuer: old, metadata, .. } = self.entries.get(name)?;
+        metadata.as_ref().filter(|_| comes_alike(old, new) && old.assume_s256 == new.assume_s256)
     }
 
     /// What was remembered of refusals holds only while nothing about the issuer changed.
@@ -98,6 +113,11 @@ impl Issuers {
         };
         Ok(self.http.insert(http).clone())
     }
+}
+
+/// From the same place at the same times.
+fn comes_alike(old: &Issuer, new: &Issuer) -> bool {
+    old.rules.issuer == new.rules.issuer && old.keys == new.keys && old.times == new.times && old.allow_http == new.allow_http
 }
 
 fn read(issuer: &str, path: &Path) -> Result<KeySet, BuildError> {

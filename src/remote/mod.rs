@@ -2,7 +2,7 @@
 //!
 //! [`http`] is the one client for our own fetches, [`discovery`] goes from an issuer to its key set,
 //! [`collector`] takes spans where the operator named one,
-//! `pace` says when a fetch may begin, [`keystore`] holds the live keys of one issuer, [`Issuers`] those of all.
+//! [`metadata`] keeps an issuer's document to be shown again, `pace` says when a fetch may begin, [`keystore`] holds the live keys of one issuer, [`Issuers`] those of all.
 //! [`introspection`] asks about a token that only its issuer can read, as often as `valve` lets it.
 //! [`upstream_token`] keeps the tokens that upstreams are shown, and [`token_endpoint`] asks for them.
 //! Only configured issuers are ever asked: nothing in a token can name an address. This room judges no token.
@@ -18,6 +18,7 @@ pub mod introspection;
 mod issuers;
 pub mod keystore;
 pub mod listed;
+pub mod metadata;
 mod pace;
 pub mod token_endpoint;
 pub mod upstream_token;
@@ -27,4 +28,5 @@ pub use error::{BuildError, FetchError};
 pub use introspection::Introspector;
 pub use issuers::Issuers;
 pub use keystore::{FetchCounts, KeyStore};
+pub use metadata::MetadataStore;
 pub use upstream_token::UpstreamTokens;

@@ -39,6 +39,8 @@ fn find(table: &RouteTable, host: &str, path: &str) -> Result<String, Error> {
         Target::Mcp(route) => format!("mcp {}", route.name),
         Target::Metadata(route) => format!("prm {}", route.name),
         Target::AssertionKeys => "keys".into(),
+        Target::Issuer(route) => format!("as {}", route.name),
+        Target::Undecided => "undecided".into(),
     })
 }
 
@@ -72,6 +74,16 @@ fn the_root_document_stands_only_where_it_is_unambiguous() {
     assert_eq!(find(&table, "gw.example", "/.well-known/oauth-protected-resource/a").as_deref(), Ok("prm https://gw.example/a"));
     assert_eq!(find(&table, "one.example", WELL_KNOWN).as_deref(), Ok("prm https://one.example/mcp"));
     assert_eq!(find(&table, "one.example", "/.well-known/oauth-protected-resource/unknown"), Err(Error::NotFound));
+}
+
+#[test]
+fn the_issuers_metadata_never_takes_the_place_of_an_endpoint() {
+    let shadow = "https://gw.example/.well-known/oauth-authorization-server";
+    let table = RouteTable::new(vec![route("https://gw.example/a"), route(shadow)]);
+    assert_eq!(find(&table, "gw.example", "/.well-known/oauth-authorization-server"), Ok(format!("mcp {shadow}")));
+    assert_eq!(find(&table, "gw.example", "/.well-known/openid-configuration/a").as_deref(), Ok("as https://gw.example/a"));
+    assert_eq!(find(&table, "gw.example", "/a/.well-known/openid-configuration").as_deref(), Ok("as https://gw.example/a"));
+    assert_eq!(find(&table, "gw.example", "/.well-known/openid-configuration/b"), Err(Error::NotFound));
 }
 
 #[test]

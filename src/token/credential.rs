@@ -19,6 +19,16 @@ pub type Digest = [u8; 32];
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Token<'a>(&'a str);
 
+/// What a token is by its parts alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Three parts (RFC 7515 §7.1).
+    Jws,
+    /// Five parts: encrypted for somebody (RFC 7516 §7.1).
+    Jwe,
+    Opaque,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Credential<'a> {
     Absent,
@@ -62,6 +72,14 @@ impl<'a> Token<'a> {
 
     pub fn as_str(&self) -> &'a str {
         self.0
+    }
+
+    pub fn form(&self) -> Form {
+        match self.0.bytes().filter(|byte| *byte == b'.').count() {
+            2 => Form::Jws,
+            4 => Form::Jwe,
+            _ => Form::Opaque,
+        }
     }
 
     pub fn digest(&self) -> Digest {

@@ -29,6 +29,8 @@ pub enum Error {
     /// A registered claim of a wrong JSON type.
     ClaimType(&'static str),
     MissingClaim(&'static str),
+    /// A claim has none of the values that the issuer's configuration demands of it.
+    ClaimValue,
     Audience,
     /// An ID token (RFC 8725 §3.12).
     IdToken,

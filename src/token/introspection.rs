@@ -20,7 +20,7 @@ const NOT_ACCESS: [&str; 8] = ["refresh", "refresh_token", "offline", "id", "id_
 
 /// How a token is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Form {
+pub enum Written {
     /// Only its issuer can read it. An encrypted token (five parts) is one of these.
     Opaque,
     /// A signed JWT, with the `iss` that it claims. Good for finding whom to ask, and for nothing else.
@@ -28,16 +28,16 @@ pub enum Form {
 }
 
 /// The form of a token: three parts, the first of which is a JSON object, are a signed JWT.
-pub fn form(token: Token<'_>) -> Form {
+pub fn written(token: Token<'_>) -> Written {
     let mut parts = token.as_str().split('.');
     let (Some(header), Some(payload), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
-        return Form::Opaque;
+        return Written::Opaque;
     };
     let object = |part: &str| decode(part).and_then(|text| json::object(&text));
     if object(header).is_none() {
-        return Form::Opaque;
+        return Written::Opaque;
     }
-    Form::Jwt(object(payload).and_then(|claims| claims.get("iss")?.as_str().map(str::to_owned)))
+    Written::Jwt(object(payload).and_then(|claims| claims.get("iss")?.as_str().map(str::to_owned)))
 }
 
 /// What is demanded of one issuer's answers besides its [`IssuerRules`].

@@ -10,7 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
-use super::{Algorithm, Binding, ClaimNames, Error, IssuerRules, Key, json};
+use super::{Algorithm, AudienceFrom, Binding, ClaimNames, Error, IssuerRules, Key, json};
 use crate::principal::{Principal, Proof, lookup};
 
 /// Keys that are tried for a token without a `kid`, or with one that several share.
@@ -125,11 +125,14 @@ impl<'a> Unverified<'a> {
         if self.claims.get("sub").and_then(Value::as_str).is_none_or(str::is_empty) {
             return Err(Error::MissingClaim("sub"));
         }
-        if !self.claims.contains_key("aud") {
+        if !self.claims.contains_key("aud") && self.client_audience(rules).is_none() {
             return Err(Error::MissingClaim("aud"));
         }
         if rules.required_claims.iter().any(|path| lookup(&self.claims, path).is_none_or(Value::is_null)) {
             return Err(Error::MissingClaim("required_claims"));
+        }
+        if !rules.required_values.iter().all(|(path, values)| self.has_value(path, values)) {
+            return Err(Error::ClaimValue);
         }
         Ok(())
     }
@@ -143,8 +146,27 @@ impl<'a> Unverified<'a> {
         let key = keys.find(|key| key.verifies(self.algorithm, message, &self.signature)).ok_or(Error::Signature)?;
         let expires = time(&self.claims, "exp")?.ok_or(Error::MissingClaim("exp"))?;
         let principal = Arc::new(Principal::new(prove(rules.issuer.clone(), &self.claims, &rules.claims, kept)?));
-        let (audience, binding) = (self.audience.as_slice().into(), Binding::read(&self.claims)?);
+        let (audience, binding) = (self.audience_under(rules).into(), Binding::read(&self.claims)?);
         Ok(Verified { principal, expires, basis: Basis::Key(key.id()), audience, binding, rules: rules.clone() })
+    }
+
+    /// SECURITY: a token that has `aud` is judged by it alone, or one bound to another resource would pass.
+    fn audience_under(&self, rules: &IssuerRules) -> Vec<String> {
+        match self.client_audience(rules) {
+            Some(client) if !self.claims.contains_key("aud") => vec![client.to_owned()],
+            _ => self.audience.clone(),
+        }
+    }
+
+    fn client_audience(&self, rules: &IssuerRules) -> Option<&str> {
+        match rules.audience_from {
+            AudienceFrom::Aud => None,
+            AudienceFrom::ClientId => self.claims.get("client_id").and_then(Value::as_str).filter(|client| !client.is_empty()),
+        }
+    }
+
+    fn has_value(&self, path: &str, values: &[String]) -> bool {
+        lookup(&self.claims, path).and_then(Value::as_str).is_some_and(|said| values.iter().any(|value| value == said))
     }
 
     /// RFC 9068 §4, RFC 7519 §4.1.4 to §4.1.6; the leeway is the same on both sides.

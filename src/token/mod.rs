@@ -24,10 +24,10 @@ pub(crate) mod forge;
 
 pub use binding::{Binding, Demand, Thumbprint};
 pub use cache::TokenCache;
-pub use credential::{Credential, Digest, Scheme, Token, credential};
+pub use credential::{Credential, Digest, Form, Scheme, Token, credential};
 pub use error::{Error, Flaw};
-pub use introspection::{Answer, AnswerRules, Form, NotAnswer};
-pub use issuer::{Algorithm, ClaimNames, IssuerRules, UnknownAlgorithm};
+pub use introspection::{Answer, AnswerRules, NotAnswer, Written};
+pub use issuer::{Algorithm, AudienceFrom, ClaimNames, IssuerRules, UnknownAlgorithm};
 pub(crate) use jwt::prove;
 pub use jwt::{Basis, Unverified, Verified};
 pub use keys::{Key, KeySet, KeysError};

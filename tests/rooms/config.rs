@@ -84,12 +84,22 @@ fn every_problem_has_a_place_and_none_repeats_a_secret() {
 
 #[test]
 fn every_sample_loads() {
-    for file in yaml_files(&repository().join("config/examples")) {
+    let [examples, providers] = ["config/examples", "config/providers"].map(|folder| yaml_files(&repository().join(folder)));
+    for file in examples.into_iter().chain(providers) {
         let loaded = load(&file).unwrap_or_else(|problems| panic!("{}", text(&problems, &repository())));
         let sound = loaded.warnings.iter().all(|warning| file.ends_with("observe.yaml") && warning.path.ends_with(".mode"));
         assert!(sound, "{}", text(&loaded.warnings, &repository()));
         let first = fs::read_to_string(&file).expect("read").lines().next().map(str::to_owned);
         assert_eq!(first.as_deref(), Some("# yaml-language-server: $schema=../doorward.schema.json"), "{}", file.display());
+    }
+}
+
+#[test]
+fn every_profile_that_can_be_used_has_a_sample() {
+    for name in config::profile::usable() {
+        let file = repository().join(format!("config/providers/{name}.yaml"));
+        let loaded = load(&file).unwrap_or_else(|problems| panic!("{}", text(&problems, &repository())));
+        assert_eq!(loaded.config.issuers["corp"].profile.name, name);
     }
 }
 

@@ -14,17 +14,8 @@ use serde::{Deserialize, de};
 pub struct Later;
 
 /// Names of all such keys, left out of hints.
-pub const LATER: &[&str] = &[
-    "store",
-    "authorization_server",
-    "checkpoints",
-    "profile",
-    "accept_new_keys",
-    "tasks",
-    "streams_per_subject",
-    "bridge",
-    "self_managed",
-];
+pub const LATER: &[&str] =
+    &["store", "authorization_server", "checkpoints", "accept_new_keys", "tasks", "streams_per_subject", "bridge", "self_managed"];
 
 impl<'de> Deserialize<'de> for Later {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -168,7 +159,7 @@ impl JsonSchema for AlgorithmNames {
 }
 
 /// Names of all signature algorithms that can be accepted.
-pub const ALGORITHMS: &[&str] = &["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"];
+pub const ALGORITHMS: &[&str] = &["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"];
 
 /// A text or number with a meaning that `resolve` reads.
 macro_rules! quantity {

@@ -11,7 +11,15 @@ use crate::token::{Algorithm, AnswerRules};
 
 fn issuer(keys: KeySource, cache: u64) -> Issuer {
     let times = KeyTimes { cache: Duration::from_secs(cache), ..KeyTimes::default() };
-    Issuer { rules: Arc::new(rules()), keys, times, allow_http: false, introspection: None }
+    Issuer {
+        rules: Arc::new(rules()),
+        keys,
+        times,
+        allow_http: false,
+        introspection: None,
+        profile: &crate::config::profile::PLAIN,
+        assume_s256: false,
+    }
 }
 
 #[test]

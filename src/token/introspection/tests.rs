@@ -141,11 +141,11 @@ fn a_token_without_a_person_speaks_for_its_client_and_a_name_is_no_identifier() 
 #[test]
 fn a_signed_jwt_is_told_from_what_only_its_issuer_reads() {
     let jwt = Signer::new(Algorithm::ES256).token(Algorithm::ES256, &header(Algorithm::ES256, "k"), &claims());
-    assert_eq!(form(Token::new(&jwt).unwrap()), Form::Jwt(Some(ISSUER.into())));
-    assert_eq!(form(Token::new("e30.e30.").unwrap()), Form::Jwt(None));
-    assert_eq!(form(Token::new("e30.x.y").unwrap()), Form::Jwt(None));
+    assert_eq!(written(Token::new(&jwt).unwrap()), Written::Jwt(Some(ISSUER.into())));
+    assert_eq!(written(Token::new("e30.e30.").unwrap()), Written::Jwt(None));
+    assert_eq!(written(Token::new("e30.x.y").unwrap()), Written::Jwt(None));
     for opaque in ["abc", "a.b.c", "ya29.a0Af-H6.x", "e30.e30", "e30.a.b.c.d", "..", "W10.e30.x"] {
-        assert_eq!(form(Token::new(opaque).unwrap()), Form::Opaque, "{opaque}");
+        assert_eq!(written(Token::new(opaque).unwrap()), Written::Opaque, "{opaque}");
     }
 }
 

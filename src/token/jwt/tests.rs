@@ -206,6 +206,33 @@ fn required_claims_are_required() {
 }
 
 #[test]
+fn a_client_stands_for_the_audience_only_where_declared_and_only_without_aud() {
+    let of_client = without(with(claims(), "client_id", json!(RESOURCE)), "aud");
+    assert_eq!(refused(&of_client), Some(Error::MissingClaim("aud")));
+    let declared = IssuerRules { audience_from: AudienceFrom::ClientId, ..rules() };
+    assert!(judge_by(declared.clone(), &head(), &of_client).is_ok());
+    for aud in [json!("https://other.example"), json!([])] {
+        assert_eq!(judge_by(declared.clone(), &head(), &with(of_client.clone(), "aud", aud)).err(), Some(Error::Audience));
+    }
+    let of_another = with(of_client.clone(), "client_id", json!("another"));
+    assert_eq!(judge_by(declared.clone(), &head(), &of_another).err(), Some(Error::Audience));
+    let of_nobody = without(of_client, "client_id");
+    assert_eq!(judge_by(declared, &head(), &of_nobody).err(), Some(Error::MissingClaim("aud")));
+}
+
+#[test]
+fn required_values_are_texts_and_compared_to_the_letter() {
+    let strict = IssuerRules { required_values: vec![("use".into(), vec!["access".into(), "both".into()])], ..rules() };
+    for good in ["access", "both"] {
+        assert!(judge_by(strict.clone(), &head(), &with(claims(), "use", json!(good))).is_ok(), "{good}");
+    }
+    for bad in [json!("Access"), json!("id"), json!(["access"]), json!({"access": true}), json!(null), json!("")] {
+        assert_eq!(judge_by(strict.clone(), &head(), &with(claims(), "use", bad.clone())).err(), Some(Error::ClaimValue), "{bad}");
+    }
+    assert_eq!(judge_by(strict, &head(), &claims()).err(), Some(Error::ClaimValue));
+}
+
+#[test]
 fn names_of_claims_are_tried_in_turn_and_not_joined() {
     let both = with(claims(), "scp", json!(["admin"]));
     let verified = judge(&head(), &both).expect("a token");
