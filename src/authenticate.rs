@@ -1,4 +1,4 @@
-//! Who? The one step that may wait: a token, the rules of its issuer and that issuer's live keys make a caller.
+//! Who? The one step that may wait: a token, the rules of its issuer and that issuer's live keys, or its answer, make a caller.
 //!
 //! A token that was verified before is recalled without waiting, and judged anew by all that may
 //! have changed since: time, rules, keys, route. Knows nothing of requests.
@@ -6,9 +6,10 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use crate::remote::introspection::{Introspector, Told};
 use crate::remote::{Issuers, KeyStore};
 use crate::route::Route;
-use crate::token::{Digest, Error, IssuerRules, Token, TokenCache, Unverified, Verified};
+use crate::token::{Basis, Digest, Error, IssuerRules, Token, TokenCache, Unverified, Verified, Written, introspection};
 
 /// The caller that a token proves which is not remembered, at this route and now.
 pub async fn prove(
@@ -19,6 +20,11 @@ pub async fn prove(
     cache: &TokenCache,
     now: SystemTime,
 ) -> Result<Arc<Verified>, Error> {
+    if let Some((rules, introspector)) = to_ask(token, route, issuers) {
+        let verified = introspect(token, digest, rules, introspector, cache, now).await?;
+        cache.insert(digest, verified.clone());
+        return accept(verified, route);
+    }
     let unverified = Unverified::parse(token.as_str())?;
     let rules = route.issuers.iter().find(|rules| *rules.issuer == *unverified.issuer()).ok_or(Error::Issuer)?;
     unverified.check(rules, now)?;
@@ -40,16 +46,48 @@ pub fn recall(
     let verified = cache.find(digest)?;
     // Under other rules, those of another route or of a reload, it proves nothing.
     let rules = route.issuers.iter().find(|rules| Arc::ptr_eq(rules, &verified.rules) || **rules == verified.rules)?;
-    if !verified.is_live(now, rules.leeway) {
-        cache.forget(digest);
-        return Some(Err(Error::Expired));
-    }
-    // SECURITY: a key that its issuer withdrew takes its tokens with it.
-    if !issuers.find(rules)?.current()?.contains(verified.key) {
+    let holds = match verified.basis {
+        // SECURITY: beyond its time an answer is worth nothing, whether or not there is another.
+        Basis::Answer { until, .. } => now < until,
+        _ if !verified.is_live(now, rules.leeway) => {
+            cache.forget(digest);
+            return Some(Err(Error::Expired));
+        }
+        // SECURITY: a key that its issuer withdrew takes its tokens with it.
+        Basis::Key(key) => issuers.find(rules)?.current()?.contains(key),
+    };
+    if !holds {
         cache.forget(digest);
         return None;
     }
     Some(accept(verified, route))
+}
+
+/// The issuer to ask about this token, if it is not one to verify here: the one of the route's issuers
+/// that has `introspection`. It is asked about what is no signed JWT, and about JWTs that name it
+/// where it has no keys; every other JWT is judged by its signature alone.
+fn to_ask<'a>(token: Token<'_>, route: &'a Route, issuers: &'a Issuers) -> Option<(&'a Arc<IssuerRules>, &'a Arc<Introspector>)> {
+    let (rules, introspector) = route.issuers.iter().find_map(|rules| Some((rules, issuers.find_introspector(rules)?)))?;
+    let asks = match introspection::written(token) {
+        Written::Opaque => true,
+        Written::Jwt(issuer) => introspector.only() && issuer.as_deref() == Some(&*rules.issuer),
+    };
+    asks.then_some((rules, introspector))
+}
+
+/// What the issuer's answer proves. A refusal is remembered apart, so that repeating it costs no question.
+async fn introspect(
+    token: Token<'_>,
+    digest: Digest,
+    rules: &Arc<IssuerRules>,
+    introspector: &Arc<Introspector>,
+    cache: &TokenCache,
+    now: SystemTime,
+) -> Result<Arc<Verified>, Error> {
+    let Told { answer, asked } = introspector.ask(token, digest, now).await?;
+    let verified = answer.verify(rules, introspector.answers(), asked, cache.kept());
+    let verified = verified.inspect_err(|error| introspector.refuse(digest, *error))?;
+    Ok(Arc::new(cache.share(verified)))
 }
 
 /// An unknown key may only be new: the token waits for a fetch before it is refused. A token without
@@ -75,7 +113,8 @@ fn accept(verified: Arc<Verified>, route: &Route) -> Result<Arc<Verified>, Error
     let ours = &verified.rules.audience;
     let is_resource = |audience: &String| *audience == route.resource || audience.strip_suffix('/') == Some(route.resource.as_str());
     let named = verified.audience.iter().any(|audience| if ours.is_empty() { is_resource(audience) } else { ours.contains(audience) });
-    if named { Ok(verified) } else { Err(Error::Audience) }
+    let is_any = matches!(verified.basis, Basis::Answer { any_audience: true, .. });
+    if named || is_any { Ok(verified) } else { Err(Error::Audience) }
 }
 
 #[cfg(test)]

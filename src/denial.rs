@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 use crate::mcp::{self, Era, era};
 use crate::oauth::challenge;
 use crate::policy::{Refusal, Why};
-use crate::route::{self, Route};
-use crate::token;
+use crate::route::{self, ChallengeScopes, Route};
+use crate::token::{self, Scheme};
 
 /// What went wrong. A fault has exactly one row in the table below.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,16 +44,31 @@ pub enum Fault {
     UnknownSession,
     /// Only scopes are missing: all that the operation asks for.
     InsufficientScope(Vec<String>),
+    /// The login is too weak or too old (RFC 9470): what the next one must be, its greatest age in
+    /// seconds, and all scopes to ask for with it.
+    StepUp {
+        acr: Vec<String>,
+        max_age: Option<u64>,
+        scopes: Vec<String>,
+    },
+    /// The same challenge went out several times and changed nothing.
+    StepUpLoop,
     /// The rules say no, and no scope would change that.
     Forbidden(&'static str),
     /// Holds the seconds to wait.
     RateLimited(u64),
     /// The audit record could not be written, and calls without one are refused.
     AuditUnavailable,
+    /// The authorization server did not answer for its metadata.
+    MetadataUnavailable,
+    /// It answered, with a document that is not its own or not sound (RFC 8414 §3.3).
+    MetadataUnusable,
     UpstreamUnreachable,
     UpstreamTimeout,
     /// The upstream asked us for a credential.
     UpstreamUnauthorized,
+    /// The credential for the upstream could not be obtained.
+    UpstreamCredential,
     /// The upstream answered with a redirect, which would name an address of the inside.
     UpstreamRedirect,
     /// The upstream used a content coding that it was asked not to use.
@@ -106,6 +121,11 @@ impl From<&Refusal<'_>> for Fault {
     fn from(refusal: &Refusal<'_>) -> Self {
         match refusal.why() {
             Why::Scope(scopes) => Self::InsufficientScope(scopes.iter().map(|scope| (*scope).to_owned()).collect()),
+            Why::StepUp(step) => Self::StepUp {
+                acr: step.acr.iter().map(|class| (*class).to_owned()).collect(),
+                max_age: step.max_age.map(|age| age.as_secs()),
+                scopes: step.scopes.iter().map(|scope| (*scope).to_owned()).collect(),
+            },
             Why::NotNamed => Self::Forbidden("no_rule"),
             Why::Denied => Self::Forbidden("denied_by_rule"),
             Why::UriNotCanonical => Self::Forbidden("uri_not_canonical"),
@@ -128,8 +148,13 @@ impl Denial {
         self.fault.row().reason
     }
 
-    /// The whole answer. `route` is where the challenge points.
+    /// The whole answer to a bearer. `route` is where the challenge points.
     pub fn reply(&self, route: Option<&Route>) -> Response<Bytes> {
+        self.reply_to(Scheme::Bearer, route)
+    }
+
+    /// The whole answer to a client that used this scheme.
+    pub fn reply_to(&self, scheme: Scheme, route: Option<&Route>) -> Response<Bytes> {
         let Row { code, message, .. } = self.fault.row();
         let data = match &self.fault {
             Fault::Message(mcp::Error::Version { requested, modern: true }) => {
@@ -155,41 +180,76 @@ impl Denial {
             Fault::RateLimited(seconds) => {
                 headers.insert(RETRY_AFTER, HeaderValue::from(*seconds));
             }
-            Fault::AuditUnavailable | Fault::Credential(token::Error::KeysUnavailable) => {
+            Fault::AuditUnavailable
+            | Fault::MetadataUnavailable
+            | Fault::Credential(token::Error::KeysUnavailable | token::Error::IntrospectionUnavailable | token::Error::ProofsFull) => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
             }
             _ => {}
         }
-        if let Some(challenge) = route.and_then(|route| self.challenge(route)) {
-            headers.insert(WWW_AUTHENTICATE, challenge);
+        for challenge in route.map(|route| self.challenges(scheme, route)).unwrap_or_default() {
+            headers.append(WWW_AUTHENTICATE, challenge);
         }
         reply
     }
 
-    /// The `WWW-Authenticate` value of RFC 6750 §3 and RFC 9728 §5.1, where the fault has one.
-    fn challenge(&self, route: &Route) -> Option<HeaderValue> {
+    /// The `WWW-Authenticate` values of RFC 6750 §3, RFC 9449 §7.1 and RFC 9728 §5.1, where the fault
+    /// has any. Bearer comes first: some clients read only the first scheme.
+    fn challenges(&self, scheme: Scheme, route: &Route) -> Vec<HeaderValue> {
+        let message = &self.fault.row().message;
         let initial = route.policy.initial_scopes();
-        let text = match &self.fault {
-            Fault::Credential(token::Error::KeysUnavailable) => return None,
+        let metadata = Some(route.metadata_url.as_str());
+        let scopes: Vec<&str>;
+        let (error, asked, metadata): (_, &[&str], _) = match &self.fault {
+            Fault::Credential(token::Error::KeysUnavailable | token::Error::IntrospectionUnavailable | token::Error::ProofsFull) => {
+                return Vec::new();
+            }
             // Nothing usable was offered: the challenge has no `error` (RFC 6750 §3.1).
-            Fault::Credential(token::Error::Absent | token::Error::Scheme) => challenge::bearer(None, &initial, Some(&route.metadata_url)),
-            Fault::Credential(token::Error::Malformed) => {
-                challenge::bearer(Some(("invalid_request", &self.fault.row().message)), &[], None)
+            Fault::Credential(token::Error::Absent | token::Error::Scheme) => (None, &initial, metadata),
+            Fault::Credential(token::Error::Malformed) => (Some("invalid_request"), &[], None),
+            Fault::Credential(token::Error::Proof(_)) => (Some("invalid_dpop_proof"), &initial, metadata),
+            Fault::Credential(token::Error::Nonce) => (Some("use_dpop_nonce"), &initial, metadata),
+            Fault::Credential(_) => (Some("invalid_token"), &initial, metadata),
+            Fault::InsufficientScope(missing) => {
+                scopes = missing.iter().map(String::as_str).collect();
+                (Some("insufficient_scope"), &scopes, metadata)
             }
-            Fault::Credential(_) => {
-                challenge::bearer(Some(("invalid_token", &self.fault.row().message)), &initial, Some(&route.metadata_url))
+            Fault::StepUp { scopes: missing, .. } => {
+                scopes = missing.iter().map(String::as_str).collect();
+                (Some("insufficient_user_authentication"), &scopes, metadata)
             }
-            Fault::InsufficientScope(scopes) => {
-                let scopes: Vec<&str> = scopes.iter().map(String::as_str).collect();
-                challenge::bearer(Some(("insufficient_scope", &self.fault.row().message)), &scopes, Some(&route.metadata_url))
-            }
-            _ => return None,
+            _ => return Vec::new(),
         };
-        HeaderValue::from_str(&text).ok()
+        let error = error.map(|code| (code, message.as_ref()));
+        let algorithms = &route.sender.algorithms;
+        let mut texts = if scheme == Scheme::Dpop || route.sender.demand.dpop {
+            vec![challenge::dpop(algorithms, error, asked, metadata)]
+        } else {
+            let bearer = challenge::bearer(error, asked, metadata);
+            let speaks_of_dpop = route.sender.offered || self.fault == Fault::Credential(token::Error::Bound);
+            let dpop = (speaks_of_dpop && self.status() == 401).then(|| challenge::dpop(algorithms, None, &[], metadata));
+            std::iter::once(bearer).chain(dpop).collect()
+        };
+        if let (Fault::StepUp { acr, max_age, .. }, Some(first)) = (&self.fault, texts.first_mut()) {
+            let acr: Vec<&str> = acr.iter().map(String::as_str).collect();
+            challenge::step_up(first, &acr, *max_age);
+        }
+        texts.iter().filter_map(|text| HeaderValue::from_str(text).ok()).collect()
     }
 }
 
 impl Fault {
+    /// The same with the scopes that the route challenges a caller for who holds these: there are
+    /// clients that forget what they had when they ask for more.
+    #[must_use]
+    pub fn challenging(mut self, route: &Route, held: &[String]) -> Self {
+        if let (Self::InsufficientScope(scopes) | Self::StepUp { scopes, .. }, ChallengeScopes::Union) = (&mut self, route.challenge) {
+            let required: Vec<&str> = scopes.iter().map(String::as_str).collect();
+            *scopes = route.policy.union(&required, held).into_iter().map(str::to_owned).collect();
+        }
+        self
+    }
+
     /// The table. Own JSON-RPC codes are `-(31000 + status)`: outside every range that JSON-RPC
     /// and MCP reserve.
     fn row(&self) -> Row {
@@ -200,12 +260,15 @@ impl Fault {
             Self::Route(R::Spelling) => (400, "path_spelling", -31400, "the path is not in its plain spelling"),
             Self::Route(R::Host) => (400, "host_malformed", -31400, "the Host header is missing or malformed"),
             Self::Route(R::Misdirected) => (421, "misdirected", -31421, "this host is not served here"),
+            Self::Route(R::SeveralIssuers) => {
+                (404, "several_issuers", -31404, "resources here have different authorization servers: ask at the path of one resource")
+            }
             Self::Route(R::NotFound) => (404, "not_found", -31404, "nothing is served at this path"),
             Self::Origin => (403, "origin", -31403, "this Origin may not call"),
             Self::Method(_) => (405, "method_not_allowed", -31405, "this method is not served at this path"),
 
             Self::Credential(T::Absent) => (401, "token_missing", -31401, "an access token is required"),
-            Self::Credential(T::Scheme) => (401, "token_missing", -31401, "an access token is required, with the Bearer scheme"),
+            Self::Credential(T::Scheme) => (401, "token_missing", -31401, "an access token is required, with the Bearer or DPoP scheme"),
             Self::Credential(T::Malformed) => {
                 (400, "credential_malformed", -31400, "exactly one well-formed Authorization header is expected")
             }
@@ -223,10 +286,25 @@ impl Fault {
             Self::Credential(T::TooLong) => (401, "token_too_long", -31401, "the access token is too long"),
             Self::Credential(T::ClaimType(_)) => (401, "token_claim_type", -31401, "the access token is invalid"),
             Self::Credential(T::MissingClaim(_)) => (401, "token_claim_missing", -31401, "the access token lacks a required claim"),
+            Self::Credential(T::ClaimValue) => (401, "token_claim_value", -31401, "the access token is not of the kind accepted here"),
             Self::Credential(T::Bound) => {
                 (401, "token_bound", -31401, "the access token is bound to a key and may not be used as a bearer token")
             }
+            Self::Credential(T::Confirmation) => (401, "token_confirmation", -31401, "the access token is bound in a way not known here"),
+            Self::Credential(T::Unbound) => {
+                (401, "token_unbound", -31401, "the access token is not bound to what a proof of possession here needs")
+            }
+            Self::Credential(T::Certificate) => {
+                (401, "token_certificate", -31401, "the access token is bound to a client certificate that this connection lacks")
+            }
+            Self::Credential(T::Proof(flaw)) => (401, flaw.reason(), -31401, flaw.message()),
+            Self::Credential(T::Nonce) => (401, "proof_nonce", -31401, "the DPoP proof needs the nonce that this answer gives"),
+            Self::Credential(T::ProofsFull) => (503, "proofs_full", -31503, "no more DPoP proofs can be accepted at present"),
             Self::Credential(T::KeysUnavailable) => (503, "keys_unavailable", -31503, "access tokens cannot be verified at present"),
+            Self::Credential(T::Inactive) => (401, "token_inactive", -31401, "the access token is not active"),
+            Self::Credential(T::IntrospectionUnavailable) => {
+                (503, "introspection_unavailable", -31503, "access tokens cannot be checked at present")
+            }
 
             Self::Message(M::NotJson) => (400, "not_json", -32700, "the body is not strict JSON in UTF-8"),
             Self::Message(M::TooDeep) => (400, "too_deep", -32600, "the message is nested too deeply"),
@@ -258,12 +336,23 @@ impl Fault {
             Self::HeadTooLarge => (431, "head_too_large", -31431, "the request head is larger than the limit"),
 
             Self::InsufficientScope(_) => (403, "insufficient_scope", -31403, "this operation needs a scope that the access token lacks"),
+            Self::StepUp { .. } => {
+                (401, "insufficient_user_authentication", -31401, "this operation needs a more recent or a stronger login")
+            }
+            Self::StepUpLoop => {
+                (403, "step_up_loop", -31403, "the same authorization was asked for repeatedly without effect; try again in a few minutes")
+            }
             Self::Forbidden(reason) => (403, reason, -31403, "the access rules do not allow this operation"),
             Self::RateLimited(_) => (429, "rate_limited", -31429, "too many requests"),
             Self::AuditUnavailable => (503, "audit_unavailable", -31503, "the request cannot be recorded at present"),
+            Self::MetadataUnavailable => {
+                (503, "metadata_unavailable", -31503, "the authorization server's metadata cannot be had at present")
+            }
+            Self::MetadataUnusable => (502, "metadata_unusable", -31502, "the authorization server's metadata cannot be used"),
             Self::UpstreamUnreachable => (502, "upstream_unreachable", -31502, "the MCP server cannot be reached"),
             Self::UpstreamTimeout => (504, "upstream_timeout", -31504, "the MCP server took too long to answer"),
             Self::UpstreamUnauthorized => (502, "upstream_unauthorized", -31502, "the MCP server did not accept the gateway"),
+            Self::UpstreamCredential => (502, "upstream_credential", -31502, "the gateway has no credential for the MCP server at present"),
             Self::UpstreamRedirect => (502, "upstream_redirect", -31502, "the MCP server answered with a redirect"),
             Self::UpstreamCoding => (502, "upstream_coding", -31502, "the MCP server's answer cannot be read"),
             Self::UpstreamSession => (502, "upstream_session", -31502, "the MCP server's answer cannot be read"),

@@ -3,6 +3,9 @@
 //! A header is set or removed, never merged. Names are compared by letters and digits alone, so that
 //! no spelling (`X_Forwarded_User`, `x-forwarded-user`) slips by a server that folds them (CGI, WSGI).
 
+pub mod assertion;
+pub mod ring;
+
 use std::net::IpAddr;
 
 use serde_json::Value;
@@ -31,6 +34,7 @@ pub enum Source {
 pub struct IdentityRules {
     headers: Vec<(String, Source)>,
     guarded: Vec<String>,
+    assertion: bool,
 }
 
 /// Headers that never pass from a client: credentials, and what only a proxy may say.
@@ -52,7 +56,14 @@ const ALWAYS_STRIPPED: &[&str] = &[
     "xoriginaluri",
     "xoriginalmethod",
     "xrewriteurl",
+    "xforwardedclientcert",
+    "xforwardedscheme",
+    "xforwardedssl",
+    "xoriginalforwardedfor",
     "xrealip",
+    "trueclientip",
+    "cfconnectingip",
+    "xclusterclientip",
     "xclientip",
     "clientcert",
     "clientcertchain",
@@ -67,19 +78,31 @@ impl IdentityRules {
     /// upstream's own credential, which clients may not send either.
     pub fn new(headers: Vec<(String, Source)>, credential: Option<&str>) -> Self {
         let guarded = headers.iter().map(|(name, _)| name.as_str()).chain(credential).map(fold).collect();
-        Self { headers, guarded }
+        Self { headers, guarded, assertion: false }
+    }
+
+    /// With a signed assertion beside the headers, or without.
+    #[must_use]
+    pub fn with_assertion(self, assertion: bool) -> Self {
+        Self { assertion, ..self }
+    }
+
+    /// Whether a signed assertion goes with each request.
+    pub fn asserts(&self) -> bool {
+        self.assertion
     }
 
     pub fn headers(&self) -> &[(String, Source)] {
         &self.headers
     }
 
-    /// The paths of the claims that headers are set from.
+    /// The paths of the claims that headers and the assertion are set from.
     pub fn claims(&self) -> impl Iterator<Item = &str> {
-        self.headers.iter().filter_map(|(_, source)| match source {
+        let headers = self.headers.iter().filter_map(|(_, source)| match source {
             Source::Claim(path) => Some(path.as_str()),
             _ => None,
-        })
+        });
+        headers.chain(self.assertion.then_some(assertion::ACTOR))
     }
 
     /// Whether a client's header of this name must not reach the upstream.

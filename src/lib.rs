@@ -19,6 +19,7 @@
 //!
 //! ```text
 //! principal    <- (nothing)
+//! certificate  <- (nothing)
 //! token        <- principal
 //! mcp          <- (nothing)
 //! policy       <- principal mcp
@@ -28,24 +29,31 @@
 //! denial       <- principal token mcp policy route oauth
 //! event        <- principal mcp policy denial
 //! session      <- principal mcp route denial
-//! config       <- principal token mcp policy identity oauth route denial event
-//! remote       <- config token
+//! config       <- principal token mcp policy identity oauth route denial event certificate
+//! remote       <- config token trace route
+//! trace        <- event
+//! advice       <- config token route
 //! audit        <- config event
 //! metrics      <- config event
 //! limit        <- route
-//! state        <- config remote token mcp policy route metrics
+//! insist       <- (nothing)
+//! state        <- config remote token mcp policy route metrics possession assertions
+//! possession   <- principal token route
+//! assertions   <- token identity route config
 //! authenticate <- principal token route remote
-//! pipeline     <- principal token mcp policy route denial oauth session authenticate state
+//! pipeline     <- principal token mcp policy route denial oauth session authenticate state possession
 //! server       <- config metrics state audit
-//! proxy        <- principal token mcp policy identity oauth route denial event session config audit metrics limit state authenticate pipeline server
+//! proxy        <- principal token mcp policy identity oauth route denial event session config audit metrics limit state authenticate pipeline server certificate trace remote insist possession advice
 //! demo         <- config state audit metrics proxy server
-//! command      <- config authenticate token principal mcp policy route denial state audit metrics proxy server demo remote
+//! command      <- config oauth authenticate token principal mcp policy route denial state audit metrics proxy server demo remote advice
 //! ```
 //!
 //! `pingora` stays in `proxy/`, `reqwest` in `remote/` (and the demo's own client), `serde_yaml`
 //! in `config/`, `prometheus` in `metrics.rs`; no clock, file or environment in a pure room.
 
 pub mod principal;
+
+pub mod certificate;
 
 pub mod token;
 
@@ -64,16 +72,24 @@ pub mod denial;
 pub mod event;
 
 pub mod session;
+pub mod trace;
 
 pub mod config;
 
+pub mod assertions;
+
 pub mod remote;
+
+pub mod advice;
 
 pub mod audit;
 
 pub mod metrics;
 
 pub mod limit;
+
+pub mod insist;
+pub mod possession;
 
 pub mod state;
 

@@ -1,9 +1,11 @@
-//! What Prometheus scrapes. The only file that knows the `prometheus` crate.
+//! What Prometheus scrapes. The only room that knows the `prometheus` crate.
 //!
 //! Labels come from closed sets or from the configuration, never from a caller: a tool that neither a
 //! rule names nor the upstream's own list has shown is counted as `other`.
 
-use std::collections::{HashMap, HashSet};
+mod series;
+
+use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
@@ -11,6 +13,7 @@ use prometheus::{Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec
 
 use crate::config::Config;
 use crate::event::Event;
+use series::{Known, Series, Tools};
 
 /// Tool names taken as labels, for each upstream.
 const LEARNT_TOOLS: usize = 2_000;
@@ -26,13 +29,21 @@ pub struct Metrics {
     open_streams: IntGaugeVec,
     connections: IntGauge,
     connections_refused: IntCounter,
+    proxy_headers_refused: IntCounter,
+    certificate_expiry: IntGaugeVec,
+    upstream_healthy: IntGaugeVec,
     keys_age: IntGaugeVec,
     fetches: IntCounterVec,
-    token_cache: IntCounterVec,
+    token_hits: IntCounter,
+    token_misses: IntCounter,
+    introspection: IntCounterVec,
     reloads: IntCounterVec,
     config_hash: IntGauge,
     audit_dropped: IntCounter,
-    tools: Arc<RwLock<HashMap<Arc<str>, HashSet<String>>>>,
+    traces_dropped: IntCounter,
+    tools: Arc<RwLock<HashMap<Arc<str>, Arc<Tools>>>>,
+    known: Arc<Known>,
+    step_up_loops: IntCounterVec,
 }
 
 impl Metrics {
@@ -64,6 +75,7 @@ impl Metrics {
             registry.register(Box::new(metric.clone()))?;
             Ok::<_, prometheus::Error>(metric)
         };
+        let token_cache = counter("doorward_token_cache_total", "Look-ups of verified tokens", &["result"])?;
         let metrics = Self {
             requests: counter(
                 "doorward_requests_total",
@@ -84,39 +96,86 @@ impl Metrics {
             )?,
             tool_calls: counter("doorward_tool_calls_total", "Tool calls by tool and outcome", &["upstream", "tool", "outcome"])?,
             open_streams: gauge("doorward_open_streams", "Answers being streamed", &["upstream"])?,
+            upstream_healthy: gauge(
+                "doorward_upstream_healthy",
+                "1 where an upstream's server is given calls, 0 while it is left out",
+                &["upstream", "address"],
+            )?,
             connections: value("doorward_connections", "Open client connections")?,
             connections_refused: single("doorward_connections_refused_total", "Connections closed because of `limits.connections`")?,
+            proxy_headers_refused: single(
+                "doorward_proxy_header_refused_total",
+                "Connections closed for want of a PROXY protocol header that can be believed",
+            )?,
+            certificate_expiry: gauge(
+                "doorward_certificate_expiry_seconds",
+                "When the first certificate of the listener ends, in seconds since 1970",
+                &["listener"],
+            )?,
             keys_age: gauge("doorward_issuer_keys_age_seconds", "Age of the issuer's keys in use; -1 where there are none", &["issuer"])?,
             fetches: counter("doorward_issuer_fetch_total", "Fetches of an issuer's keys", &["issuer", "result"])?,
-            token_cache: counter("doorward_token_cache_total", "Look-ups of verified tokens", &["result"])?,
+            token_hits: token_cache.with_label_values(&["hit"]),
+            token_misses: token_cache.with_label_values(&["miss"]),
+            introspection: counter("doorward_introspection_total", "Questions to an issuer about tokens", &["issuer", "result"])?,
             reloads: counter("doorward_config_reload_total", "Reloads of the configuration", &["result"])?,
             config_hash: value("doorward_config_hash", "Hash of the configuration in use")?,
             audit_dropped: single("doorward_audit_dropped_total", "Audit records that could not be kept")?,
+            traces_dropped: single("doorward_traces_dropped_total", "Requests whose spans the collector did not take")?,
+            step_up_loops: counter(
+                "doorward_step_up_loops_total",
+                "Challenges held back because they had no effect before",
+                &["upstream"],
+            )?,
             tools: Arc::default(),
+            known: Arc::default(),
             registry: registry.clone(),
         };
+        // A counter that appears with its first event shows no increase: what is waited for is there from the start.
+        for result in ["ok", "failed"] {
+            metrics.reloads.with_label_values(&[result]);
+        }
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
         Ok(metrics)
     }
 
     /// Counts one request.
     pub fn record(&self, event: &Event) {
-        let upstream = event.upstream.as_deref().unwrap_or("none");
-        self.requests.with_label_values(&[upstream, event.operation, event.outcome.as_str(), event.reason]).inc();
-        self.duration.with_label_values(&[upstream, event.operation]).observe(event.duration.as_secs_f64());
-        self.overhead.with_label_values(&[upstream]).observe(event.overhead.as_secs_f64());
-        if event.operation == "tools/call" {
-            let tool = event.name.as_deref().filter(|tool| self.knows(upstream, tool)).unwrap_or("other");
-            self.tool_calls.with_label_values(&[upstream, tool, event.outcome.as_str()]).inc();
-        }
+        self.known.with(
+            event,
+            || self.series(event),
+            |series| {
+                series.requests.inc();
+                series.duration.observe(event.duration.as_secs_f64());
+                series.overhead.observe(event.overhead.as_secs_f64());
+                if let Some(tools) = &series.tools {
+                    tools.count(upstream(event), event.name.as_deref(), event.outcome, &self.tool_calls);
+                }
+            },
+        );
     }
 
-    fn knows(&self, upstream: &str, tool: &str) -> bool {
-        self.tools.read().is_ok_and(|tools| tools.get(upstream).is_some_and(|known| known.contains(tool)))
+    /// What a request of this kind counts in, by its labels.
+    fn series(&self, event: &Event) -> Series {
+        let upstream = upstream(event);
+        Series::new(
+            event,
+            self.requests.with_label_values(&[upstream, event.operation, event.outcome.as_str(), event.reason]),
+            self.duration.with_label_values(&[upstream, event.operation]),
+            self.overhead.with_label_values(&[upstream]),
+            (event.operation == "tools/call").then(|| self.tools(&event.upstream.clone().unwrap_or_else(|| upstream.into()))),
+        )
+    }
+
+    fn tools(&self, upstream: &Arc<str>) -> Arc<Tools> {
+        if let Some(tools) = self.tools.read().ok().and_then(|tools| tools.get(upstream).cloned()) {
+            return tools;
+        }
+        self.tools.write().map_or_else(|_| Arc::default(), |mut tools| tools.entry(upstream.clone()).or_default().clone())
     }
 
     /// Takes the tools that rules name exactly as labels, and the hash of the configuration.
     pub fn configured(&self, config: &Config) {
+        self.known.forget();
         self.config_hash.set(i64::try_from(config.hash >> 1).unwrap_or_default());
         for route in &config.routes {
             let exact = route.policy.rules().iter().flat_map(|rule| &rule.tools).filter(|pattern| pattern.is_exact());
@@ -126,18 +185,11 @@ impl Metrics {
 
     /// Takes tools that an upstream itself has listed as labels, up to a bound.
     pub fn learn<'a>(&self, upstream: &Arc<str>, names: impl Iterator<Item = &'a str>) {
-        let Ok(mut tools) = self.tools.write() else { return };
-        let known = tools.entry(upstream.clone()).or_default();
-        for name in names.take(LEARNT_TOOLS) {
-            if known.len() >= LEARNT_TOOLS {
-                return;
-            }
-            known.insert(name.to_owned());
-        }
+        self.tools(upstream).learn(names, LEARNT_TOOLS);
     }
 
     pub fn token_cache(&self, hit: bool) {
-        self.token_cache.with_label_values(&[if hit { "hit" } else { "miss" }]).inc();
+        if hit { &self.token_hits } else { &self.token_misses }.inc();
     }
 
     pub fn reloaded(&self, ok: bool) {
@@ -148,8 +200,27 @@ impl Metrics {
         self.audit_dropped.inc();
     }
 
+    /// Counts requests whose spans were lost.
+    pub fn traces_dropped(&self, requests: u64) {
+        self.traces_dropped.inc_by(requests);
+    }
+
+    pub fn step_up_loop(&self, upstream: &str) {
+        self.step_up_loops.with_label_values(&[upstream]).inc();
+    }
+
     pub fn connection_refused(&self) {
         self.connections_refused.inc();
+    }
+
+    /// Counts a connection as refused for its PROXY protocol header when dropped, unless it is forgotten.
+    pub fn proxy_header_refused(&self) -> Refused {
+        Refused(Some(self.proxy_headers_refused.clone()))
+    }
+
+    /// When the first certificate of a listener ends, in seconds since 1970.
+    pub fn certificate_ends(&self, listener: &str, not_after: i64) {
+        self.certificate_expiry.with_label_values(&[listener]).set(not_after);
     }
 
     /// Counts an open connection until the guard is dropped.
@@ -162,12 +233,30 @@ impl Metrics {
         Open::new(self.open_streams.with_label_values(&[upstream]))
     }
 
+    /// Whether a server is given calls. `address` is what the configuration calls it.
+    pub fn upstream_healthy(&self, upstream: &str, address: &str, healthy: bool) {
+        self.upstream_healthy.with_label_values(&[upstream, address]).set(healthy.into());
+    }
+
+    /// Servers are about to be told anew; those that are gone have no metric.
+    pub fn upstreams_changed(&self) {
+        self.upstream_healthy.reset();
+    }
+
     /// The state of one issuer's keys, brought up to date before a scrape.
     pub fn issuer(&self, issuer: &str, age: Option<Duration>, fetched: u64, unchanged: u64, failed: u64) {
         let age = age.map_or(-1, |age| i64::try_from(age.as_secs()).unwrap_or(i64::MAX));
         self.keys_age.with_label_values(&[issuer]).set(age);
         for (result, total) in [("ok", fetched), ("unchanged", unchanged), ("failed", failed)] {
             let counter = self.fetches.with_label_values(&[issuer, result]);
+            counter.inc_by(total.saturating_sub(counter.get()));
+        }
+    }
+
+    /// How questions about tokens ended, brought up to date before a scrape.
+    pub fn introspection(&self, issuer: &str, counts: [(&'static str, u64); 6]) {
+        for (result, total) in counts {
+            let counter = self.introspection.with_label_values(&[issuer, result]);
             counter.inc_by(total.saturating_sub(counter.get()));
         }
     }
@@ -180,6 +269,27 @@ impl Metrics {
             Err(error) => format!("# {error}\n"),
         }
     }
+}
+
+/// Counts once when dropped, however that comes about: a deadline too.
+pub struct Refused(Option<IntCounter>);
+
+impl Refused {
+    pub fn forget(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Refused {
+    fn drop(&mut self) {
+        if let Some(counter) = &self.0 {
+            counter.inc();
+        }
+    }
+}
+
+fn upstream(event: &Event) -> &str {
+    event.upstream.as_deref().unwrap_or("none")
 }
 
 /// One thing in a gauge, for as long as it lives.
@@ -239,5 +349,46 @@ mod tests {
         assert!(text.contains(r#"doorward_tool_calls_total{outcome="permitted",tool="echo",upstream="up"} 1"#), "{text}");
         assert!(text.contains(r#"doorward_tool_calls_total{outcome="permitted",tool="other",upstream="up"} 1000"#));
         assert!(!text.contains("invented"));
+    }
+
+    #[test]
+    fn each_request_is_counted_under_its_own_labels_however_often_the_names_are_made_anew() {
+        let metrics = Metrics::new().expect("registers");
+        for n in 0..200 {
+            // A name that lies where another one lay must not be taken for it.
+            let upstream: Arc<str> = format!("up{}", n % 4).into();
+            let outcome = Outcome::ALL[n % 5];
+            let reason = ["permitted", "no_rule"][n % 2];
+            metrics.record(&Event { upstream: Some(upstream), outcome, reason, ..call("x") });
+            if n == 100 {
+                metrics.known.forget();
+            }
+        }
+        metrics.record(&Event { upstream: None, operation: "none", ..call("x") });
+        let text = metrics.text();
+        let counts: Vec<&str> = text.lines().filter(|line| line.starts_with("doorward_requests_total{")).collect();
+        assert_eq!(counts.len(), 21, "{counts:?}");
+        assert!(counts.iter().filter(|line| line.ends_with(" 10")).count() == 20, "{counts:?}");
+        assert!(text.contains(r#"doorward_requests_total{operation="none",outcome="permitted",reason="permitted",upstream="none"} 1"#));
+        assert!(text.contains(r#"doorward_request_duration_seconds_count{operation="tools/call",upstream="up3"} 50"#));
+        assert!(text.contains(r#"doorward_overhead_seconds_count{upstream="up0"} 50"#));
+    }
+
+    #[test]
+    fn a_tool_that_is_learnt_later_is_counted_by_name_from_then_on_and_their_number_is_bounded() {
+        let metrics = Metrics::new().expect("registers");
+        metrics.record(&call("late"));
+        metrics.learn(&"up".into(), ["late"].into_iter());
+        metrics.record(&call("late"));
+        let names: Vec<String> = (0..2 * LEARNT_TOOLS).map(|n| format!("tool{n}")).collect();
+        metrics.learn(&"up".into(), names.iter().map(String::as_str));
+        metrics.learn(&"up".into(), names.iter().rev().map(String::as_str));
+        for name in &names {
+            metrics.record(&call(name));
+        }
+        let text = metrics.text();
+        assert!(text.contains(r#"doorward_tool_calls_total{outcome="permitted",tool="late",upstream="up"} 1"#));
+        let series = text.lines().filter(|line| line.starts_with("doorward_tool_calls_total{")).count();
+        assert_eq!(series, LEARNT_TOOLS + 1);
     }
 }

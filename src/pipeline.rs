@@ -26,31 +26,34 @@ pub struct Admitted {
 
 /// Who? Needs only the head.
 pub async fn admit(route: &Arc<Route>, head: &Head<'_>, world: &Snapshot) -> Result<Admitted, Denial> {
-    let bearer = match token::credential(head.headers)? {
+    let (scheme, presented) = match token::credential(head.headers)? {
         Credential::Absent => return Err(token::Error::Absent.into()),
-        Credential::Bearer(bearer) => bearer,
+        Credential::Presented { scheme, token } => (scheme, token),
     };
-    let token = bearer.digest();
+    let token = presented.digest();
     let (answer, recalled) = match recall(&token, route, &world.issuers, &world.tokens, head.received) {
         Some(answer) => (answer, true),
-        None => (prove(bearer, token, route, &world.issuers, &world.tokens, head.received).await, false),
+        None => (prove(presented, token, route, &world.issuers, &world.tokens, head.received).await, false),
     };
-    Ok(Admitted { route: route.clone(), verified: answer?, token, recalled })
+    let verified = answer?;
+    world.proofs.check(scheme, &verified, &token, route, head)?;
+    Ok(Admitted { route: route.clone(), verified, token, recalled })
 }
 
 /// A message and what the rules say of it.
 pub struct Judgement<'a> {
     pub message: Message<'a>,
     pub decision: Result<Permit<'a>, Refusal<'a>>,
+    admitted: &'a Admitted,
 }
 
 /// What, and may they? Pure: bytes in, proof or reason out.
 pub fn judge<'a>(admitted: &'a Admitted, head: &Head<'_>, body: &'a [u8], depth: usize) -> Result<Judgement<'a>, Denial> {
     let claim = Claim::read(head.headers).map_err(|error| unclaimed(error, body, depth))?;
     let message = Message::parse(body, &claim, depth).map_err(denied)?;
-    let caller = Caller { principal: &admitted.verified.principal, source: head.source };
+    let caller = Caller { principal: &admitted.verified.principal, source: head.source, now: head.received };
     let decision = admitted.route.policy.authorize(caller, &message.operation);
-    Ok(Judgement { message, decision })
+    Ok(Judgement { message, decision, admitted })
 }
 
 /// The right to forward a message: permitted, or refused in an upstream that only observes.
@@ -67,7 +70,8 @@ impl Judgement<'_> {
         match (&self.decision, mode) {
             (Ok(_), _) | (Err(_), Mode::Observe) => Ok(Release(())),
             (Err(refusal), Mode::Enforce) => {
-                Err(Denial { fault: refusal.into(), id: self.message.id.map(|id| id.as_json().to_owned()), era: Some(self.message.era) })
+                let fault = Fault::from(refusal).challenging(&self.admitted.route, self.admitted.verified.principal.scopes());
+                Err(Denial { fault, id: self.message.id.map(|id| id.as_json().to_owned()), era: Some(self.message.era) })
             }
         }
     }

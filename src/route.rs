@@ -4,6 +4,8 @@
 //! refused before they are compared. One slash at the end is forgiven and not passed on. Knows
 //! nothing of sockets; a [`Head`] is a view that the rim makes and tests build from literals.
 
+pub mod grant;
+
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -15,7 +17,7 @@ use http::{HeaderMap, Method};
 
 use crate::identity::IdentityRules;
 use crate::policy::Policy;
-use crate::token::IssuerRules;
+use crate::token::{Demand, IssuerRules};
 
 /// A borrowed view of a request's head, with the time it arrived.
 #[derive(Clone, Copy, Debug)]
@@ -26,8 +28,10 @@ pub struct Head<'a> {
     /// The raw path, without the query.
     pub path: &'a str,
     pub headers: &'a HeaderMap,
-    /// The peer's address; the unspecified address for a Unix socket.
+    /// The client's address; the unspecified address for a Unix socket.
     pub source: IpAddr,
+    /// SHA-256 of the client's verified certificate in DER (RFC 8705 §3.1).
+    pub certificate: Option<[u8; 32]>,
     pub received: SystemTime,
 }
 
@@ -47,25 +51,94 @@ pub struct Route {
     pub policy: Policy,
     pub identity: IdentityRules,
     pub upstream: Upstream,
+    /// How the upstream's credential is obtained, where it is not a fixed one.
+    pub grant: Option<grant::Grant>,
     pub mode: Mode,
     pub list: ListMode,
+    pub challenge: ChallengeScopes,
     /// Browser origins that may call, besides the resource's own.
     pub origins: Vec<String>,
     pub limits: RouteLimits,
+    pub sender: Sender,
+}
+
+/// How callers prove that a token is theirs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sender {
+    pub demand: Demand,
+    /// Algorithms of proofs, as challenges name them (RFC 9449 §5.1): `ES256 EdDSA`.
+    pub algorithms: Arc<str>,
+    /// Whether challenges and metadata speak of DPoP to those who did not ask.
+    pub offered: bool,
 }
 
 /// Where and how the MCP server is reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upstream {
+    pub reach: Arc<Reach>,
+    /// Path and query that every request is sent to.
+    pub path: String,
+    /// The upstream's own credential: header name and the file or variable that holds its value.
+    pub credential: Option<Credential>,
+}
+
+/// The servers of one upstream, each of which may be given any call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reach {
+    /// At least one, and of one scheme.
+    pub places: Vec<Place>,
+    /// HTTP/2 with prior knowledge, or by ALPN over TLS.
+    pub http2: bool,
+    /// Shown to servers that ask for one in the TLS handshake. The files are read at load and on reload.
+    pub client_certificate: Option<ClientCertificate>,
+    /// How servers are looked after between calls; without it only calls tell.
+    pub health: Option<Health>,
+}
+
+impl Reach {
+    /// One server, spoken to in HTTP/1.1.
+    pub fn to(place: Place) -> Self {
+        Self { places: vec![place], http2: false, client_certificate: None, health: None }
+    }
+}
+
+/// One server's address and name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
     pub address: Address,
     /// Sent as `Host`/`:authority`.
     pub authority: String,
-    /// Path and query that every request is sent to.
-    pub path: String,
-    /// HTTP/2 with prior knowledge, or by ALPN over TLS.
-    pub http2: bool,
-    /// The upstream's own credential: header name and the file or variable that holds its value.
-    pub credential: Option<Credential>,
+}
+
+impl Place {
+    /// How metrics and logs call it.
+    pub fn label(&self) -> String {
+        match &self.address {
+            Address::Unix(path) => format!("unix:{}", path.display()),
+            Address::Tcp { .. } | Address::Tls { .. } => self.authority.clone(),
+        }
+    }
+}
+
+/// Paths of a PEM certificate chain and its key; they exist and fit each other when resolved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientCertificate {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+}
+
+/// Checks that Doorward makes on its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// Asked for with GET, and must be answered with 2xx; without it a connection is enough.
+    pub path: Option<String>,
+    pub interval: Duration,
+    /// Never more than `interval`.
+    pub timeout: Duration,
+    /// Good checks in a row until a server is used again, at least 1.
+    pub healthy: u32,
+    /// Bad checks in a row until a server is left alone, at least 1.
+    pub unhealthy: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -125,6 +198,17 @@ pub enum ListMode {
     Acquirable,
 }
 
+/// Which scopes a challenge names to a caller whose token lacks one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum ChallengeScopes {
+    /// Those of the operation, and those of this upstream that the caller holds: some clients take a
+    /// challenge as it is and would lose what they had.
+    #[default]
+    Union,
+    /// Those of the operation alone.
+    Required,
+}
+
 /// How many in which time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Rate {
@@ -151,6 +235,8 @@ pub enum Error {
     Host,
     /// A host that no route has.
     Misdirected,
+    /// One document is asked for where there would be several.
+    SeveralIssuers,
     NotFound,
 }
 
@@ -160,9 +246,20 @@ pub enum Target {
     Mcp(Arc<Route>),
     /// The protected resource metadata of a route.
     Metadata(Arc<Route>),
+    /// The keys that assertions are signed with.
+    AssertionKeys,
+    /// The metadata of a route's first issuer, for clients that look for it here.
+    Issuer(Arc<Route>),
+    /// The same at a host whose routes have different first issuers: no one document would be right.
+    Undecided,
 }
 
+/// Where the keys that assertions are signed with stand, at `public_url`.
+pub const ASSERTION_KEYS: &str = "/.well-known/doorward/jwks.json";
+
 const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
+/// The two names of an authorization server's metadata (RFC 8414 §3.1, OpenID Connect Discovery §4).
+const ISSUER_WELL_KNOWN: [&str; 2] = ["/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"];
 
 /// All routes by host and path.
 #[derive(Debug, Default)]
@@ -187,12 +284,13 @@ impl RouteTable {
         for paths in hosts.values_mut() {
             let mut here = paths.values().filter_map(|target| match target {
                 Target::Mcp(route) => Some(route.clone()),
-                Target::Metadata(_) => None,
+                Target::Metadata(_) | Target::AssertionKeys | Target::Issuer(_) | Target::Undecided => None,
             });
             if let (Some(only), None) = (here.next(), here.next()) {
                 paths.entry(WELL_KNOWN.into()).or_insert(Target::Metadata(only));
             }
         }
+        hosts.values_mut().for_each(place_issuers);
         Self { hosts, aliases: HashMap::new(), routes }
     }
 
@@ -201,6 +299,16 @@ impl RouteTable {
     pub fn with_aliases(mut self, origin: &str, aliases: &[String]) -> Self {
         let host = plain_authority(origin.split_once("://").map_or(origin, |(_, host)| host));
         self.aliases = aliases.iter().map(|alias| (plain_authority(alias), host.clone())).collect();
+        self
+    }
+
+    /// Serves the keys of assertions at `origin`, where any route has them.
+    #[must_use]
+    pub fn with_assertion_keys(mut self, origin: &str) -> Self {
+        if self.routes.iter().any(|route| route.identity.asserts()) {
+            let host = plain_authority(origin.split_once("://").map_or(origin, |(_, host)| host));
+            self.hosts.entry(host).or_default().insert(ASSERTION_KEYS.into(), Target::AssertionKeys);
+        }
         self
     }
 
@@ -253,6 +361,31 @@ impl Route {
     fn resource_path_len(&self) -> usize {
         let rest = self.resource.split_once("://").map_or("", |(_, rest)| rest);
         rest.find('/').map_or(0, |at| rest.len() - at)
+    }
+}
+
+/// Where clients guess the metadata of an authorization server from a resource's URL: with the path
+/// behind the well-known name, with the path before it, and at the root.
+fn place_issuers(paths: &mut HashMap<String, Target>) {
+    let routes: Vec<(String, Arc<Route>)> = paths
+        .iter()
+        .filter_map(|(path, target)| match target {
+            Target::Mcp(route) => Some((path.clone(), route.clone())),
+            _ => None,
+        })
+        .collect();
+    let first = |route: &Arc<Route>| route.issuers.first().map(|rules| rules.issuer.clone());
+    let Some((_, any)) = routes.first() else { return };
+    let common = routes.iter().all(|(_, route)| first(route) == first(any));
+    let root = if common { Target::Issuer(any.clone()) } else { Target::Undecided };
+    for (path, route) in routes.iter().filter(|(path, _)| path != "/") {
+        let [oauth, openid] = ISSUER_WELL_KNOWN;
+        for place in [format!("{oauth}{path}"), format!("{openid}{path}"), format!("{path}{oauth}"), format!("{path}{openid}")] {
+            paths.entry(place).or_insert_with(|| Target::Issuer(route.clone()));
+        }
+    }
+    for place in ISSUER_WELL_KNOWN {
+        paths.entry(place.into()).or_insert_with(|| root.clone());
     }
 }
 

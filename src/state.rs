@@ -5,16 +5,18 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
-use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 
+use crate::assertions::Assertions;
 use crate::config::{self, Config, Problem, Seen, Severity};
 use crate::mcp::listing::Memo;
-use crate::mcp::seal::{SECRET, Sealer};
+use crate::mcp::seal::Sealer;
 use crate::metrics::Metrics;
 use crate::policy::Standing;
-use crate::remote::{BuildError, Issuers};
+use crate::possession::Proofs;
+use crate::remote::{BuildError, Issuers, UpstreamTokens};
 use crate::route::RouteTable;
 use crate::token::TokenCache;
 
@@ -27,8 +29,16 @@ pub struct Snapshot {
     pub config: Config,
     pub routes: RouteTable,
     pub issuers: Issuers,
+    /// What upstreams are shown where it must be obtained.
+    pub upstream_tokens: UpstreamTokens,
+    /// What upstreams are told of callers, signed.
+    pub assertions: Assertions,
     /// Verified tokens; a new world starts with none.
     pub tokens: TokenCache,
+    /// Proofs of possession; what was seen stays seen in the next world.
+    pub proofs: Proofs,
+    /// For nonces where the configuration names no secret. One for the life of the process.
+    secret: [u8; 32],
     /// What seals that which clients bring back.
     pub sealer: Arc<Sealer>,
     /// Cut lists by upstream and standing.
@@ -38,27 +48,37 @@ pub struct Snapshot {
 impl Snapshot {
     /// Builds a world; the keys of issuers that did not change are taken over from the old one.
     pub fn build(config: Config, old: Option<&Self>) -> Result<Self, BuildError> {
+        let secret = old.map_or_else(random, |old| Ok(old.secret))?;
+        let nonce_secret = config.dpop.secret.as_ref().map_or(secret.as_slice(), |secret| secret.reveal());
         Ok(Self {
-            routes: RouteTable::new(config.routes.clone()).with_aliases(&config.public_url, &config.allow_hosts),
+            proofs: Proofs::new(config.dpop.rules.clone(), nonce_secret, old.map(|old| &old.proofs)),
+            secret,
+            routes: RouteTable::new(config.routes.clone())
+                .with_aliases(&config.public_url, &config.allow_hosts)
+                .with_assertion_keys(&config.public_url),
             issuers: Issuers::build(&config, old.map(|old| &old.issuers))?,
+            upstream_tokens: UpstreamTokens::build(&config, old.map(|old| &old.upstream_tokens))?,
+            assertions: Assertions::build(&config, old.map(|old| &old.assertions), SystemTime::now())
+                .map_err(|_| BuildError::Randomness)?,
             tokens: TokenCache::new(config.limits.token_cache, kept(&config)),
-            sealer: sealer(&config, old)?,
+            sealer: sealer(&config, &secret)?,
             lists: Memo::new(LISTS, LIST_BYTES),
             config,
         })
     }
 }
 
-/// The configured keys; or those of the old world, so that a reload ends no session; or new ones.
-fn sealer(config: &Config, old: Option<&Snapshot>) -> Result<Arc<Sealer>, BuildError> {
-    match (&config.sealer, old) {
-        (Some(configured), _) => Ok(configured.clone()),
-        (None, Some(old)) if old.config.sealer.is_none() => Ok(old.sealer.clone()),
-        (None, _) => {
-            let mut secret = [0; SECRET];
-            SystemRandom::new().fill(&mut secret).map_err(|_| BuildError::Randomness)?;
-            Sealer::new(&[secret]).map(Arc::new).ok_or(BuildError::Randomness)
-        }
+fn random() -> Result<[u8; 32], BuildError> {
+    let mut bytes = [0; 32];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| BuildError::Randomness)?;
+    Ok(bytes)
+}
+
+/// The configured keys; without them one of the process's own, which a reload keeps, so that it ends no session.
+fn sealer(config: &Config, secret: &[u8; 32]) -> Result<Arc<Sealer>, BuildError> {
+    match &config.sealer {
+        Some(configured) => Ok(configured.clone()),
+        None => Sealer::new(std::slice::from_ref(secret)).map(Arc::new).ok_or(BuildError::Randomness),
     }
 }
 

@@ -18,6 +18,8 @@ pub struct Row {
 pub enum Bar {
     /// Times the bare proxy, measured in the same round.
     Ratio(f64),
+    /// The same, and so much more in the row's own unit.
+    RatioAnd(f64, f64),
     /// In the row's own unit.
     AtMost(f64),
 }
@@ -25,13 +27,18 @@ pub enum Bar {
 impl Row {
     /// The median over the rounds of Doorward's share of the bare proxy.
     fn ratio(&self) -> Option<f64> {
-        let ratios: Vec<f64> = self.bare.iter().zip(&self.doorward).map(|(bare, doorward)| doorward / bare).collect();
+        self.ratio_without(0.0)
+    }
+
+    fn ratio_without(&self, more: f64) -> Option<f64> {
+        let ratios: Vec<f64> = self.bare.iter().zip(&self.doorward).map(|(bare, doorward)| (doorward - more) / bare).collect();
         (!ratios.is_empty()).then(|| median(&ratios))
     }
 
     pub fn passes(&self) -> bool {
         let within = match self.bar {
             Bar::Ratio(bar) => self.ratio().is_some_and(|ratio| ratio <= bar),
+            Bar::RatioAnd(bar, more) => self.ratio_without(more).is_some_and(|ratio| ratio <= bar),
             Bar::AtMost(bar) => !self.doorward.is_empty() && median(&self.doorward) <= bar,
         };
         within && self.faults.is_empty()
@@ -41,6 +48,7 @@ impl Row {
         let shown = |values: &[f64]| if values.is_empty() { "-".to_owned() } else { format!("{:.1}", median(values)) };
         let bar = match self.bar {
             Bar::Ratio(bar) => format!("{bar:.2} x"),
+            Bar::RatioAnd(bar, more) => format!("{bar:.2} x + {more:.0} {}", self.unit),
             Bar::AtMost(bar) => format!("{bar:.0} {}", self.unit),
         };
         let ratio = self.ratio().map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}"));

@@ -9,7 +9,7 @@ use crate::generator::{Connection, Outcome, Rendered, Until, closed_loop, open_l
 use crate::measure::{processor_time, resident, resident_at_rest};
 use crate::report::{Bar, Row};
 use crate::seat::{Gateway, PATH, PUBLIC_URL, Seat, start_upstream};
-use crate::tokens::{Mint, forged};
+use crate::tokens::{Holder, Mint, forged};
 use crate::workload;
 
 const CONNECTIONS: usize = 64;
@@ -18,8 +18,11 @@ const CACHED_TOKENS: usize = 50_000;
 const IDLE_CONNECTIONS: usize = 1_000;
 const OPEN_STREAMS: usize = 500;
 const RATE: u32 = 2_000;
+/// A token that the issuer is asked about.
+const OPAQUE: &str = "opaque-2c9f6d0b7a1e4f53";
 /// Ids differ as a client's do; a set is sent over and over.
 const VARIANTS: usize = 500;
+const HOLDERS: usize = 64;
 
 /// How often a row's tokens are met.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -35,6 +38,8 @@ struct Cost {
     key: &'static str,
     name: &'static str,
     bar: f64,
+    /// Signatures that must be verified for each answer come on top of the bar.
+    verifications: u32,
     status: u16,
     sight: Sight,
     requests: fn(&Load) -> Vec<Rendered>,
@@ -45,14 +50,25 @@ const COSTS: &[Cost] = &[
         key: "call",
         name: "tools/call 330 B, one token, seen before",
         bar: 1.20,
+        verifications: 0,
         status: 200,
         sight: Sight::Again,
         requests: |load| load.variants(|id| workload::call(Some(&load.token), id)),
     },
     Cost {
+        key: "opaque",
+        name: "the same, one opaque token, seen before",
+        bar: 1.20,
+        verifications: 0,
+        status: 200,
+        sight: Sight::Again,
+        requests: |load| load.variants(|id| workload::call(Some(OPAQUE), id)),
+    },
+    Cost {
         key: "tokens",
         name: "the same, 11,000 tokens in turn, seen before",
         bar: 1.20,
+        verifications: 0,
         status: 200,
         sight: Sight::Again,
         requests: Load::calls_of_many,
@@ -61,14 +77,25 @@ const COSTS: &[Cost] = &[
         key: "first",
         name: "the same, each token for the first time, RS256 to ES256 10:1",
         bar: 2.4,
+        verifications: 0,
         status: 200,
         sight: Sight::First,
         requests: Load::calls_of_many,
     },
     Cost {
+        key: "dpop",
+        name: "the same, 64 tokens bound to a key, each with a proof of its own",
+        bar: 1.6,
+        verifications: 1,
+        status: 200,
+        sight: Sight::First,
+        requests: Load::calls_with_proof,
+    },
+    Cost {
         key: "list",
         name: "tools/list, 100 tools (60 KB) cut to 10",
         bar: 2.0,
+        verifications: 0,
         status: 200,
         sight: Sight::Again,
         requests: |load| load.variants(|id| workload::list(&load.token, id)),
@@ -77,6 +104,7 @@ const COSTS: &[Cost] = &[
         key: "events",
         name: "tools/call answered by ten events",
         bar: 1.08,
+        verifications: 0,
         status: 200,
         sight: Sight::Again,
         requests: |load| load.variants(|id| workload::events(&load.token, id)),
@@ -85,6 +113,7 @@ const COSTS: &[Cost] = &[
         key: "large",
         name: "tools/call with 50 KB of arguments",
         bar: 1.5,
+        verifications: 0,
         status: 200,
         sight: Sight::Again,
         requests: |load| load.variants(|id| workload::large_call(&load.token, id)),
@@ -93,6 +122,7 @@ const COSTS: &[Cost] = &[
         key: "anonymous",
         name: "refused: no token (against a bare call)",
         bar: 0.45,
+        verifications: 0,
         status: 401,
         sight: Sight::Again,
         requests: |load| load.variants(|id| workload::call(None, id)),
@@ -101,6 +131,7 @@ const COSTS: &[Cost] = &[
         key: "forbidden",
         name: "refused: a tool that no rule names (against a bare call)",
         bar: 0.55,
+        verifications: 0,
         status: 403,
         sight: Sight::Again,
         requests: |load| load.variants(|id| workload::forbidden_call(&load.token, id)),
@@ -109,6 +140,7 @@ const COSTS: &[Cost] = &[
         key: "forged",
         name: "refused: wrong RS256 signature (against a bare call)",
         bar: 1.7,
+        verifications: 0,
         status: 401,
         sight: Sight::Again,
         requests: |load| load.variants(|id| workload::call(Some(&forged(&load.mint.rs256(id))), id)),
@@ -183,6 +215,14 @@ impl Load {
         self.many.get_or_init(render).clone()
     }
 
+    /// Proofs are good once, so each of them is sent once. They are dated ahead, so that they last the row.
+    fn calls_with_proof(&self) -> Vec<Rendered> {
+        let holder = Holder::new(&format!("{PUBLIC_URL}{PATH}"));
+        let tokens: Vec<String> = (0..HOLDERS).map(|serial| self.mint.bound(serial, &holder.thumbprint())).collect();
+        let proved = |(serial, token): (usize, &String)| workload::call_with_proof(token, &holder.proof(token, serial), serial);
+        (0..TOKENS).zip(tokens.iter().cycle()).map(proved).collect()
+    }
+
     async fn seat(&self, gateway: &Gateway) -> io::Result<Seat> {
         Seat::start(gateway, &self.upstream, &self.probe).await
     }
@@ -198,7 +238,11 @@ impl Load {
         // A refused request costs a bare proxy nothing that could be compared: the plain call is the measure.
         let plain = self.variants(|id| workload::call(Some(&self.token), id));
         let comparable = if cost.status == 200 { &requests } else { &plain };
-        let mut row = row(cost.name, "µs", Bar::Ratio(cost.bar));
+        let bar = match cost.verifications {
+            0 => Bar::Ratio(cost.bar),
+            count => Bar::RatioAnd(cost.bar, f64::from(count) * verification()),
+        };
+        let mut row = row(cost.name, "µs", bar);
         let bare = self.seat(&Gateway::Bare).await?;
         let mut tested = self.seat(&self.tested).await?;
         closed_loop(&bare.address, comparable, CONNECTIONS, Until::Elapsed(self.options.cell / 4)).await;
@@ -341,6 +385,18 @@ async fn cost_of(key: &str, who: &str, seat: &Seat, requests: &[Rendered], until
     eprintln!("{key}: {who} {cost:.1} µs, {rate:.0}/s, core {:.0} % busy", busy * 100.0);
     faults.extend(fault(&outcome, status));
     cost
+}
+
+/// What one ES256 verification takes on this machine, in microseconds.
+fn verification() -> f64 {
+    const TIMES: u32 = 2_000;
+    let holder = Holder::new("");
+    let (message, signature) = (b"message".as_slice(), holder.sign(b"message"));
+    let begun = std::time::Instant::now();
+    for _ in 0..TIMES {
+        assert!(holder.verifies(message, &signature));
+    }
+    begun.elapsed().as_secs_f64() * 1e6 / f64::from(TIMES)
 }
 
 fn micros(spent: Duration, answers: u64) -> f64 {

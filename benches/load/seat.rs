@@ -53,6 +53,7 @@ impl Seat {
             }
             Gateway::Doorward { binary, jwks } => {
                 let config = folder.path().join("doorward.yaml");
+                fs::write(folder.path().join("secret"), "load")?;
                 fs::write(&config, configuration(&address, &free_address()?, upstream, jwks, folder.path()))?;
                 command.arg(binary).args(["serve", "--config"]).arg(&config);
             }
@@ -73,6 +74,8 @@ impl Seat {
 fn configuration(address: &str, admin: &str, upstream: &str, jwks: &Path, folder: &Path) -> String {
     let (jwks, audit) = (jwks.display(), folder.join("audit.jsonl"));
     let audit = audit.display();
+    let secret = folder.join("secret");
+    let secret = secret.display();
     format!(
         "public_url: {PUBLIC_URL}
 listen:
@@ -85,6 +88,7 @@ issuers:
   corp:
     issuer: {ISSUER}
     jwks_file: {jwks}
+    introspection: {{ url: \"http://{upstream}/introspect\", client_id: load, client_secret_file: {secret}, cache: 10m }}
 upstreams:
   load:
     path: {PATH}

@@ -3,12 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{KeyPair as RsaKeyPair, KeySize};
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, RSA_PKCS1_SHA256};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, RSA_PKCS1_SHA256, UnparsedPublicKey,
+};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde_json::json;
+use serde_json::{Value, json};
 
 pub const ISSUER: &str = "https://login.example.com";
 /// The scope that the load's rules ask for.
@@ -54,29 +57,93 @@ impl Mint {
     }
 
     pub fn rs256(&self, serial: usize) -> String {
-        let input = self.signing_input("RS256", "rs-1", serial);
+        let input = signing_input("RS256", "rs-1", self.claims(serial));
         let mut signature = vec![0; self.rsa.public_modulus_len()];
         self.rsa.sign(&RSA_PKCS1_SHA256, &self.rng, input.as_bytes(), &mut signature).expect("a signature");
         format!("{input}.{}", URL_SAFE_NO_PAD.encode(signature))
     }
 
     pub fn es256(&self, serial: usize) -> String {
-        let input = self.signing_input("ES256", "es-1", serial);
+        self.signed_by_ec(&signing_input("ES256", "es-1", self.claims(serial)))
+    }
+
+    /// Bound to the key with this thumbprint (RFC 9449 §6.1).
+    pub fn bound(&self, serial: usize, thumbprint: &str) -> String {
+        let mut claims = self.claims(serial);
+        claims["cnf"] = json!({ "jkt": thumbprint });
+        self.signed_by_ec(&signing_input("ES256", "es-1", claims))
+    }
+
+    fn signed_by_ec(&self, input: &str) -> String {
         let signature = self.ec.sign(&self.rng, input.as_bytes()).expect("a signature");
         format!("{input}.{}", URL_SAFE_NO_PAD.encode(signature))
     }
 
-    fn signing_input(&self, algorithm: &str, kid: &str, serial: usize) -> String {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
-        let header = json!({ "alg": algorithm, "typ": "at+jwt", "kid": kid });
-        let claims = json!({
+    fn claims(&self, serial: usize) -> Value {
+        let now = now();
+        json!({
             "iss": ISSUER, "aud": self.audience, "sub": format!("user-{serial:08}"), "client_id": "agent-workbench",
             "iat": now, "nbf": now, "exp": now + 3600, "jti": format!("3f6c1d52-9a4e-4c1b-8d77-{serial:012}"),
             "scope": format!("openid profile {SCOPE} mcp:tools offline"),
             "email": format!("user-{serial:08}@example.com"), "name": "Ada Example", "tenant_id": "acme-labs",
             "groups": ["engineering", "platform", "on-call", "all-staff"],
+        })
+    }
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs()
+}
+
+fn signing_input(algorithm: &str, kid: &str, claims: Value) -> String {
+    let header = json!({ "alg": algorithm, "typ": "at+jwt", "kid": kid });
+    format!("{}.{}", URL_SAFE_NO_PAD.encode(header.to_string()), URL_SAFE_NO_PAD.encode(claims.to_string()))
+}
+
+/// A client that proves, for one URL, that it holds its key (RFC 9449).
+pub struct Holder {
+    key: EcdsaKeyPair,
+    rng: SystemRandom,
+    url: String,
+}
+
+impl Holder {
+    pub fn new(url: &str) -> Self {
+        let key = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).expect("a P-256 key");
+        Self { key, rng: SystemRandom::new(), url: url.to_owned() }
+    }
+
+    fn coordinates(&self) -> (String, String) {
+        let point = self.key.public_key().as_ref();
+        (URL_SAFE_NO_PAD.encode(&point[1..33]), URL_SAFE_NO_PAD.encode(&point[33..]))
+    }
+
+    /// RFC 7638 §3.
+    pub fn thumbprint(&self) -> String {
+        let (x, y) = self.coordinates();
+        let members = format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#);
+        URL_SAFE_NO_PAD.encode(digest(&SHA256, members.as_bytes()))
+    }
+
+    /// Dated nearly a minute ahead: within the window of a minute, and good for almost two.
+    pub fn proof(&self, token: &str, serial: usize) -> String {
+        let (x, y) = self.coordinates();
+        let header = json!({ "typ": "dpop+jwt", "alg": "ES256", "jwk": { "kty": "EC", "crv": "P-256", "x": x, "y": y } });
+        let claims = json!({
+            "jti": format!("9b2f0c64-1d3e-4f5a-8c77-{serial:012}"), "htm": "POST", "htu": self.url, "iat": now() + 50,
+            "ath": URL_SAFE_NO_PAD.encode(digest(&SHA256, token.as_bytes())),
         });
-        format!("{}.{}", URL_SAFE_NO_PAD.encode(header.to_string()), URL_SAFE_NO_PAD.encode(claims.to_string()))
+        let input = format!("{}.{}", URL_SAFE_NO_PAD.encode(header.to_string()), URL_SAFE_NO_PAD.encode(claims.to_string()));
+        format!("{input}.{}", URL_SAFE_NO_PAD.encode(self.sign(input.as_bytes())))
+    }
+
+    pub fn sign(&self, message: &[u8]) -> Vec<u8> {
+        self.key.sign(&self.rng, message).expect("a signature").as_ref().to_vec()
+    }
+
+    /// Reads the key anew, as a gateway must that meets it in a proof.
+    pub fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+        UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, self.key.public_key().as_ref()).verify(message, signature).is_ok()
     }
 }
 

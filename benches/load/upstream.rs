@@ -9,8 +9,12 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+
+use crate::seat::{PATH, PUBLIC_URL};
+use crate::tokens::SCOPE;
 
 /// How many tools `tools/list` names: `tool_000` to `tool_099`.
 pub const TOOLS: usize = 100;
@@ -18,6 +22,9 @@ pub const TOOLS: usize = 100;
 pub const EVENTS_TOOL: &str = "events";
 /// Answers by one event and keeps the stream open.
 pub const WAIT_TOOL: &str = "wait";
+
+/// How a question about a token begins (RFC 7662).
+const INTROSPECTION: &[u8] = b"POST /introspect ";
 
 const EVENTS: usize = 10;
 const PAUSE: Duration = Duration::from_millis(1);
@@ -42,6 +49,8 @@ struct Canned {
     call: [String; 2],
     list: [String; 2],
     event: String,
+    /// About any token that it is asked about.
+    active: String,
 }
 
 impl Canned {
@@ -56,7 +65,9 @@ impl Canned {
         ];
         let event = "event: message\ndata: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/progress\",\"params\":\
                      {\"progressToken\":1,\"progress\":3,\"total\":10,\"message\":\"reading the issues of the third repository\"}}\n\n";
-        Self { call, list: ["{\"jsonrpc\":\"2.0\",\"id\":".to_owned(), list()], event: event.to_owned() }
+        let active = json!({ "active": true, "aud": format!("{PUBLIC_URL}{PATH}"), "sub": "user-00000001", "client_id": "agent-workbench",
+            "scope": format!("openid profile {SCOPE} mcp:tools offline"), "token_type": "Bearer" });
+        Self { active: active.to_string(), call, list: ["{\"jsonrpc\":\"2.0\",\"id\":".to_owned(), list()], event: event.to_owned() }
     }
 }
 
@@ -85,10 +96,16 @@ async fn serve(mut stream: TcpStream, canned: &Canned) -> io::Result<()> {
     loop {
         let Some((body, end)) = read_request(&mut stream, &mut buffer).await? else { return Ok(()) };
         let request = &buffer[body..end];
+        if buffer.starts_with(INTROSPECTION) {
+            let parts = [canned.active.clone(), String::new()];
+            write_json(&mut stream, &mut answer, &parts, b"").await?;
+            buffer.drain(..end);
+            continue;
+        }
         let id = after(request, b"\"id\"").map_or(&b"null"[..], scalar);
         match Asked::of(request) {
-            Asked::Call => json(&mut stream, &mut answer, &canned.call, id).await?,
-            Asked::List => json(&mut stream, &mut answer, &canned.list, id).await?,
+            Asked::Call => write_json(&mut stream, &mut answer, &canned.call, id).await?,
+            Asked::List => write_json(&mut stream, &mut answer, &canned.list, id).await?,
             Asked::Events => events(&mut stream, canned, id).await?,
             Asked::Wait => return wait(stream, canned).await,
         }
@@ -137,7 +154,7 @@ async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Resul
     Ok(Some((head, head + length)))
 }
 
-async fn json(stream: &mut TcpStream, answer: &mut Vec<u8>, [before, behind]: &[String; 2], id: &[u8]) -> io::Result<()> {
+async fn write_json(stream: &mut TcpStream, answer: &mut Vec<u8>, [before, behind]: &[String; 2], id: &[u8]) -> io::Result<()> {
     answer.clear();
     let length = before.len() + id.len() + behind.len();
     answer.extend_from_slice(format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n").as_bytes());

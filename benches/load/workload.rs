@@ -19,6 +19,12 @@ pub fn call(token: Option<&str>, id: usize) -> Rendered {
     call_of(ALLOWED, token, id, query())
 }
 
+/// The same with a bound token and its proof.
+pub fn call_with_proof(token: &str, proof: &str, id: usize) -> Rendered {
+    let body = call_body(ALLOWED, id, query());
+    post_with("tools/call", Some(ALLOWED), &format!("authorization: DPoP {token}\r\ndpop: {proof}\r\n"), &body)
+}
+
 pub fn forbidden_call(token: &str, id: usize) -> Rendered {
     call_of(FORBIDDEN, Some(token), id, query())
 }
@@ -50,9 +56,12 @@ fn query() -> Value {
 }
 
 fn call_of(tool: &str, token: Option<&str>, id: usize, arguments: Value) -> Rendered {
-    let body = json!({ "jsonrpc": "2.0", "id": id, "method": "tools/call",
-        "params": { "name": tool, "arguments": arguments, "_meta": meta() } });
-    post("tools/call", Some(tool), token, &body)
+    post("tools/call", Some(tool), token, &call_body(tool, id, arguments))
+}
+
+fn call_body(tool: &str, id: usize, arguments: Value) -> Value {
+    json!({ "jsonrpc": "2.0", "id": id, "method": "tools/call",
+        "params": { "name": tool, "arguments": arguments, "_meta": meta() } })
 }
 
 fn meta() -> Value {
@@ -65,6 +74,10 @@ fn meta() -> Value {
 
 fn post(method: &str, name: Option<&str>, token: Option<&str>, body: &Value) -> Rendered {
     let authorization = token.map_or_else(String::new, |token| format!("authorization: Bearer {token}\r\n"));
+    post_with(method, name, &authorization, body)
+}
+
+fn post_with(method: &str, name: Option<&str>, authorization: &str, body: &Value) -> Rendered {
     let name = name.map_or_else(String::new, |name| format!("mcp-name: {name}\r\n"));
     let body = body.to_string();
     let text = format!(

@@ -41,7 +41,7 @@ fuzz_target!(|path: &str| {
         path,
         headers: &headers,
         source: IpAddr::V4(Ipv4Addr::LOCALHOST),
-        received: SystemTime::UNIX_EPOCH,
+        certificate: None, received: SystemTime::UNIX_EPOCH,
     };
     if TABLE.find(&head).is_ok() {
         assert!(PATHS.contains(&path) || PATHS.contains(&path.strip_suffix('/').unwrap_or_default()), "found by {path:?}");

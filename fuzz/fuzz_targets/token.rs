@@ -3,7 +3,7 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use doorward::token::{ClaimNames, IssuerRules, Unverified};
+use doorward::token::{AudienceFrom, ClaimNames, IssuerRules, Unverified};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
@@ -18,6 +18,8 @@ fuzz_target!(|text: &str| {
         leeway: Duration::from_secs(30),
         claims: ClaimNames::default(),
         required_claims: vec!["jti".into()],
+        audience_from: AudienceFrom::Aud,
+        required_values: Vec::new(),
     };
     for seconds in [0, 1_800_000_000, u64::from(u32::MAX)] {
         let _ = unverified.check(&rules, UNIX_EPOCH + Duration::from_secs(seconds));

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::remote::fixture::{self, Site};
-use crate::route::{Address, ListMode, Mode, RouteLimits, Upstream};
+use crate::route::{Address, ListMode, Mode, Place, Reach, RouteLimits, Upstream};
 use crate::token::Algorithm;
 use crate::token::forge::{self, RESOURCE, Signer, claims, header, now, with, without};
 
@@ -33,16 +33,17 @@ fn route(resource: &str, issuers: Vec<Arc<IssuerRules>>) -> Route {
         policy: Default::default(),
         identity: Default::default(),
         upstream: Upstream {
-            address: Address::Tcp { host: "127.0.0.1".into(), port: 1 },
-            authority: String::new(),
+            reach: Arc::new(Reach::to(Place { address: Address::Tcp { host: "127.0.0.1".into(), port: 1 }, authority: String::new() })),
             path: "/".into(),
-            http2: false,
             credential: None,
         },
+        grant: None,
         mode: Mode::Enforce,
         list: ListMode::Granted,
+        challenge: crate::route::ChallengeScopes::default(),
         origins: vec![],
         limits: RouteLimits { body: 1, per_client: None, per_subject: None, timeout: Duration::from_secs(1) },
+        sender: Default::default(),
     }
 }
 

@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::json;
 
-use super::{Failure, File, say};
+use super::{Failure, File, probe, say};
 use crate::config::{self, Problem, Severity};
 use crate::state::environment;
 
@@ -17,11 +17,15 @@ pub struct Check {
     /// Warnings count as problems.
     #[arg(long)]
     strict: bool,
+    /// Ask each upstream for its tools, prompts and resources, and say which rule decides each.
+    #[arg(long)]
+    probe: bool,
 }
 
 impl Check {
     pub fn run(self) -> Result<(), Failure> {
         let (problems, summary) = match config::load(&self.file.config, &environment) {
+            Ok(loaded) if self.probe => return probe::run(&loaded.config, self.json, self.strict),
             Ok(loaded) => {
                 let rules: usize = loaded.config.routes.iter().map(|route| route.policy.rules().len()).sum();
                 let summary = format!("{} upstreams, {rules} rules, {} issuers", loaded.config.routes.len(), loaded.config.issuers.len());

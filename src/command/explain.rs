@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 
 use super::explanation::{explain, operation};
 use super::{Failure, File, runtime, say};
+use crate::advice::Advice;
 use crate::authenticate::prove;
 use crate::config::{self, Config};
 use crate::denial::Denial;
@@ -67,7 +68,7 @@ impl Explain {
         let route = self.route(&loaded.config)?;
         let principal = match self.caller(&loaded.config, &route)? {
             Ok(principal) => principal,
-            Err(error) => return self.tell_stranger(error, &route),
+            Err(stranger) => return self.tell_stranger(&stranger, &route),
         };
         let (kind, name) = self.thing()?;
         let arguments = match &self.arguments {
@@ -77,7 +78,7 @@ impl Explain {
             None => None,
         };
         let Some(operation) = operation(kind, name, arguments.as_deref()) else { return Err(Failure::No) };
-        let explanation = explain(&route.policy, Caller { principal: &principal, source: self.source }, &operation);
+        let explanation = explain(&route.policy, Caller { principal: &principal, source: self.source, now: SystemTime::now() }, &operation);
         if self.json {
             say(&format!("{}\n", explanation.to_json(Some(&route))))?;
         } else {
@@ -108,17 +109,23 @@ impl Explain {
     }
 
     /// Who the token or the claims speak of; the inner error is a token that is not accepted.
-    fn caller(&self, config: &Config, route: &Arc<Route>) -> Result<Result<Arc<Principal>, token::Error>, Failure> {
+    fn caller(&self, config: &Config, route: &Arc<Route>) -> Result<Result<Arc<Principal>, Stranger>, Failure> {
         if let Some(path) = &self.token {
             let text = read(path)?;
             let issuers = Issuers::build(config, None).map_err(|error| Failure::Impossible(error.to_string()))?;
             return runtime()?.block_on(async {
                 let token = match Token::new(text.trim()) {
                     Ok(token) => token,
-                    Err(error) => return Ok(Err(error)),
+                    Err(error) => return Ok(Err(error.into())),
                 };
                 let verified = prove(token, token.digest(), route, &issuers, &TokenCache::new(1, route.claims()), SystemTime::now()).await;
-                Ok(verified.map(|verified| verified.principal.clone()))
+                let stranger = |error| Stranger { error, advice: Advice::of(error, token, route, config) };
+                // A client is taken to hold what its token is bound to; whether that is enough is the route's to say.
+                let proved = verified.and_then(|verified| {
+                    verified.binding.held(route.sender.demand)?;
+                    Ok(verified.principal.clone())
+                });
+                Ok(proved.map_err(stranger))
             });
         }
         let path = self.claims.as_deref().unwrap_or(Path::new("-"));
@@ -129,26 +136,43 @@ impl Explain {
             (None, [only]) => Some(only),
             (issuer, all) => all.iter().find(|rules| Some(&*rules.issuer) == issuer),
         };
-        let Some(rules) = rules else { return Ok(Err(token::Error::Issuer)) };
-        Ok(token::prove(rules.issuer.clone(), &claims, &rules.claims, &route.claims()).map(|proof| Arc::new(Principal::new(proof))))
+        let Some(rules) = rules else { return Ok(Err(token::Error::Issuer.into())) };
+        Ok(token::prove(rules.issuer.clone(), &claims, &rules.claims, &route.claims())
+            .map(|proof| Arc::new(Principal::new(proof)))
+            .map_err(Stranger::from))
     }
 
     /// The token was not accepted: no rule was asked.
-    fn tell_stranger(&self, error: token::Error, route: &Route) -> Result<(), Failure> {
-        let denial = Denial::from(error);
+    fn tell_stranger(&self, stranger: &Stranger, route: &Route) -> Result<(), Failure> {
+        let Stranger { error, advice } = stranger;
+        let denial = Denial::from(*error);
         let reply = denial.reply(Some(route));
         let challenge = reply.headers().get("www-authenticate").and_then(|value| value.to_str().ok()).unwrap_or_default();
         if self.json {
-            let told = serde_json::json!({ "permitted": false, "reason": denial.reason(), "hears": { "status": denial.status(), "challenge": challenge } });
+            let advice = advice.as_ref().map(|advice| advice.text);
+            let told = serde_json::json!({ "permitted": false, "reason": denial.reason(), "advice": advice, "hears": { "status": denial.status(), "challenge": challenge } });
             say(&format!("{told}\n"))?;
         } else {
+            let advice = advice.as_ref().map(|advice| format!("  advice    {}\n", advice.text)).unwrap_or_default();
             say(&format!(
-                "refused\n  token     {} ({error:?})\n  hears     {} WWW-Authenticate: {challenge}\n",
+                "refused\n  token     {} ({error:?})\n{advice}  hears     {} WWW-Authenticate: {challenge}\n",
                 denial.reason(),
                 denial.status()
             ))?;
         }
         Err(Failure::No)
+    }
+}
+
+/// A token that is not accepted, and what to change at its provider.
+struct Stranger {
+    error: token::Error,
+    advice: Option<Advice>,
+}
+
+impl From<token::Error> for Stranger {
+    fn from(error: token::Error) -> Self {
+        Self { error, advice: None }
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::Response;
@@ -15,7 +16,8 @@ use serde_json::{Value, json};
 use crate::denial::{Denial, Fault};
 use crate::mcp::{Kind, Method, Operation, Target, Thing};
 use crate::policy::condition::Unmet;
-use crate::policy::{Caller, Condition, Policy, Refusal, Rule, Why};
+use crate::policy::step_up::age;
+use crate::policy::{Caller, Condition, Policy, Refusal, Rule, StepUp, Why};
 use crate::principal::Principal;
 use crate::route::Route;
 
@@ -39,6 +41,8 @@ pub struct Explanation<'a> {
     /// What would have to be otherwise, in the order in which to look.
     missing: Vec<String>,
     nearest: Option<Nearest<'a>>,
+    /// The caller's scopes, which a challenge may name again.
+    held: Vec<String>,
 }
 
 /// The rule that comes closest to an allowance, where another one decided or none did.
@@ -53,23 +57,37 @@ pub enum Nearest<'a> {
 /// Asks the policy, and finds the reasons.
 pub fn explain<'a>(policy: &'a Policy, caller: Caller<'_>, operation: &Operation<'_>) -> Explanation<'a> {
     let refusal = match policy.authorize(caller, operation) {
-        Ok(permit) => return Explanation { rule: permit.rule(), refusal: None, missing: vec![], nearest: None },
+        Ok(permit) => return Explanation { rule: permit.rule(), refusal: None, missing: vec![], nearest: None, held: vec![] },
         Err(refusal) => refusal,
     };
     let nearest = match refusal.why() {
         Why::NotNamed => spelled_alike(policy, operation),
         Why::UriNotCanonical => None,
-        Why::Denied | Why::Scope(_) | Why::Unmet(_) => policy.allowing(caller, operation).map(Nearest::Later),
+        Why::Denied | Why::Scope(_) | Why::StepUp(_) | Why::Unmet(_) => policy.allowing(caller, operation).map(Nearest::Later),
     };
-    Explanation { rule: refusal.rule(), missing: missing(&refusal, caller.principal), refusal: Some(refusal), nearest }
+    Explanation {
+        rule: refusal.rule(),
+        missing: missing(&refusal, caller),
+        refusal: Some(refusal),
+        nearest,
+        held: caller.principal.scopes().into(),
+    }
 }
 
-fn missing(refusal: &Refusal<'_>, who: &Principal) -> Vec<String> {
+fn missing(refusal: &Refusal<'_>, caller: Caller<'_>) -> Vec<String> {
+    let who = caller.principal;
     match refusal.why() {
         Why::NotNamed => vec!["a rule that names it".into()],
         Why::Denied => vec!["nothing: this rule denies it to everybody".into()],
         Why::UriNotCanonical => vec!["the plain spelling of the URI: lower-case scheme, no dot segments, no needless escapes".into()],
         Why::Scope(asked) => scopes_missing(refusal.rule(), asked, who),
+        Why::StepUp(step) => {
+            let mut all = login_missing(step, caller);
+            if step.lacks_scope {
+                all.extend(scopes_missing(refusal.rule(), &step.scopes, who));
+            }
+            all
+        }
         Why::Unmet(unmet) => vec![needs(unmet, who)],
     }
 }
@@ -89,6 +107,24 @@ fn scopes_missing(rule: Option<&Rule>, asked: &[&str], who: &Principal) -> Vec<S
     asked.iter().filter(|scope| !held(scope)).map(|scope| format!("scope `{scope}`")).collect()
 }
 
+/// What the next login must have that this one had not.
+fn login_missing(step: &StepUp<'_>, caller: Caller<'_>) -> Vec<String> {
+    let mut all = Vec::new();
+    let class = caller.principal.claim("acr").and_then(Value::as_str);
+    if !step.acr.is_empty() && !class.is_some_and(|class| step.acr.contains(&class)) {
+        let wanted = step.acr.iter().map(|one| format!("`{one}`")).collect::<Vec<_>>().join(", ");
+        let has = class.map_or_else(|| "the token has no `acr`".to_owned(), |class| format!("the token has `{class}`"));
+        all.push(format!("a login of class {wanted}; {has}"));
+    }
+    let age = age(caller.principal, caller.now);
+    if let Some(most) = step.max_age.filter(|most| age.is_none_or(|age| age > *most)) {
+        let seconds = |time: Duration| humantime::format_duration(Duration::from_secs(time.as_secs())).to_string();
+        let has = age.map_or_else(|| "the token has no usable `auth_time`".to_owned(), |age| format!("this one is {} old", seconds(age)));
+        all.push(format!("a login at most {} old; {has}", seconds(most)));
+    }
+    all
+}
+
 fn needs(unmet: &Unmet<'_>, who: &Principal) -> String {
     let has = |values: &[String]| if values.is_empty() { "none".to_owned() } else { listed(values) };
     match unmet {
@@ -100,6 +136,7 @@ fn needs(unmet: &Unmet<'_>, who: &Principal) -> String {
             Some(value) => format!("another value of claim `{path}`; the caller has `{value}`"),
             None => format!("claim `{path}`, which the token does not have"),
         },
+        Unmet::StepUp => "a stronger or more recent login, which a machine cannot have".into(),
         Unmet::Source => "another source address".into(),
         Unmet::Argument(name) => format!("argument `{name}` as the rule demands it, or at all"),
         Unmet::AnyOf => "one of the alternatives of `any_of`; none holds in full".into(),
@@ -135,8 +172,9 @@ impl Explanation<'_> {
 
     /// What the client would hear at this route; none where the call goes through.
     pub fn hears(&self, route: Option<&Route>) -> Option<Response<Bytes>> {
-        let denial = Denial::from(Fault::from(self.refusal.as_ref()?));
-        Some(denial.reply(route))
+        let fault = Fault::from(self.refusal.as_ref()?);
+        let fault = route.map(|route| fault.clone().challenging(route, &self.held)).unwrap_or(fault);
+        Some(Denial::from(fault).reply(route))
     }
 
     /// For programs: the same as the text.
@@ -239,7 +277,7 @@ mod tests {
         let policy = policy();
         let scopes = scopes.iter().map(|one| (*one).into()).collect();
         let who = Principal::new(Proof { subject: "alice".into(), scopes, groups: vec!["dev".into()], ..Proof::default() });
-        let caller = Caller { principal: &who, source: Ipv4Addr::LOCALHOST.into() };
+        let caller = Caller { principal: &who, source: Ipv4Addr::LOCALHOST.into(), now: std::time::SystemTime::UNIX_EPOCH };
         let explanation = explain(&policy, caller, &operation(Kind::Tool, tool, None).expect("a call"));
         assert_eq!(explanation.to_json(None)["permitted"], explanation.is_permitted());
         explanation.text(None)

@@ -5,9 +5,11 @@
 
 mod check;
 mod demo;
+mod doctor;
 mod explain;
 mod explanation;
 mod log;
+mod probe;
 mod schema;
 mod serve;
 mod watch;
@@ -36,6 +38,8 @@ enum Command {
     Check(check::Check),
     /// Say what a caller may do, by which rule, and what is missing.
     Explain(Box<explain::Explain>),
+    /// Walk to a server as its clients do, and say where they would stumble.
+    Doctor(doctor::Doctor),
     /// Print the JSON Schema of the configuration.
     Schema,
     /// Run a gateway, a sample MCP server and a demo issuer on loopback, and show what happens.
@@ -66,6 +70,7 @@ impl Arguments {
             Command::Serve(serve) => serve.run(),
             Command::Check(check) => check.run(),
             Command::Explain(explain) => explain.run(),
+            Command::Doctor(doctor) => doctor.run(),
             Command::Schema => schema::run(),
             Command::Demo(demo) => demo.run(),
         };

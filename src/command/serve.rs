@@ -1,8 +1,11 @@
 //! `doorward serve`: start, reload on change and SIGHUP, stop gracefully.
 
+use std::future::pending;
+use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use clap::Args;
@@ -14,6 +17,8 @@ use super::{Failure, File, log, runtime};
 use crate::audit::Audit;
 use crate::config::{self, Config, Problem};
 use crate::metrics::Metrics;
+use crate::proxy::server::tcp;
+use crate::proxy::upgrade::{self, Desk, Sockets};
 use crate::proxy::{self, Running};
 use crate::server::admin::{self, Admin};
 use crate::state::{State, environment};
@@ -28,6 +33,9 @@ const WARM: Duration = Duration::from_secs(1);
 pub struct Serve {
     #[command(flatten)]
     file: File,
+    /// Take the listeners over from the running process, which then drains and ends. Needs `upgrade.socket`.
+    #[arg(long)]
+    upgrade: bool,
 }
 
 impl Serve {
@@ -39,17 +47,36 @@ impl Serve {
             tracing::warn!("{warning}");
         }
         let drain = loaded.config.limits.drain_timeout;
+        let desk = loaded.config.upgrade.clone();
+        if self.upgrade && desk.is_none() {
+            return Err(Failure::Impossible("`--upgrade` needs `upgrade: { socket: … }` in the configuration".into()));
+        }
         let (audit, writer) = Audit::start(loaded.config.audit.file.clone())
             .map_err(|error| Failure::Impossible(format!("cannot open the audit file: {error}")))?;
         let metrics = Metrics::new().map_err(|error| Failure::Impossible(error.to_string()))?;
         let runtime = runtime()?;
         let clean = runtime.block_on(async {
-            // Whoever sees the door open may already signal.
-            let signals = Signals::catch().map_err(|error| Failure::Impossible(format!("cannot listen for signals: {error}")))?;
             let state = Arc::new(State::new(path, loaded.config, metrics.clone()).map_err(Failure::Impossible)?);
-            let up = Up::start(state, metrics, audit.clone()).await.map_err(Failure::Impossible)?;
-            up.until_told_to_stop(signals).await;
-            Ok::<_, Failure>(up.stop(drain).await)
+            // Before anybody is told that we are ready: a signal that nobody waits for ends the process.
+            let signals = Signals::listen()?;
+            let mut up = match desk.as_deref().filter(|_| self.upgrade) {
+                Some(path) => take_over(path, state, metrics, audit.clone()).await,
+                None => Up::start(state, metrics, audit.clone()).await,
+            }
+            .map_err(Failure::Impossible)?;
+            let desk = match desk.as_deref().map(Desk::open).transpose() {
+                // It serves already, perhaps alone.
+                Err(problem) if self.upgrade => {
+                    tracing::error!(problem, "no later process can take over");
+                    None
+                }
+                other => other.map_err(Failure::Impossible)?,
+            };
+            let begun = match up.until_told_to_stop(signals, desk).await {
+                End::Stop => Instant::now(),
+                End::Relieved => up.retire(drain / 2).await,
+            };
+            Ok::<_, Failure>(up.stop(drain.saturating_sub(begun.elapsed())).await)
         })?;
         runtime.shutdown_timeout(Duration::from_millis(100));
         audit.flush(Duration::from_secs(5));
@@ -63,7 +90,24 @@ impl Serve {
     }
 }
 
-/// The signals that are obeyed, from the moment they are caught.
+/// Starts at the sockets of the running process, and sends that one home.
+async fn take_over(path: &Path, state: Arc<State>, metrics: Metrics, audit: Audit) -> Result<Up, String> {
+    let Some((mut sockets, predecessor)) = upgrade::ask(path).await? else {
+        tracing::warn!(path = %path.display(), "no running process to take over from, starting anew");
+        return Up::start(state, metrics, audit).await;
+    };
+    let up = Up::start_with(&mut sockets, state, metrics, audit).await?;
+    // Sockets that this configuration does not name end with the running process.
+    drop(sockets);
+    // Whatever became of the other, these sockets are served here now.
+    match predecessor.relieve().await {
+        Ok(()) => tracing::info!("took over from the running process"),
+        Err(problem) => tracing::error!(problem, "took over from a process that gave no answer"),
+    }
+    Ok(up)
+}
+
+/// What a supervisor says.
 struct Signals {
     hangup: Signal,
     terminate: Signal,
@@ -71,10 +115,22 @@ struct Signals {
 }
 
 impl Signals {
-    fn catch() -> std::io::Result<Self> {
-        let [hangup, terminate, interrupt] = [SignalKind::hangup(), SignalKind::terminate(), SignalKind::interrupt()].map(signal);
-        Ok(Self { hangup: hangup?, terminate: terminate?, interrupt: interrupt? })
+    fn listen() -> Result<Self, Failure> {
+        let told = |error: std::io::Error| Failure::Impossible(format!("cannot listen for signals: {error}"));
+        let listen = |kind| signal(kind).map_err(told);
+        Ok(Self {
+            hangup: listen(SignalKind::hangup())?,
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
     }
+}
+
+/// Why serving ends.
+enum End {
+    Stop,
+    /// Another process serves in our place.
+    Relieved,
 }
 
 /// A gateway with its admin listener.
@@ -82,21 +138,31 @@ pub struct Up {
     state: Arc<State>,
     pub running: Running,
     draining: Arc<AtomicBool>,
-    _admin_stop: oneshot::Sender<()>,
+    admin_stop: Option<oneshot::Sender<()>>,
 }
 
 impl Up {
     /// Everything that listens, on the current runtime.
     pub async fn start(state: Arc<State>, metrics: Metrics, audit: Audit) -> Result<Self, String> {
+        Self::start_with(&mut Sockets::default(), state, metrics, audit).await
+    }
+
+    /// At sockets that were handed over, as far as they go.
+    async fn start_with(sockets: &mut Sockets, state: Arc<State>, metrics: Metrics, audit: Audit) -> Result<Self, String> {
         let world = state.current();
         keep_warm(&state);
         // The door is open before anybody is told that it is.
-        let running = proxy::start(state.clone(), metrics.clone(), audit.clone(), random()).await?;
+        let mut running = proxy::start_with(sockets, state.clone(), metrics.clone(), audit.clone(), random()).await?;
         let draining = Arc::new(AtomicBool::new(false));
         let (stop, stopped) = oneshot::channel::<()>();
         if let Some(address) = world.config.admin {
             let told = |error: std::io::Error| format!("cannot listen on `{address}` for admin: {error}");
-            let listener = tokio::net::TcpListener::bind(address).await.map_err(told)?;
+            let label = format!("admin {address}");
+            let bound = sockets.take(&label).map(|socket| Ok(socket.into())).unwrap_or_else(|| tcp(address)).map_err(told)?;
+            if world.config.upgrade.is_some() {
+                running.sockets.add(label, bound.try_clone().map_err(told)?.into());
+            }
+            let listener = tokio::net::TcpListener::from_std(bound).map_err(told)?;
             let router = admin::router(Admin { state: state.clone(), metrics, audit, draining: draining.clone() });
             let ended = async { drop(stopped.await) };
             tokio::spawn(async move { axum::serve(listener, router).with_graceful_shutdown(ended).await });
@@ -105,17 +171,24 @@ impl Up {
         for address in &running.addresses {
             tracing::info!(%address, public_url = world.config.public_url, "listening");
         }
-        Ok(Self { state, running, draining, _admin_stop: stop })
+        Ok(Self { state, running, draining, admin_stop: Some(stop) })
     }
 
-    /// Reloads on SIGHUP and on changed files; returns on SIGTERM and SIGINT.
-    async fn until_told_to_stop(&self, mut signals: Signals) {
+    /// Reloads on SIGHUP and on changed files; returns on SIGTERM and SIGINT, and when another process took over.
+    async fn until_told_to_stop(&self, mut signals: Signals, desk: Option<Desk>) -> End {
         let (changed, mut changes) = mpsc::channel(1);
         let mut _watching = self.watch(&changed);
+        let mut relieved = pin!(async {
+            match desk {
+                Some(desk) => desk.relieved(&self.running.sockets).await,
+                None => pending().await,
+            }
+        });
         loop {
             tokio::select! {
-                _ = signals.terminate.recv() => return,
-                _ = signals.interrupt.recv() => return,
+                _ = signals.terminate.recv() => return End::Stop,
+                _ = signals.interrupt.recv() => return End::Stop,
+                () = &mut relieved => return End::Relieved,
                 _ = signals.hangup.recv() => {}
                 _ = changes.recv() => {
                     tokio::time::sleep(SETTLE).await;
@@ -159,9 +232,21 @@ impl Up {
             }
             Err(problems) => {
                 tell(&problems);
+                self.running.renew_certificates();
                 false
             }
         }
+    }
+
+    /// Leaves new connections to the process that took over, and waits for the old ones to go. Returns
+    /// when that began.
+    async fn retire(&mut self, linger: Duration) -> Instant {
+        let begun = Instant::now();
+        tracing::info!("another process has taken over");
+        // Metrics and health are the other's now.
+        self.admin_stop = None;
+        self.running.retire(linger).await;
+        begun
     }
 
     /// Stops listening, drains, ends streams.
@@ -198,11 +283,15 @@ fn tell(problems: &[Problem]) {
 fn warn_of_restart(before: &Config, now: &Config) {
     let same = before.listeners == now.listeners
         && before.admin == now.admin
+        && before.upgrade == now.upgrade
         && before.audit.file == now.audit.file
         && before.log == now.log
+        && before.traces == now.traces
         && before.limits.connections == now.limits.connections;
     if !same {
-        tracing::warn!("a change of `listen`, `admin`, `audit.file`, `log` or `limits.connections` takes effect at the next start");
+        tracing::warn!(
+            "a change of `listen`, `admin`, `upgrade`, `audit.file`, `log`, `traces` or `limits.connections` takes effect at the next start"
+        );
     }
 }
 

@@ -1,12 +1,20 @@
 //! What is legal and probably not meant. Warnings only: `check` shows them, nothing stops for them.
 
 use std::sync::Arc;
+use std::time::SystemTime;
+
+use rustls::pki_types::CertificateDer;
 
 use super::report::{At, Report};
 use super::resolve::Scopes;
+use crate::certificate::Leaf;
 use crate::policy::matcher::{NamePattern, UriPattern};
 use crate::policy::{Condition, Rule};
 use crate::route::Route;
+
+const DAY: i64 = 24 * 60 * 60;
+/// A certificate with less time than this is told of.
+const SOON: i64 = 14 * DAY;
 
 /// Verbs at the head of tool names that change something.
 const WRITES: &[&str] = &[
@@ -27,6 +35,18 @@ pub fn plain_http_upstream(host: &str, at: &At<'_>, report: &mut Report) {
 pub fn other_host(origin: &str, at: &At<'_>, report: &mut Report) {
     let hint = format!("clients must reach this gateway at `{origin}` too, with a certificate for it");
     report.warn(at, "the resource is at another origin than `public_url`", hint);
+}
+
+/// A certificate that ends soon, or has ended: clients will turn away, and doorward serves on.
+pub fn expiry(own: &CertificateDer<'_>, file: &str, at: &At<'_>, report: &mut Report) {
+    let (Some(leaf), Ok(now)) = (Leaf::read(own), SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)) else { return };
+    let left = leaf.not_after - i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+    let message = match left {
+        ..0 => format!("`{file}` has expired"),
+        0..SOON => format!("`{file}` expires in {} days", left / DAY),
+        _ => return,
+    };
+    report.warn(at, message, "renew it; the file is read again when it changes");
 }
 
 pub fn observe(at: &At<'_>, report: &mut Report) {

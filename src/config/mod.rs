@@ -8,6 +8,7 @@ mod document;
 mod lint;
 mod locate;
 pub mod problem;
+pub mod profile;
 mod raw;
 mod report;
 mod resolve;
@@ -16,18 +17,22 @@ mod seen;
 mod tree;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 pub use problem::{Problem, Severity};
+pub use profile::{Mistake, Profile};
 pub use schema::schema;
 pub use seen::Seen;
 
 use crate::mcp::seal::Sealer;
-use crate::route::Route;
-use crate::token::IssuerRules;
+use crate::route::{Credential, Route};
+use crate::token::dpop::ProofRules;
+use crate::token::{AnswerRules, IssuerRules};
 
 /// A configuration that can be used, and what is probably not meant in it.
 #[derive(Debug)]
@@ -57,11 +62,17 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// `/metrics`, `/healthz` and `/readyz`.
     pub admin: Option<SocketAddr>,
+    /// The Unix socket at which the next process asks for the listening sockets.
+    pub upgrade: Option<PathBuf>,
     pub audit: Audit,
     /// What seals that which clients bring back, where replicas share it; none for keys of the process's own.
     pub sealer: Option<Arc<Sealer>>,
     pub log: Log,
+    /// Where spans go; without it none are made.
+    pub traces: Option<Traces>,
     pub limits: Limits,
+    pub dpop: Dpop,
+    pub assertion_keys: AssertionKeys,
     /// By their key in the file.
     pub issuers: BTreeMap<String, Arc<Issuer>>,
     /// In the order of the files.
@@ -78,6 +89,28 @@ pub struct Listener {
     pub tls: Option<Tls>,
     /// HTTP/2 without TLS, by prior knowledge. With TLS, HTTP/2 is always offered.
     pub h2c: bool,
+    /// Peers that may speak for others.
+    pub trusted: Trusted,
+    /// Every connection begins with a PROXY protocol header; only trusted peers may connect.
+    pub proxy_protocol: bool,
+}
+
+/// Peers whose word about the client counts. Nobody's, unless configured.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Trusted {
+    pub networks: Vec<IpNet>,
+    /// Whoever reaches the Unix socket.
+    pub unix: bool,
+}
+
+impl Trusted {
+    /// `None` is a peer at a Unix socket.
+    pub fn trusts(&self, peer: Option<IpAddr>) -> bool {
+        match peer {
+            Some(address) => self.networks.iter().any(|network| network.contains(&address.to_canonical())),
+            None => self.unix,
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,9 +119,24 @@ pub enum ListenAddress {
     Unix(PathBuf),
 }
 
-/// Paths of a PEM certificate chain and its key; they exist and fit each other when resolved.
+/// What a listener shows, and what it demands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tls {
+    /// Never none; the first is for clients whose SNI names no other.
+    pub pairs: Vec<Pair>,
+    pub clients: Option<Clients>,
+}
+
+/// Whose certificates clients may show (mutual TLS).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Clients {
+    pub ca: PathBuf,
+    pub required: bool,
+}
+
+/// Paths of a PEM certificate chain and its key; they exist and fit each other when resolved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pair {
     pub certificate: PathBuf,
     pub key: PathBuf,
 }
@@ -115,6 +163,59 @@ pub enum Log {
     Auto,
     Text,
     Json,
+}
+
+/// A collector of traces.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Traces {
+    pub endpoint: String,
+    /// Sent with each export. SECURITY: marked as sensitive, so that they are never printed.
+    pub headers: http::HeaderMap,
+    /// The share of requests that are traced where no caller decides, from 0 to 1.
+    pub ratio: f64,
+}
+
+/// Proofs of possession (RFC 9449).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Dpop {
+    pub rules: ProofRules,
+    /// What nonces are made with, shared by replicas; without it a random one.
+    pub secret: Option<Secret>,
+}
+
+/// A secret that was read at load. Never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    pub fn reveal(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// Where the keys of assertions come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AssertionKeys {
+    /// Made at start, and anew after this time.
+    Generated(Duration),
+    /// As the operator's file held them when it was read, in DER; never none. Never printed.
+    Given(PrivateKeys),
+}
+
+/// Private keys in DER that are keys on P-256.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PrivateKeys(pub Vec<Vec<u8>>);
+
+impl std::fmt::Debug for PrivateKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
 }
 
 /// Bounds of the whole process.
@@ -162,6 +263,35 @@ pub struct Issuer {
     pub times: KeyTimes,
     /// Plain http off loopback was allowed by the operator.
     pub allow_http: bool,
+    /// How it is asked about tokens that it alone can read.
+    pub introspection: Option<Introspection>,
+    /// The provider's dialect; [`profile::PLAIN`] where none is named.
+    pub profile: &'static Profile,
+    /// Its metadata says S256 where it is silent on PKCE.
+    pub assume_s256: bool,
+}
+
+/// How an issuer is asked about a token (RFC 7662).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Introspection {
+    pub endpoint: Endpoint,
+    /// The client's id and secret as one header. Never printed.
+    pub authorization: Credential,
+    /// Of one question.
+    pub timeout: Duration,
+    pub answers: AnswerRules,
+    /// JWTs of this issuer are asked about too.
+    pub only: bool,
+}
+
+/// Where an introspection endpoint is found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    At(String),
+    /// `introspection_endpoint` of the metadata document at this URL (RFC 8414 §2).
+    Metadata(String),
+    /// The same, of the document that discovery finds.
+    Discovery,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -174,6 +304,8 @@ pub enum KeySource {
     Jwks(String),
     /// The key set in this file, read at load and on reload.
     File(PathBuf),
+    /// No keys: the issuer is asked about each of its tokens.
+    Nowhere,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

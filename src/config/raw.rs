@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-pub use forms::{ALGORITHMS, AlgorithmNames, DurationText, Keyed, LATER, Later, RateText, SizeText, Strings};
+pub use forms::{ALGORITHMS, AlgorithmNames, DurationText, Keyed, LATER, Later, OneOrMany, RateText, SizeText, Strings};
 
 /// Configuration of Doorward, the gateway that puts OAuth and per-tool rules before MCP servers.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -29,6 +29,8 @@ pub struct RawConfig {
     pub listen: Option<Vec<RawListener>>,
     /// Metrics and health, on an address of their own.
     pub admin: Option<RawAdmin>,
+    /// How a new process takes over from the running one without a gap.
+    pub upgrade: Option<RawUpgrade>,
     /// One record per decision.
     pub audit: Option<RawAudit>,
     /// A file of keys that seal session ids and whatever else clients bring back: one of 32 bytes in
@@ -36,6 +38,8 @@ pub struct RawConfig {
     pub seal_keys_file: Option<String>,
     /// `auto` (default: text on a terminal, JSON elsewhere), `text` or `json`.
     pub log: Option<RawLog>,
+    /// Where the spans of requests go. Default: nowhere, and none are made.
+    pub traces: Option<RawTraces>,
     /// Who issues the tokens that are accepted here, by a name of your choice.
     #[schemars(required)]
     pub issuers: Option<Keyed<RawIssuer>>,
@@ -45,12 +49,37 @@ pub struct RawConfig {
     pub upstreams_dir: Option<String>,
     /// Bounds of the whole process.
     pub limits: Option<RawLimits>,
+    /// Proofs that a token is in the hands it was issued to (DPoP, RFC 9449). When this section exists, challenges and metadata offer it.
+    pub dpop: Option<RawDpop>,
     /// Words for scopes, and what implies what. When this section exists, every scope that a rule asks for must be in it.
     pub scopes: Option<Keyed<RawScope>>,
+    /// The keys that assertions are signed with. Default: made at start, and anew every 30 days.
+    pub assertion_keys: Option<RawAssertionKeys>,
     #[schemars(skip)]
     pub store: Option<Later>,
     #[schemars(skip)]
     pub authorization_server: Option<Later>,
+}
+
+/// What is asked of DPoP proofs.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Dpop")]
+pub struct RawDpop {
+    /// Accepted signature algorithms. Default ES256, EdDSA.
+    #[schemars(with = "Option<AlgorithmNames>")]
+    pub algorithms: Option<Strings>,
+    /// How old a proof, or its nonce, may be, and how far ahead of the clock here. Default 60s, at most 5m.
+    pub window: Option<DurationText>,
+    /// Ask for a nonce of ours in each proof. Costs clients one more round trip at the beginning. Default false.
+    pub nonce: Option<bool>,
+    /// The secret that nonces are made with, so that replicas know each other's. Default: a random one in each process.
+    pub nonce_secret_file: Option<String>,
+    /// The same, in a variable of the environment.
+    pub nonce_secret_env: Option<String>,
+    /// Proofs remembered until they are too old, so that none is used twice; one caller may use a 32nd of them. When they are
+    /// used up, further proofs are refused. Default 262144.
+    pub remembered: Option<usize>,
 }
 
 /// One address to listen at.
@@ -61,14 +90,39 @@ pub struct RawListener {
     /// `0.0.0.0:8443`, `[::]:8443` or `unix:/run/doorward.sock`.
     #[schemars(required)]
     pub address: Option<String>,
-    /// Serve TLS, with HTTP/2 offered. The files are read again when they change.
-    pub tls: Option<RawTls>,
+    /// Serve TLS, with HTTP/2 offered: one certificate, or several, of which each client gets the one that its SNI names
+    /// (exact names before wildcards; the first for everybody else). The files are read again when they change.
+    pub tls: Option<OneOrMany<RawTls>>,
     /// Accept HTTP/2 without TLS, by prior knowledge. Default false.
     pub h2c: Option<bool>,
-    #[schemars(skip)]
-    pub client_ca: Option<Later>,
-    #[schemars(skip)]
-    pub trusted_proxies: Option<Later>,
+    /// Certificates in PEM that clients' certificates must come from (mutual TLS). Read again when they change.
+    pub client_ca: Option<String>,
+    /// Whether every client must show a certificate: `required` (default, with `client_ca`) or `optional`.
+    pub client_certificate: Option<RawClientCertificate>,
+    /// Networks of proxies that may speak for others: only from these are `X-Forwarded-For`, `Forwarded` and `Client-Cert`
+    /// (RFC 9440) believed. `unix` stands for whoever reaches a Unix socket.
+    pub trusted_proxies: Option<Strings>,
+    /// Every connection begins with a PROXY protocol header, version 1 or 2. Needs `trusted_proxies`; others are cut off. Default false.
+    pub proxy_protocol: Option<bool>,
+}
+
+/// What a client must show.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(rename = "ClientCertificate", inline)]
+pub enum RawClientCertificate {
+    Optional,
+    Required,
+}
+
+/// The handing over of listening sockets to the next process.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Upgrade")]
+pub struct RawUpgrade {
+    /// The Unix socket at which `doorward serve --upgrade` asks the running process for its listeners. Only the same user gets them.
+    #[schemars(required)]
+    pub socket: Option<String>,
 }
 
 /// A certificate and its key, both PEM.
@@ -126,6 +180,23 @@ pub enum RawLog {
     Json,
 }
 
+/// Traces, sent to an OpenTelemetry collector by OTLP over HTTP (protobuf).
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Traces")]
+pub struct RawTraces {
+    /// Where the collector takes traces: `http://127.0.0.1:4318/v1/traces`.
+    #[schemars(required)]
+    pub endpoint: Option<String>,
+    /// A file with headers for the collector, such as its key: one `Name: value` in each line.
+    pub headers_file: Option<String>,
+    /// The share of requests that are traced, from 0 to 1, where the caller's `traceparent` does not decide. Default 1.
+    #[schemars(range(min = 0, max = 1))]
+    pub ratio: Option<f64>,
+    /// Send by plain http off loopback. Anyone on the path can then read which requests were made, and the headers. Default false.
+    pub allow_http: Option<bool>,
+}
+
 /// An authorization server whose access tokens are accepted.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -155,14 +226,55 @@ pub struct RawIssuer {
     pub leeway: Option<DurationText>,
     /// How its keys are kept.
     pub keys: Option<RawKeys>,
+    /// Ask this issuer about tokens that are not JWTs (RFC 7662).
+    pub introspection: Option<RawIntrospection>,
     /// Accept plain http off loopback. Anyone on the path can then forge tokens: for development only. Default false.
     pub allow_http: Option<bool>,
-    #[schemars(skip)]
-    pub profile: Option<Later>,
-    #[schemars(skip)]
-    pub introspection: Option<Later>,
+    /// A provider whose dialect is known: sets the other keys, each of which may still be written here.
+    #[schemars(with = "Option<super::profile::Names>")]
+    pub profile: Option<String>,
+    /// What stands for the audience in a token without `aud`. Default `aud`: such a token is refused.
+    pub audience_from: Option<RawAudienceFrom>,
+    /// Claims that must have one of these texts, such as `token_use: access`.
+    pub required_values: Option<Keyed<Strings>>,
+    /// Say that the authorization server takes PKCE with S256 where its own metadata is silent. Default false.
+    pub allow_assumed_s256: Option<bool>,
     #[schemars(skip)]
     pub accept_new_keys: Option<Later>,
+}
+
+/// How an issuer is asked about a token. Exactly one of `client_secret_file` and `client_secret_env`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Introspection")]
+pub struct RawIntrospection {
+    /// The introspection endpoint. Default: `introspection_endpoint` of the issuer's metadata.
+    pub url: Option<String>,
+    /// What Doorward is called there.
+    #[schemars(required)]
+    pub client_id: Option<String>,
+    /// A file with the client's secret, sent by HTTP Basic.
+    pub client_secret_file: Option<String>,
+    /// An environment variable with the client's secret.
+    pub client_secret_env: Option<String>,
+    /// How long an answer is believed, if the token does not expire before: a revoked token may live on for as long.
+    /// Default 30s, at most 10m.
+    pub cache: Option<DurationText>,
+    /// Of one question. Default 3s.
+    pub timeout: Option<DurationText>,
+    /// Ask about every token of this issuer, JWTs too; keys of it are neither fetched nor used. Default false.
+    pub only: Option<bool>,
+    /// Accept answers without `aud`: a token that was issued for any other server of this issuer then opens this one too. Default false.
+    pub allow_missing_audience: Option<bool>,
+}
+
+/// Where a token says what it is for.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(rename = "AudienceFrom", inline)]
+pub enum RawAudienceFrom {
+    Aud,
+    ClientId,
 }
 
 /// Claim paths of an issuer.
@@ -207,12 +319,17 @@ pub struct RawUpstream {
     /// The resource identifier that tokens must name as audience. Default `public_url` and `path`.
     pub resource: Option<String>,
     /// Where the MCP server is: `http://127.0.0.1:3001/mcp`, `https://…`, or `unix:/run/mcp.sock:/mcp`.
-    #[schemars(required, with = "String")]
+    /// Several, of one scheme and path, are servers that share the calls.
+    #[schemars(required, with = "Strings")]
     pub url: Option<Strings>,
     /// Certificates, PEM, that an https server is verified with, instead of the system's.
     pub ca_file: Option<String>,
     /// Speak HTTP/2 to the server. Default false.
     pub http2: Option<bool>,
+    /// What Doorward shows to an https server that asks for a certificate. The files are read again when they change.
+    pub client_certificate: Option<RawTls>,
+    /// Looks after the servers between calls. Without it only calls tell which ones are down.
+    pub health: Option<RawHealth>,
     /// Who issues tokens. In this version `hosted`: an authorization server elsewhere.
     pub ownership: Option<RawOwnership>,
     /// Names of the issuers accepted here. Default: all.
@@ -221,6 +338,8 @@ pub struct RawUpstream {
     pub mode: Option<RawMode>,
     /// `granted` (default) lists what the caller may use; `acquirable` also what a wider scope would allow.
     pub list: Option<RawList>,
+    /// What a caller is told that lacks a scope.
+    pub challenge: Option<RawChallenge>,
     /// Read from the top; the first rule that names the thing decides; what no rule names is refused.
     pub rules: Option<Vec<RawRule>>,
     /// What the server is told of the caller.
@@ -234,12 +353,31 @@ pub struct RawUpstream {
     pub limits: Option<RawRouteLimits>,
     #[schemars(skip)]
     pub clients: Option<Later>,
-    #[schemars(skip)]
-    pub require_dpop: Option<Later>,
-    #[schemars(skip)]
-    pub require_certificate: Option<Later>,
+    /// Accept only tokens that are bound to a key, with a proof of it (DPoP, RFC 9449). Bound tokens are accepted everywhere. Default false.
+    pub require_dpop: Option<bool>,
+    /// Accept only tokens that are bound to the client certificate of the connection (RFC 8705). Default false.
+    pub require_certificate: Option<bool>,
     #[schemars(skip)]
     pub tasks: Option<Later>,
+}
+
+/// How servers are looked after between calls.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Health")]
+pub struct RawHealth {
+    /// Asked for with GET and must be answered with 2xx. Default: that a connection opens is enough.
+    pub path: Option<String>,
+    /// Default `10s`.
+    pub interval: Option<DurationText>,
+    /// How long one check may take. Default `2s`.
+    pub timeout: Option<DurationText>,
+    /// Good checks in a row until a server is used again. Default 1.
+    #[schemars(range(min = 1, max = 100))]
+    pub healthy: Option<u32>,
+    /// Bad checks in a row until a server is left alone. Default 3.
+    #[schemars(range(min = 1, max = 100))]
+    pub unhealthy: Option<u32>,
 }
 
 /// Who issues tokens.
@@ -270,6 +408,36 @@ pub enum RawMode {
 pub enum RawList {
     Granted,
     Acquirable,
+}
+
+/// What a caller is told that lacks a scope.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Challenge")]
+pub struct RawChallenge {
+    /// `union` (default) names the scopes of the operation and those of this upstream that the caller holds, for clients that
+    /// would lose what they had; `required` those of the operation alone.
+    pub scopes: Option<RawChallengeScopes>,
+}
+
+/// Which scopes a challenge names.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(rename = "ChallengeScopes", inline)]
+pub enum RawChallengeScopes {
+    Union,
+    Required,
+}
+
+/// How, and how lately, a person must have logged in (RFC 9470).
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "StepUp")]
+pub struct RawStepUp {
+    /// The oldest that the login may be, by `auth_time` of the token: `5m`.
+    pub max_age: Option<DurationText>,
+    /// Authentication context classes, by `acr` of the token, one of which it must have.
+    pub acr: Option<Strings>,
 }
 
 /// What it names, and what must hold. All conditions must hold.
@@ -309,10 +477,10 @@ pub struct RawRule {
     pub source: Option<Strings>,
     /// Alternatives, one of which must hold in full.
     pub any_of: Option<Vec<RawConditions>>,
-    #[schemars(skip)]
-    pub step_up: Option<Later>,
-    #[schemars(skip)]
-    pub acr: Option<Later>,
+    /// The person must have logged in thus, and is asked to if not (RFC 9470).
+    pub step_up: Option<RawStepUp>,
+    /// Short for `step_up: { acr: … }`.
+    pub acr: Option<Strings>,
 }
 
 /// Conditions that must all hold.
@@ -340,10 +508,10 @@ pub struct RawConditions {
     pub arguments_equal: Option<Keyed<String>>,
     /// Networks that the connection may come from: `10.0.0.0/8`.
     pub source: Option<Strings>,
-    #[schemars(skip)]
-    pub step_up: Option<Later>,
-    #[schemars(skip)]
-    pub acr: Option<Later>,
+    /// The person must have logged in thus, and is asked to if not (RFC 9470).
+    pub step_up: Option<RawStepUp>,
+    /// Short for `step_up: { acr: … }`.
+    pub acr: Option<Strings>,
 }
 
 /// What the server is told of the caller.
@@ -353,8 +521,19 @@ pub struct RawConditions {
 pub struct RawIdentity {
     /// Header names, each with where its value comes from: `subject`, `client`, `issuer`, `groups`, `scopes`, `kind` or `claims.…`.
     pub headers: Option<Keyed<String>>,
-    #[schemars(skip)]
+    /// Also send `Doorward-Assertion`: a JWT for this server, signed with a key of `/.well-known/doorward/jwks.json`. Default false.
     pub assertion: Option<bool>,
+}
+
+/// The keys that assertions are signed with. At most one of its keys.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "AssertionKeys")]
+pub struct RawAssertionKeys {
+    /// Private P-256 keys in PEM: the first signs, all are published. Several replicas need the same file.
+    pub file: Option<String>,
+    /// How long a key made here signs. At least 2h, default 30d.
+    pub rotate: Option<DurationText>,
 }
 
 /// The credential that Doorward shows to the server. Exactly one of its keys.
@@ -368,10 +547,41 @@ pub struct RawCredential {
     pub bearer_env: Option<String>,
     /// A header of another name.
     pub header: Option<RawCredentialHeader>,
-    #[schemars(skip)]
-    pub client_credentials: Option<Later>,
-    #[schemars(skip)]
-    pub token_exchange: Option<Later>,
+    /// A token that Doorward gets for itself (RFC 6749 §4.4), the same for all callers.
+    pub client_credentials: Option<RawTokenGrant>,
+    /// A token that Doorward gets for each caller in exchange for the caller's own (RFC 8693), which goes to that authorization
+    /// server and nowhere else.
+    pub token_exchange: Option<RawTokenGrant>,
+}
+
+/// How a token for the server is obtained. Exactly one of `token_url` and `issuer`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "TokenGrant")]
+pub struct RawTokenGrant {
+    /// The token endpoint.
+    pub token_url: Option<String>,
+    /// The authorization server, whose token endpoint is found by discovery.
+    pub issuer: Option<String>,
+    /// Doorward's own id there.
+    #[schemars(required)]
+    pub client_id: Option<String>,
+    /// A file with its secret, sent by HTTP Basic.
+    pub client_secret_file: Option<String>,
+    /// An environment variable with its secret.
+    pub client_secret_env: Option<String>,
+    /// Scopes to ask for. Default: what the authorization server gives.
+    pub scopes: Option<Strings>,
+    /// The resource that the token is for (RFC 8707). Default for an exchange without `audience`: the server's `url`.
+    pub resource: Option<String>,
+    /// The audience that the token is for, as the authorization server calls it.
+    pub audience: Option<String>,
+    /// Only for an exchange: a file with a token that says who acts for the caller (RFC 8693 §2.1).
+    pub actor_token_file: Option<String>,
+    /// Of one request for a token. Default 5s.
+    pub timeout: Option<DurationText>,
+    /// Accept plain http off loopback. Anyone on the path can then read the secret and the tokens. Default false.
+    pub allow_http: Option<bool>,
 }
 
 /// A header with a secret. Exactly one of `value_file` and `value_env`.

@@ -3,7 +3,18 @@
 /// One challenge on one line. `error` is the code and its description; characters that RFC 6750 §3
 /// does not allow in a description are dropped, and scopes that are no scope tokens are left out.
 pub fn bearer(error: Option<(&str, &str)>, scopes: &[&str], resource_metadata: Option<&str>) -> String {
-    let mut parameters = Vec::with_capacity(4);
+    format!("Bearer {}", parameters(error, scopes, resource_metadata).join(", "))
+}
+
+/// The same for proofs of possession, with the algorithms that they may use (RFC 9449 §7.1).
+pub fn dpop(algorithms: &str, error: Option<(&str, &str)>, scopes: &[&str], resource_metadata: Option<&str>) -> String {
+    let mut all = parameters(error, scopes, resource_metadata);
+    all.push(format!(r#"algs="{algorithms}""#));
+    format!("DPoP {}", all.join(", "))
+}
+
+fn parameters(error: Option<(&str, &str)>, scopes: &[&str], resource_metadata: Option<&str>) -> Vec<String> {
+    let mut parameters = Vec::with_capacity(5);
     if let Some((code, description)) = error {
         let description: String = description.chars().filter(|c| matches!(c, ' '..='~') && !matches!(c, '"' | '\\')).collect();
         parameters.push(format!(r#"error="{code}""#));
@@ -16,7 +27,19 @@ pub fn bearer(error: Option<(&str, &str)>, scopes: &[&str], resource_metadata: O
     if let Some(url) = resource_metadata {
         parameters.push(format!(r#"resource_metadata="{url}""#));
     }
-    format!("Bearer {}", parameters.join(", "))
+    parameters
+}
+
+/// What RFC 9470 §3 adds to a challenge: log in again, thus. The challenge asks for scopes in the same
+/// breath, so that one visit to the authorization server cures all. `max_age` is in seconds.
+pub fn step_up(text: &mut String, acr: &[&str], max_age: Option<u64>) {
+    let acr: Vec<&str> = acr.iter().copied().filter(|class| super::is_scope_token(class)).collect();
+    if !acr.is_empty() {
+        text.push_str(&format!(r#", acr_values="{}""#, acr.join(" ")));
+    }
+    if let Some(seconds) = max_age {
+        text.push_str(&format!(r#", max_age="{seconds}""#));
+    }
 }
 
 #[cfg(test)]
@@ -27,6 +50,18 @@ mod tests {
     fn item_1_without_a_credential_there_is_no_error() {
         let text = bearer(None, &["a", "b"], Some("https://gw.example/x"));
         assert_eq!(text, r#"Bearer scope="a b", resource_metadata="https://gw.example/x""#);
+    }
+
+    #[test]
+    fn item_35_the_login_that_is_needed_is_named() {
+        let asked = || bearer(Some(("insufficient_user_authentication", "again")), &["a"], Some("https://gw.example/x"));
+        let mut text = asked();
+        step_up(&mut text, &["urn:x:mfa", "a b", "q\""], Some(300));
+        let head = r#"Bearer error="insufficient_user_authentication", error_description="again", scope="a", "#;
+        assert_eq!(text, format!(r#"{head}resource_metadata="https://gw.example/x", acr_values="urn:x:mfa", max_age="300""#));
+        let mut text = asked();
+        step_up(&mut text, &[], None);
+        assert_eq!(text, asked());
     }
 
     #[test]

@@ -8,9 +8,20 @@ pub fn url(resource: &str) -> String {
     format!("{origin}/.well-known/oauth-protected-resource{}", if path == "/" { "" } else { path })
 }
 
+/// What a resource says of sender-constrained tokens (RFC 9728 §2).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SenderConstraint<'a> {
+    /// `dpop_signing_alg_values_supported`.
+    pub algorithms: &'a [&'a str],
+    /// `dpop_bound_access_tokens_required`.
+    pub dpop_required: bool,
+    /// `tls_client_certificate_bound_access_tokens`.
+    pub certificate_bound: bool,
+}
+
 /// The document. Members without a value are left out, never null or empty (RFC 9728 §3.2);
 /// `offline_access` is the authorization server's to offer.
-pub fn document(resource: &str, issuers: &[&str], scopes: &[&str], name: &str) -> String {
+pub fn document(resource: &str, issuers: &[&str], scopes: &[&str], name: &str, sender: &SenderConstraint<'_>) -> String {
     let list = |items: Vec<&str>| Value::from(items.into_iter().map(Value::from).collect::<Vec<_>>());
     let scopes: Vec<&str> = scopes.iter().copied().filter(|scope| *scope != "offline_access" && *scope != "*").collect();
     let mut document = Map::new();
@@ -22,6 +33,15 @@ pub fn document(resource: &str, issuers: &[&str], scopes: &[&str], name: &str) -
         document.insert("scopes_supported".into(), list(scopes));
     }
     document.insert("bearer_methods_supported".into(), list(vec!["header"]));
+    if !sender.algorithms.is_empty() {
+        document.insert("dpop_signing_alg_values_supported".into(), list(sender.algorithms.to_vec()));
+    }
+    if sender.dpop_required {
+        document.insert("dpop_bound_access_tokens_required".into(), true.into());
+    }
+    if sender.certificate_bound {
+        document.insert("tls_client_certificate_bound_access_tokens".into(), true.into());
+    }
     document.insert("resource_name".into(), name.into());
     Value::Object(document).to_string()
 }
@@ -45,7 +65,8 @@ mod tests {
 
     #[test]
     fn item_5_and_7_nothing_empty_and_no_offline_access() {
-        let text = document("https://gw.example/mcp", &["https://idp.example"], &["offline_access", "*"], "files");
+        let text =
+            document("https://gw.example/mcp", &["https://idp.example"], &["offline_access", "*"], "files", &SenderConstraint::default());
         assert_eq!(
             text,
             r#"{"resource":"https://gw.example/mcp","authorization_servers":["https://idp.example"],"bearer_methods_supported":["header"],"resource_name":"files"}"#

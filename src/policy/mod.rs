@@ -22,13 +22,16 @@ pub mod matcher;
 mod permit;
 pub mod rule;
 mod standing;
+pub mod step_up;
 
 pub use condition::{Condition, Requirement};
 pub use permit::{Permit, Refusal, Why};
 pub use rule::{Place, Rule};
 pub use standing::Standing;
+pub use step_up::{Demand, StepUp};
 
 use std::net::IpAddr;
+use std::time::SystemTime;
 
 use crate::mcp::{Kind, Operation, Target, Thing};
 use crate::principal::Principal;
@@ -39,6 +42,8 @@ use condition::Outcome;
 pub struct Caller<'a> {
     pub principal: &'a Principal,
     pub source: IpAddr,
+    /// When the request arrived: how old a login is, is judged by it.
+    pub now: SystemTime,
 }
 
 /// The rules of one upstream.
@@ -77,7 +82,7 @@ impl Policy {
         }
         match condition::all(&rule.conditions, caller, Some(operation)) {
             Outcome::Met => Ok(Permit::by(rule)),
-            Outcome::Lacks(scopes) => Err(Refusal::new(Some(rule), Why::Scope(scopes))),
+            Outcome::Lacks(lack) => Err(Refusal::new(Some(rule), lack.step_up().map_or_else(Why::Scope, Why::StepUp))),
             Outcome::Not(unmet) => Err(Refusal::new(Some(rule), Why::Unmet(unmet))),
         }
     }
@@ -95,13 +100,31 @@ impl Policy {
         naming.find(|rule| matches!(condition::all(&rule.conditions, caller, Some(operation)), Outcome::Met))
     }
 
-    /// What the caller meets of each rule, leaving arguments aside: all that a list depends on.
+    /// The scopes to ask for so that a new token can do what the old one could: those required, and of
+    /// those held each that a rule here looks at and that no required one implies.
+    pub fn union<'a>(&'a self, required: &[&'a str], held: &'a [String]) -> Vec<&'a str> {
+        let mut all = required.to_vec();
+        for scope in held {
+            let mut asked = self.rules.iter().filter(|rule| !rule.deny).flat_map(|rule| condition::requirements(&rule.conditions));
+            let counts = asked.clone().any(|one| one.satisfied_by.contains(scope));
+            let implied =
+                asked.any(|one| one.scope == *scope && required.iter().any(|by| one.satisfied_by.iter().any(|enough| enough == by)));
+            if counts && !implied && !all.contains(&scope.as_str()) {
+                all.push(scope);
+            }
+        }
+        all
+    }
+
+    /// What the caller meets of each rule, leaving arguments aside: all that a list depends on. A
+    /// login that is too weak or too old hides nothing: what is listed must not change with the
+    /// clock, and who never sees a tool never asks for the login it needs.
     pub fn standing(&self, caller: Caller<'_>, acquirable: bool) -> Standing {
         Standing::of(self.rules.iter().map(|rule| {
             !rule.deny
                 && match condition::all(&rule.conditions, caller, None) {
                     Outcome::Met => true,
-                    Outcome::Lacks(_) => acquirable,
+                    Outcome::Lacks(lack) => acquirable || !lack.lacks_scope,
                     Outcome::Not(_) => false,
                 }
         }))

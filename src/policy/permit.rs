@@ -2,6 +2,7 @@
 
 use super::condition::Unmet;
 use super::rule::Rule;
+use super::step_up::StepUp;
 
 /// Proof that the rules allow an operation. The code that releases a request demands one.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +42,8 @@ pub enum Why<'a> {
     UriNotCanonical,
     /// Only scopes are missing: all scopes that the rule asks for.
     Scope(Vec<&'a str>),
+    /// The login is too weak or too old, and nothing is missing that a new token could not have.
+    StepUp(StepUp<'a>),
     /// A condition that no scope can cure.
     Unmet(Unmet<'a>),
 }

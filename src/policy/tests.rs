@@ -53,7 +53,7 @@ fn decide<'p>(policy: &'p Policy, who: &Principal, tool: &str, arguments: Option
         target: Target::One(Thing { kind: Kind::Tool, name: Cow::Borrowed(tool) }),
         arguments: raw.as_deref(),
     };
-    policy.authorize(Caller { principal: who, source: Ipv4Addr::LOCALHOST.into() }, &operation)
+    policy.authorize(Caller { principal: who, source: Ipv4Addr::LOCALHOST.into(), now: SystemTime::UNIX_EPOCH }, &operation)
 }
 
 #[test]
@@ -138,7 +138,7 @@ fn a_machine_is_never_one_of_the_subjects() {
 fn a_list_shows_what_a_call_permits_and_acquirable_shows_what_a_scope_would() {
     let policy = Policy::new(vec![deny(&["*_secret"]), rule(&["get_*"], vec![]), rule(&["put"], vec![scopes(&[("w", &[])])])]);
     let who = caller(&[], &[]);
-    let caller = Caller { principal: &who, source: Ipv4Addr::LOCALHOST.into() };
+    let caller = Caller { principal: &who, source: Ipv4Addr::LOCALHOST.into(), now: SystemTime::UNIX_EPOCH };
     let granted = policy.standing(caller, false);
     for tool in ["get_a", "get_secret", "put", "other"] {
         assert_eq!(policy.shows(&granted, Kind::Tool, tool), decide(&policy, &who, tool, None).is_ok(), "{tool}");
@@ -191,7 +191,7 @@ mod properties {
         #[test]
         fn a_list_shows_exactly_what_a_call_permits(drafts in prop::collection::vec(draft(), 0..6), who in who()) {
             let policy = build(&drafts);
-            let standing = policy.standing(Caller { principal: &who, source: Ipv4Addr::LOCALHOST.into() }, false);
+            let standing = policy.standing(Caller { principal: &who, source: Ipv4Addr::LOCALHOST.into(), now: SystemTime::UNIX_EPOCH }, false);
             for tool in TOOLS {
                 prop_assert_eq!(policy.shows(&standing, Kind::Tool, tool), decide(&policy, &who, tool, None).is_ok(), "{}", tool);
             }

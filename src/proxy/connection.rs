@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use pingora::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
-use pingora::listeners::tls::Acceptor;
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora::protocols::{ALPN, Stream, l4};
@@ -14,9 +13,12 @@ use pingora::server::ShutdownWatch;
 use tokio::sync::Semaphore;
 
 use super::head::{self, NoHead};
+use super::peer::Peer;
+use super::proxy_protocol::{self, Said};
 use super::server::told_to_stop;
+use super::tls::Certificates;
 use super::{Gateway, exchange, record};
-use crate::config::Limits;
+use crate::config::{Limits, Listener, Trusted};
 use crate::denial::Denial;
 
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -27,14 +29,17 @@ const H2_STREAMS: u32 = 100;
 /// What accepts connections of one listener.
 pub struct Door {
     gateway: Arc<Gateway>,
-    tls: Option<Acceptor>,
+    tls: Option<Arc<Certificates>>,
     places: Arc<Semaphore>,
     h2c: bool,
+    trusted: Arc<Trusted>,
+    proxy_protocol: bool,
 }
 
 impl Door {
-    pub fn new(gateway: Arc<Gateway>, places: Arc<Semaphore>, tls: Option<Acceptor>, h2c: bool) -> Self {
-        Self { gateway, tls, places, h2c }
+    pub fn new(gateway: Arc<Gateway>, places: Arc<Semaphore>, tls: Option<Arc<Certificates>>, listener: &Listener) -> Self {
+        let (h2c, trusted) = (listener.h2c && listener.tls.is_none(), Arc::new(listener.trusted.clone()));
+        Self { gateway, tls, places, h2c, trusted, proxy_protocol: listener.proxy_protocol }
     }
 }
 
@@ -47,16 +52,16 @@ impl ServerApp for Door {
         };
         let _open = self.gateway.metrics.connection();
         let limits = self.limits();
-        let mut stream = self.handshake(stream, &limits).await?;
+        let (mut stream, peer) = tokio::time::timeout(limits.header_timeout, self.greet(stream)).await.ok()??;
         if stream.selected_alpn_proto() == Some(ALPN::H2) || self.h2c && begins_with_preface(&mut stream, &limits).await? {
-            let connection = Arc::new(Http2::new(self.gateway.clone(), limits, self.h2c));
+            let connection = Arc::new(Http2::new(self.gateway.clone(), peer, limits, self.h2c));
             return tokio::select! {
                 biased;
                 done = connection.process_new(stream, shutdown) => done,
                 () = connection.stays_silent() => None,
             };
         }
-        self.http1(stream, shutdown).await;
+        self.http1(stream, &peer, shutdown).await;
         None
     }
 }
@@ -67,28 +72,49 @@ impl Door {
         self.gateway.state.current().config.limits
     }
 
-    /// TLS, under the deadline of a head: the framework's own is a minute, and before the cap.
-    async fn handshake(&self, stream: Stream, limits: &Limits) -> Option<Stream> {
-        let Some(tls) = &self.tls else { return Some(stream) };
-        let bare = stream.into_any().downcast::<l4::stream::Stream>().ok()?;
-        let handshake = tokio::time::timeout(limits.header_timeout, tls.tls_handshake(*bare));
-        Some(Box::new(handshake.await.ok()?.ok()?))
+    /// PROXY protocol and TLS. The caller's deadline is that of a head: the framework's own is a
+    /// minute, and before the cap.
+    async fn greet(&self, stream: Stream) -> Option<(Stream, Peer)> {
+        let mut bare = stream.into_any().downcast::<l4::stream::Stream>().ok()?;
+        let mut peer = Peer::of(&bare, &self.trusted);
+        if self.proxy_protocol {
+            self.introduced(&mut bare, &mut peer).await?;
+        }
+        let Some(tls) = &self.tls else { return Some((bare, peer)) };
+        let served = tls.current();
+        let stream: Stream = Box::new(served.acceptor.tls_handshake(*bare).await.ok()?);
+        peer.after_handshake(&stream, &served);
+        Some((stream, peer))
     }
 
-    async fn http1(&self, mut stream: Stream, shutdown: &ShutdownWatch) {
+    /// SECURITY: without a whole, well-formed header from a trusted peer there is no connection.
+    async fn introduced(&self, bare: &mut l4::stream::Stream, peer: &mut Peer) -> Option<()> {
+        let refused = self.gateway.metrics.proxy_header_refused();
+        if !peer.is_trusted() {
+            return None;
+        }
+        match proxy_protocol::take(bare).await? {
+            Said::Client(address) => peer.address = Some(address),
+            Said::Nobody => {}
+        }
+        refused.forget();
+        Some(())
+    }
+
+    async fn http1(&self, mut stream: Stream, peer: &Peer, shutdown: &ShutdownWatch) {
         loop {
             let limits = self.limits();
             let head = tokio::select! {
                 biased;
                 head = head::read(&mut stream, &limits) => head,
-                () = told_to_stop(shutdown) => return,
+                () = told_to_stop(&self.gateway.closing) => return,
             };
             let head = match head {
                 Ok(head) => head,
                 Err(NoHead::Quiet) => return,
                 Err(NoHead::Denied(fault)) => {
                     let denial = Denial::from(fault);
-                    record::refused_head(&self.gateway, record::peer(&stream), &denial);
+                    record::refused_head(&self.gateway, peer.source(), &denial);
                     let _ = head::refuse(&mut stream, &denial).await;
                     return;
                 }
@@ -96,7 +122,7 @@ impl Door {
             let mut session = ServerSession::new_http1(stream);
             session.set_keepalive(Some(60));
             session.set_pipelined_prefix(head);
-            match exchange::run(&self.gateway, session, shutdown).await {
+            match exchange::run(&self.gateway, peer, session, shutdown).await {
                 Some(reused) => (stream, _) = reused.consume(),
                 None => return,
             }
@@ -116,17 +142,18 @@ async fn begins_with_preface(stream: &mut Stream, limits: &Limits) -> Option<boo
 /// One HTTP/2 connection, driven by the framework.
 struct Http2 {
     gateway: Arc<Gateway>,
+    peer: Peer,
     limits: Limits,
     options: HttpServerOptions,
     begun: AtomicBool,
 }
 
 impl Http2 {
-    fn new(gateway: Arc<Gateway>, limits: Limits, h2c: bool) -> Self {
+    fn new(gateway: Arc<Gateway>, peer: Peer, limits: Limits, h2c: bool) -> Self {
         let mut options = HttpServerOptions::default();
         options.h2c = h2c;
         options.h2_idle_timeout = Some(limits.idle_timeout);
-        Self { gateway, limits, options, begun: AtomicBool::new(false) }
+        Self { gateway, peer, limits, options, begun: AtomicBool::new(false) }
     }
 
     /// Ends when no request has come in the time of a head: the framework waits for a preface, and
@@ -143,7 +170,7 @@ impl Http2 {
 impl HttpServerApp for Http2 {
     async fn process_new_http(self: &Arc<Self>, session: ServerSession, shutdown: &ShutdownWatch) -> Option<ReusedHttpStream> {
         self.begun.store(true, Ordering::Relaxed);
-        exchange::run(&self.gateway, session, shutdown).await
+        exchange::run(&self.gateway, &self.peer, session, shutdown).await
     }
 
     // Whoever sets one of these options sets all: the framework's own bounds are its defaults' only.

@@ -1,15 +1,15 @@
-//! Connections to upstreams: where they are, how a request is written, and when it may be sent again.
+//! Connections to upstreams: how a request is written, and when it may be sent again.
 //!
 //! A call is sent once; only what changes nothing is sent again, and only where a pooled connection
 //! turned out to be dead before anything was answered.
 
 use std::collections::HashMap;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use bytes::BytesMut;
 use http::header::HOST;
-use pingora::OrErr;
 use pingora::connectors::http::Connector;
 use pingora::connectors::{ConnectorOptions, TransportConnector};
 use pingora::http::RequestHeader;
@@ -17,26 +17,27 @@ use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::client::HttpSession;
 use pingora::protocols::http::v1::client::HttpSession as Http1Session;
 use pingora::protocols::{ALPN, Stream};
-use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy, Peer};
-use pingora::utils::tls::{WrappedX509, parse_x509};
-use rustls::RootCertStore;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
+use pingora::upstreams::peer::{HttpPeer, Peer};
+use pingora::{Error, ErrorType, OrErr};
 use tokio::io::AsyncWriteExt;
 
+use super::pool::{Backend, Flight, Pool};
 use super::record::Tale;
+use super::resolve::{Resolver, System};
 use super::response::Plan;
 use super::upstream::Outgoing;
 use crate::denial::Fault;
-use crate::route::{Address, Upstream};
+use crate::metrics::Metrics;
+use crate::route::Route;
 
 /// Shorter than the 5 s of Node's and uvicorn's servers, which close without a word.
-const IDLE: Duration = Duration::from_secs(4);
-const CONNECT: Duration = Duration::from_secs(3);
-/// A name is resolved again by the first request after this time; while it cannot be, the old address serves.
-const RESOLVE: Duration = Duration::from_secs(30);
+pub const IDLE: Duration = Duration::from_secs(4);
+pub const CONNECT: Duration = Duration::from_secs(3);
+/// The same where another server may be tried.
+const CONNECT_OR_TURN: Duration = Duration::from_secs(1);
+/// Of one request, whatever the reason.
+const TRIES: usize = 5;
 const POOL: usize = 1_024;
-const H2_STREAMS: usize = 100;
 /// What a head usually fits in, and the longest body that is copied behind it.
 const HEAD: usize = 2 << 10;
 const JOINED: usize = 16 << 10;
@@ -45,35 +46,54 @@ const JOINED: usize = 16 << 10;
 pub struct Reached {
     pub session: HttpSession,
     pub peer: Arc<HttpPeer>,
+    _flight: Flight,
 }
 
-/// Pools of connections to all upstreams, and their resolved addresses.
-pub struct Upstreams {
+/// Connections to all servers, kept open between requests.
+pub struct Links {
     /// Of HTTP/1.1 connections, which are written to here.
-    streams: TransportConnector,
+    pub streams: TransportConnector,
     /// Of connections that may be HTTP/2.
-    sessions: Connector,
-    peers: RwLock<HashMap<Address, Vec<Known>>>,
+    pub sessions: Connector,
 }
 
-#[derive(Clone)]
-struct Known {
-    peer: Arc<HttpPeer>,
-    http2: bool,
-    resolved: Instant,
+/// All upstreams: their servers, and the connections there.
+pub struct Upstreams {
+    links: Arc<Links>,
+    /// By the upstream's name.
+    pools: ArcSwap<HashMap<Arc<str>, Arc<Pool>>>,
+    resolver: Arc<dyn Resolver>,
+    metrics: Metrics,
 }
 
 impl Upstreams {
-    pub fn new() -> Self {
+    pub fn new(metrics: Metrics) -> Self {
         let options = || Some(ConnectorOptions::new(POOL));
-        Self { streams: TransportConnector::new(options()), sessions: Connector::new(options()), peers: RwLock::default() }
+        let links = Links { streams: TransportConnector::new(options()), sessions: Connector::new(options()) };
+        Self { links: Arc::new(links), pools: ArcSwap::default(), resolver: Arc::new(System), metrics }
     }
 
-    /// Forgets addresses and trust anchors, so that a new configuration is read anew.
-    pub fn forget(&self) {
-        if let Ok(mut peers) = self.peers.write() {
-            peers.clear();
-        }
+    /// Looks after the upstreams of these routes and no others, and reads certificates anew. What did
+    /// not change keeps its connections and its standing.
+    pub fn keep(&self, routes: &[Arc<Route>]) {
+        self.metrics.upstreams_changed();
+        let keep = |route: &Arc<Route>| {
+            let pool = self.find(route).inspect(|pool| pool.reload()).unwrap_or_else(|| self.make(route));
+            pool.tell_all();
+            (route.name.clone(), pool)
+        };
+        self.pools.store(Arc::new(routes.iter().map(keep).collect()));
+    }
+
+    fn find(&self, route: &Route) -> Option<Arc<Pool>> {
+        let pools = self.pools.load();
+        pools.get(&route.name).filter(|pool| pool.reach == route.upstream.reach).cloned()
+    }
+
+    fn make(&self, route: &Route) -> Arc<Pool> {
+        let pool = Arc::new(Pool::new(route, self.metrics.clone()));
+        pool.look_after(&self.links, &self.resolver);
+        pool
     }
 
     /// Sends the request and waits for the head of the answer.
@@ -97,76 +117,91 @@ impl Upstreams {
         result
     }
 
+    /// Where no connection opens nothing was sent, and another server is tried. What was sent is sent
+    /// again only where it changes nothing: on a new connection where an old one turned out to be dead,
+    /// to another server otherwise.
     async fn send(&self, outgoing: &mut Outgoing, repeatable: bool) -> Result<Reached, Fault> {
-        let peer = self.peer(&outgoing.target.upstream).await?;
-        loop {
-            let dialled = if outgoing.target.upstream.http2 { self.session(&peer).await } else { self.stream(&peer).await };
-            let (dialled, reused) = dialled.map_err(|error| {
-                tracing::warn!(upstream = %outgoing.target.name, error = %error.etype().as_str(), "upstream cannot be reached");
-                Fault::UpstreamUnreachable
-            })?;
-            // What may be sent again is kept; what is sent once is given away.
-            let header = if repeatable { outgoing.header.clone() } else { outgoing.header.take() };
-            let Some(header) = header else { return Err(Fault::UpstreamUnreachable) };
-            match attempt(dialled, outgoing, header).await {
-                Ok(session) => return Ok(Reached { session, peer }),
-                Err(_) if reused && repeatable => {}
-                Err(error) => {
-                    tracing::warn!(upstream = %outgoing.target.name, error = %error.etype().as_str(), "upstream failed");
-                    return Err(Fault::UpstreamUnreachable);
+        // SECURITY: a request that began before a reload goes where its own configuration says, with the
+        // credential that is meant for there; the servers are forgotten with it.
+        let pool = self.find(&outgoing.target).unwrap_or_else(|| self.make(&outgoing.target));
+        pool.known().await;
+        let mut tried: Vec<Arc<Backend>> = Vec::new();
+        let mut next = pool.pick(&tried);
+        let mut fresh = false;
+        for attempt_left in (0..TRIES).rev() {
+            let Some(backend) = next.take() else { break };
+            let flight = backend.flight();
+            let others = attempt_left > 0 && pool.size() > tried.len() + 1;
+            match self.dial(&backend, outgoing.target.upstream.reach.http2, fresh, others).await {
+                Err(error) => tell(outgoing, &error, "upstream cannot be reached"),
+                Ok((dialled, reused)) => {
+                    // What may be sent again is kept; what is sent once is given away.
+                    let header = if repeatable { outgoing.header.clone() } else { outgoing.header.take() };
+                    let Some(header) = header else { break };
+                    match attempt(dialled, outgoing, header, &backend).await {
+                        Ok(session) => {
+                            pool.succeeded(&backend);
+                            return Ok(Reached { session, peer: backend.peer.clone(), _flight: flight });
+                        }
+                        // Closed while it was idle: that says nothing of the server.
+                        Err(_) if reused && repeatable => {
+                            fresh = true;
+                            next = Some(backend);
+                            continue;
+                        }
+                        Err(error) => tell(outgoing, &error, "upstream failed"),
+                    }
+                    if !repeatable {
+                        if !reused {
+                            pool.failed(&backend);
+                        }
+                        break;
+                    }
                 }
             }
+            pool.failed(&backend);
+            tried.push(backend);
+            fresh = false;
+            next = pool.pick(&tried);
         }
+        Err(Fault::UpstreamUnreachable)
     }
 
-    async fn session(&self, peer: &Arc<HttpPeer>) -> pingora::Result<(Dialled, bool)> {
-        let (session, reused) = self.sessions.get_http_session(&**peer).await?;
-        Ok((Dialled::Session(Box::new(session)), reused))
-    }
-
-    async fn stream(&self, peer: &Arc<HttpPeer>) -> pingora::Result<(Dialled, bool)> {
-        let (stream, reused) = self.streams.get_stream(&**peer).await?;
-        Ok((Dialled::Stream(stream), reused))
+    /// A connection to the server; a `fresh` one was not used before, where that can be told.
+    async fn dial(&self, backend: &Backend, http2: bool, fresh: bool, others: bool) -> pingora::Result<(Dialled, bool)> {
+        let peer = &*backend.peer;
+        let dialled = async {
+            if http2 {
+                let (session, reused) = self.links.sessions.get_http_session(peer).await?;
+                return Ok((Dialled::Session(Box::new(session)), reused));
+            }
+            let (stream, reused) =
+                if fresh { (self.links.streams.new_stream(peer).await?, false) } else { self.links.streams.get_stream(peer).await? };
+            Ok((Dialled::Stream(stream), reused))
+        };
+        if !others {
+            return dialled.await;
+        }
+        tokio::time::timeout(CONNECT_OR_TURN, dialled).await.unwrap_or_else(|_| Error::e_explain(ErrorType::ConnectTimedout, "in a second"))
     }
 
     /// Takes back a connection whose answer was read to its end.
     pub async fn release(&self, reached: Reached) {
-        let Reached { session, peer } = reached;
+        let Reached { session, peer, _flight } = reached;
         match session {
             HttpSession::H1(mut session) if peer.options.alpn == ALPN::H1 => {
                 session.respect_keepalive();
                 if let Some(stream) = session.reuse().await {
-                    self.streams.release_stream(stream, peer.reuse_hash(), Some(IDLE));
+                    self.links.streams.release_stream(stream, peer.reuse_hash(), Some(IDLE));
                 }
             }
-            other => self.sessions.release_http_session(other, &*peer, Some(IDLE)).await,
+            other => self.links.sessions.release_http_session(other, &*peer, Some(IDLE)).await,
         }
     }
+}
 
-    async fn peer(&self, upstream: &Upstream) -> Result<Arc<HttpPeer>, Fault> {
-        let known = self.peers.read().ok().and_then(|peers| {
-            let known = peers.get(&upstream.address)?;
-            known.iter().find(|known| known.http2 == upstream.http2).cloned()
-        });
-        match known {
-            Some(known) if known.resolved.elapsed() < RESOLVE || !upstream.address.is_named() => return Ok(known.peer),
-            _ => {}
-        }
-        let peer = match resolve(upstream).await {
-            Some(peer) => Arc::new(peer),
-            // A name that cannot be resolved just now is still where it was.
-            None => match known {
-                Some(known) => known.peer,
-                None => return Err(Fault::UpstreamUnreachable),
-            },
-        };
-        if let Ok(mut peers) = self.peers.write() {
-            let known = peers.entry(upstream.address.clone()).or_default();
-            known.retain(|known| known.http2 != upstream.http2);
-            known.push(Known { peer: peer.clone(), http2: upstream.http2, resolved: Instant::now() });
-        }
-        Ok(peer)
-    }
+fn tell(outgoing: &Outgoing, error: &Error, what: &'static str) {
+    tracing::warn!(upstream = %outgoing.target.name, error = %error.etype().as_str(), "{what}");
 }
 
 /// A connection that nothing was sent on yet.
@@ -176,16 +211,16 @@ enum Dialled {
 }
 
 /// Sends the request and reads the head of the answer.
-async fn attempt(dialled: Dialled, outgoing: &Outgoing, header: Box<RequestHeader>) -> pingora::Result<HttpSession> {
+async fn attempt(dialled: Dialled, outgoing: &Outgoing, mut header: Box<RequestHeader>, backend: &Backend) -> pingora::Result<HttpSession> {
+    header.insert_header(HOST, backend.authority.clone())?;
     let mut session = match dialled {
         Dialled::Stream(mut stream) => {
             write(&mut stream, &header, &outgoing.body).await.or_err(pingora::ErrorType::WriteError, "while writing the request")?;
             HttpSession::H1(Http1Session::new(stream))
         }
         Dialled::Session(mut session) => {
-            let mut header = header;
             if matches!(*session, HttpSession::H2(_)) {
-                for_h2(&mut header, &outgoing.target.upstream);
+                for_h2(&mut header, backend, &outgoing.target.upstream.path);
             }
             session.write_request_header(header).await?;
             session.write_request_body(outgoing.body.clone(), true).await?;
@@ -222,57 +257,13 @@ async fn write(stream: &mut Stream, header: &RequestHeader, body: &[u8]) -> std:
 }
 
 /// HTTP/2 names the authority in the target (RFC 9113 §8.3.1).
-fn for_h2(header: &mut RequestHeader, upstream: &Upstream) {
-    let scheme = if matches!(upstream.address, Address::Tls { .. }) { "https" } else { "http" };
+pub fn for_h2(header: &mut RequestHeader, backend: &Backend, path: &str) {
+    let scheme = if backend.peer.is_tls() { "https" } else { "http" };
     header.remove_header(&HOST);
-    if let Ok(uri) =
-        http::Uri::builder().scheme(scheme).authority(upstream.authority.as_str()).path_and_query(upstream.path.as_str()).build()
-    {
+    if let Ok(uri) = http::Uri::builder().scheme(scheme).authority(backend.authority.as_bytes()).path_and_query(path).build() {
         header.set_uri(uri);
     }
     header.set_version(http::Version::HTTP_2);
-}
-
-async fn resolve(upstream: &Upstream) -> Option<HttpPeer> {
-    let mut peer = match &upstream.address {
-        Address::Unix(path) => HttpPeer::new_uds(path.to_str()?, false, String::new()).ok()?,
-        Address::Tcp { host, port } => HttpPeer::new(look_up(host, *port).await?, false, String::new()),
-        Address::Tls { host, port, ca } => {
-            let mut peer = HttpPeer::new(look_up(host, *port).await?, true, host.clone());
-            if let Some(path) = ca {
-                peer.options.ca = Some(trust_anchors(path)?);
-            }
-            peer
-        }
-    };
-    let options = &mut peer.options;
-    options.connection_timeout = Some(CONNECT);
-    options.total_connection_timeout = Some(CONNECT);
-    options.idle_timeout = Some(IDLE);
-    options.max_h2_streams = H2_STREAMS;
-    options.http_upstream_request_policy = HttpUpstreamRequestPolicy::deny_upgrades();
-    match (upstream.http2, &upstream.address) {
-        (true, Address::Tls { .. }) => options.set_http_version(2, 1),
-        (true, _) => options.set_http_version(2, 2),
-        (false, _) => options.set_http_version(1, 1),
-    }
-    Some(peer)
-}
-
-async fn look_up(host: &str, port: u16) -> Option<std::net::SocketAddr> {
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    tokio::net::lookup_host((host, port)).await.ok()?.next()
-}
-
-/// None where a certificate cannot be read: the framework's own parser would panic on it.
-fn trust_anchors(path: &std::path::Path) -> Option<Arc<[WrappedX509]>> {
-    let mut wrapped = Vec::new();
-    for der in CertificateDer::pem_file_iter(path).ok()? {
-        let der = der.ok()?;
-        RootCertStore::empty().add(der.clone()).ok()?;
-        wrapped.push(WrappedX509::new(der.to_vec(), parse_x509));
-    }
-    (!wrapped.is_empty()).then(|| wrapped.into())
 }
 
 /// Ends when the client has gone, and never otherwise.
@@ -281,23 +272,5 @@ pub async fn gone(downstream: &mut ServerSession) {
         if downstream.is_http2() {
             std::future::pending::<()>().await;
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use base64::Engine;
-
-    #[test]
-    fn a_certificate_that_is_none_is_no_trust_anchor_and_no_panic() {
-        let file = tempfile::NamedTempFile::new().expect("a file");
-        let pem =
-            format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", base64::prelude::BASE64_STANDARD.encode("not DER"));
-        std::fs::write(file.path(), pem).expect("written");
-        assert!(trust_anchors(file.path()).is_none());
-        let made = rcgen::generate_simple_self_signed(vec!["ca.example".into()]).expect("made");
-        std::fs::write(file.path(), made.cert.pem()).expect("written");
-        assert_eq!(trust_anchors(file.path()).map(|anchors| anchors.len()), Some(1));
     }
 }

@@ -5,40 +5,43 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HOST};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, StatusCode};
 use pingora::apps::{HttpPersistentSettings, ReusedHttpStream};
 use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
 
+use super::peer::{Client, Peer};
 use super::record::{self, PERMITTED, Tale};
 use super::reply::{self, Cors};
 use super::response::{self, Legacy, Plan};
+use super::shown::Shown;
 use super::upstream::{Outgoing, Sent};
-use super::{Gateway, body};
+use super::{Gateway, body, hosted};
 use crate::config::Limits;
 use crate::denial::{Denial, Fault};
 use crate::event::Outcome;
 use crate::mcp::reverse::Answer;
 use crate::mcp::{self, Era, Operation, Target as Names, Verb};
-use crate::pipeline::{self, Admitted, Judgement};
+use crate::pipeline::{self, Admitted, Judgement, Release};
 use crate::policy::Caller;
-use crate::route::{Head, ListMode, Mode, Route, Target};
+use crate::route::{self, Head, ListMode, Mode, Route, Target};
 use crate::session::Seals;
 use crate::state::Snapshot;
+use crate::token::Scheme;
+use crate::trace::{Parent, Step};
 
 /// A body of this size that a denied client is still sending is read to its end, so that its
 /// connection stays usable; a longer one is cut off.
 const DRAINED: usize = 64 << 10;
 
 /// Answers one request. Returns the connection where another one may follow on it.
-pub async fn run(gateway: &Gateway, mut session: ServerSession, shutdown: &ShutdownWatch) -> Option<ReusedHttpStream> {
+pub async fn run(gateway: &Gateway, peer: &Peer, mut session: ServerSession, shutdown: &ShutdownWatch) -> Option<ReusedHttpStream> {
     match session.read_request().await {
         Ok(true) => {}
         Ok(false) => return None,
         Err(_) => {
-            let source = session.stream().map_or(std::net::Ipv4Addr::UNSPECIFIED.into(), record::peer);
-            record::refused_head(gateway, source, &Fault::HeadMalformed("the request head is malformed").into());
+            record::refused_head(gateway, peer.source(), &Fault::HeadMalformed("the request head is malformed").into());
             let _ = session.respond_error(400).await;
             return None;
         }
@@ -48,7 +51,8 @@ pub async fn run(gateway: &Gateway, mut session: ServerSession, shutdown: &Shutd
         session.set_keepalive(None);
     }
     session.set_write_timeout(Some(gateway.write_timeout));
-    if !answer(gateway, &mut session, shutdown).await {
+    // Streams end when idle connections do: later than the listeners close, where another process took over.
+    if !answer(gateway, peer, &mut session, &gateway.closing).await {
         session.shutdown().await;
         return None;
     }
@@ -58,25 +62,36 @@ pub async fn run(gateway: &Gateway, mut session: ServerSession, shutdown: &Shutd
 }
 
 /// What is known of a request beside its head.
-struct Exchange<'g> {
+pub(super) struct Exchange<'g> {
     gateway: &'g Gateway,
-    world: &'g Snapshot,
+    pub(super) world: &'g Snapshot,
     source: IpAddr,
+    /// SHA-256 of the client's verified certificate in DER.
+    certificate: Option<[u8; 32]>,
     received: SystemTime,
-    tale: Tale<'g>,
-    cors: Cors,
+    pub(super) tale: Tale<'g>,
+    pub(super) cors: Cors,
 }
 
 /// `false` where the connection must be given up.
-async fn answer(gateway: &Gateway, session: &mut ServerSession, shutdown: &ShutdownWatch) -> bool {
+async fn answer(gateway: &Gateway, peer: &Peer, session: &mut ServerSession, shutdown: &ShutdownWatch) -> bool {
     let world = gateway.state.current();
-    let source =
-        session.client_addr().and_then(|address| address.as_inet()).map_or(std::net::Ipv4Addr::UNSPECIFIED.into(), |address| address.ip());
+    let client = peer.client(&session.req_header().headers);
+    let Client { source, certificate } = *client.as_ref().unwrap_or(&peer.alone());
     let received = SystemTime::now();
     let tale = Tale::begin(gateway, source, received);
-    let mut exchange = Exchange { gateway, world: &world, source, received, tale, cors: Cors::None };
-    match locate(&exchange, session) {
-        Ok(Target::Metadata(route)) => metadata(&mut exchange, session, &route).await,
+    let mut exchange = Exchange { gateway, world: &world, source, certificate, received, tale, cors: Cors::None };
+    match client.map_err(Denial::from).and_then(|_| locate(&exchange, peer, session)) {
+        Ok(Target::Metadata(route)) => {
+            exchange.tale.tell(|event| event.upstream = Some(route.name.clone()));
+            public(&mut exchange, session, route.metadata.clone()).await
+        }
+        Ok(Target::AssertionKeys) => {
+            let keys = world.assertions.document(received);
+            public(&mut exchange, session, keys).await
+        }
+        Ok(Target::Issuer(route)) => hosted::issuer_metadata(&mut exchange, session, Some(&route)).await,
+        Ok(Target::Undecided) => hosted::issuer_metadata(&mut exchange, session, None).await,
         Ok(Target::Mcp(route)) => match exchange.serve(session, &route, shutdown).await {
             Ok(intact) => intact,
             Err(denial) => exchange.deny(session, &denial, Some(&route)).await,
@@ -86,9 +101,15 @@ async fn answer(gateway: &Gateway, session: &mut ServerSession, shutdown: &Shutd
 }
 
 /// Where to?
-fn locate(exchange: &Exchange<'_>, session: &ServerSession) -> Result<Target, Denial> {
+fn locate(exchange: &Exchange<'_>, peer: &Peer, session: &ServerSession) -> Result<Target, Denial> {
     let head = exchange.head(session);
     check_size(head.headers, &exchange.world.config.limits)?;
+    let authority = head.authority.ok_or(route::Error::Host)?;
+    // RFC 9113 §8.3.1: a Host beside `:authority` says the same.
+    if !head.headers.get_all(HOST).iter().all(|host| host.as_bytes().eq_ignore_ascii_case(authority.as_bytes())) {
+        return Err(route::Error::Host.into());
+    }
+    peer.serves(authority)?;
     Ok(exchange.world.routes.find(&head)?.clone())
 }
 
@@ -101,14 +122,13 @@ fn check_size(headers: &HeaderMap, limits: &Limits) -> Result<(), Fault> {
     if size > limits.headers { Err(Fault::HeadTooLarge) } else { Ok(()) }
 }
 
-/// The protected resource metadata: public, for every origin (RFC 9728 §3).
-async fn metadata(exchange: &mut Exchange<'_>, session: &mut ServerSession, route: &Route) -> bool {
+/// The protected resource metadata (RFC 9728 §3) and the keys of assertions: public, for every origin.
+async fn public(exchange: &mut Exchange<'_>, session: &mut ServerSession, document: Bytes) -> bool {
     exchange.cors = Cors::Anyone;
-    exchange.tale.tell(|event| event.upstream = Some(route.name.clone()));
     let method = &session.req_header().method;
     let reply = if method == Method::GET || method == Method::HEAD {
         exchange.tale.answered("metadata", 200);
-        reply::document(route.metadata.clone())
+        reply::document(document)
     } else if method == Method::OPTIONS {
         exchange.tale.answered("preflight", 204);
         reply::preflight(&session.req_header().headers, "GET, HEAD, OPTIONS")
@@ -128,6 +148,7 @@ impl Exchange<'_> {
             path: header.uri.path(),
             headers: &header.headers,
             source: self.source,
+            certificate: self.certificate,
             received: self.received,
         }
     }
@@ -141,6 +162,7 @@ impl Exchange<'_> {
             let reply = reply::preflight(&session.req_header().headers, "GET, POST, DELETE, OPTIONS");
             return Ok(reply::send(session, reply, &self.cors, self.tale.id()).await);
         }
+        self.tale.step(Step::Authenticate);
         let admitted = pipeline::admit(route, &self.head(session), self.world).await?;
         self.gateway.metrics.token_cache(admitted.recalled);
         self.tale.tell(|event| {
@@ -155,19 +177,22 @@ impl Exchange<'_> {
         }
         check_media(&session.req_header().headers)?;
 
+        self.tale.step(Step::Body);
         let waiting = Instant::now();
         let body = body::read(session, route.limits.body, self.world.config.limits.body_timeout).await;
         self.tale.waited(waiting);
         let body = body?;
 
+        self.tale.step(Step::Judge);
         let judgement = match pipeline::judge(&admitted, &self.head(session), &body, self.world.config.limits.depth) {
             Err(Denial { fault: Fault::Message(mcp::Error::Response), .. }) => {
                 return self.answer(session, &admitted, &body, shutdown).await;
             }
             judged => judged?,
         };
-        let trace = trace_id(judgement.message.traceparent.as_deref(), &session.req_header().headers);
-        self.tell_judgement(&judgement, trace);
+        self.tale.within(parent(judgement.message.traceparent.as_deref(), &session.req_header().headers));
+        self.tell_judgement(&judgement);
+        let nonce = admitted.verified.binding.key.and_then(|_| self.nonce());
         let era = judgement.message.era;
         let id = judgement.message.id;
         let with_id = |fault: Fault| Denial { fault, id: id.map(|id| id.as_json().to_owned()), era: Some(era) };
@@ -175,11 +200,16 @@ impl Exchange<'_> {
             Era::Legacy => Some(self.legacy(session, &admitted).map_err(with_id)?),
             Era::Modern => None,
         };
-        let own = legacy.as_ref().and_then(|legacy| legacy.session.as_ref());
-        let release = judgement.release(route.mode)?;
-        if judgement.message.operation.method.verb == Verb::Absorb && own.is_none() {
+        let release = judgement.release(route.mode).map_err(|denial| self.insisted(denial, &admitted, &judgement))?;
+        if judgement.decision.is_ok() {
+            self.gateway.insistence.cured(errand(&admitted, &judgement));
+        }
+        let within = legacy.as_ref().is_some_and(|legacy| legacy.session.is_some());
+        if judgement.message.operation.method.verb == Verb::Absorb && !within {
             self.tale.answered("absorbed", 202);
-            return Ok(reply::send(session, reply::empty(StatusCode::ACCEPTED), &self.cors, self.tale.id()).await);
+            let mut accepted = reply::empty(StatusCode::ACCEPTED);
+            accepted.headers_mut().extend(nonce);
+            return Ok(reply::send(session, accepted, &self.cors, self.tale.id()).await);
         }
         self.tale.slot = self.gateway.audit.slot(self.world.config.audit.when_full);
         if self.tale.slot.is_none() {
@@ -190,11 +220,8 @@ impl Exchange<'_> {
             event.outcome = if observed { Outcome::Observed } else { Outcome::Permitted };
             event.reason = if observed { event.reason } else { PERMITTED };
         });
-        let sent = Sent { method: "POST", body: body.clone(), session: own, trace: self.tale.trace() };
-        let outgoing = Outgoing::new(&release, &admitted, &self.head(session), sent).map_err(with_id)?;
-        let plan = Plan { legacy, ..self.plan(route, &admitted, &judgement) };
-        let reached = self.gateway.upstreams.call(outgoing, session, &plan, &mut self.tale).await.map_err(with_id)?;
-        response::relay(self.gateway, session, reached, &plan, &mut self.tale, &self.cors, shutdown).await.map_err(with_id)
+        let plan = Plan { nonce, legacy, ..self.plan(route, &admitted, &judgement) };
+        self.forward(session, &admitted, &release, "POST", body.clone(), &plan, shutdown).await.map_err(with_id)
     }
 
     /// The seals of a legacy caller, and the session that the head names.
@@ -215,13 +242,11 @@ impl Exchange<'_> {
         });
         let Some(own) = &legacy.session else { return Err(Fault::Method("POST").into()) };
         let release = pipeline::attend(admitted, own);
-        let sent = Sent { method: if opens { "GET" } else { "DELETE" }, body: Bytes::new(), session: Some(own), trace: self.tale.trace() };
-        let outgoing = Outgoing::new(&release, admitted, &self.head(session), sent)?;
-        let caller = Caller { principal: &admitted.verified.principal, source: self.source };
+        let caller = Caller { principal: &admitted.verified.principal, source: self.source, now: self.received };
         let route = &admitted.route;
         let resumed = opens.then(|| route.policy.standing(caller, route.list == ListMode::Acquirable));
         let plan = Plan { endless: opens, repeatable: opens, resumed, ..self.bare_plan(admitted, legacy) };
-        self.send(session, outgoing, &plan, shutdown).await
+        self.within_session(session, admitted, &release, if opens { "GET" } else { "DELETE" }, Bytes::new(), &plan, shutdown).await
     }
 
     /// A client's answer to what its server asked it, if it was asked.
@@ -242,17 +267,20 @@ impl Exchange<'_> {
         let answer = Answer::read(body, self.world.config.limits.depth).ok_or_else(unasked)?;
         let id = legacy.seals.asked(own, &answer.id).map_err(Fault::Message)?;
         let release = pipeline::attend(admitted, own);
-        let sent = Sent { method: "POST", body: answer.to(id).into(), session: Some(own), trace: self.tale.trace() };
-        let outgoing = Outgoing::new(&release, admitted, &self.head(session), sent)?;
+        let body = answer.to(id).into();
         let plan = self.bare_plan(admitted, legacy);
-        self.send(session, outgoing, &plan, shutdown).await
+        self.within_session(session, admitted, &release, "POST", body, &plan, shutdown).await
     }
 
     /// Sends on what needs no rule, for it is within the caller's own session.
-    async fn send(
+    #[expect(clippy::too_many_arguments, reason = "a request goes out with its right, its words, and what is known of the way back")]
+    async fn within_session(
         &mut self,
         session: &mut ServerSession,
-        outgoing: Outgoing,
+        admitted: &Admitted,
+        release: &Release,
+        method: &'static str,
+        body: Bytes,
         plan: &Plan<'_>,
         shutdown: &ShutdownWatch,
     ) -> Result<bool, Denial> {
@@ -264,8 +292,35 @@ impl Exchange<'_> {
             event.outcome = Outcome::Permitted;
             event.reason = PERMITTED;
         });
+        Ok(self.forward(session, admitted, release, method, body, plan, shutdown).await?)
+    }
+
+    /// To the upstream and back.
+    #[expect(clippy::too_many_arguments, reason = "a request goes out with its right, its words, and what is known of the way back")]
+    async fn forward(
+        &mut self,
+        session: &mut ServerSession,
+        admitted: &Admitted,
+        release: &Release,
+        method: &'static str,
+        body: Bytes,
+        plan: &Plan<'_>,
+        shutdown: &ShutdownWatch,
+    ) -> Result<bool, Fault> {
+        let route = &admitted.route;
+        let shown = Shown::gather(self.world, route, &self.head(session), admitted, &mut self.tale).await?;
+        let token = shown.token.clone();
+        let own = plan.legacy.as_ref().and_then(|legacy| legacy.session.as_ref());
+        let sent = Sent { method, body, session: own, traceparent: self.tale.traceparent(), shown };
+        let outgoing = Outgoing::new(release, admitted, &self.head(session), sent)?;
+        self.tale.step(Step::Upstream);
         let reached = self.gateway.upstreams.call(outgoing, session, plan, &mut self.tale).await?;
-        Ok(response::relay(self.gateway, session, reached, plan, &mut self.tale, &self.cors, shutdown).await?)
+        self.tale.step(Step::Relay);
+        let relayed = response::relay(self.gateway, session, reached, plan, &mut self.tale, &self.cors, shutdown).await;
+        if let (Err(Fault::UpstreamUnauthorized), Some(token)) = (&relayed, &token) {
+            self.world.upstream_tokens.reject(route, admitted.token, token);
+        }
+        relayed
     }
 
     fn bare_plan(&self, admitted: &Admitted, legacy: Legacy) -> Plan<'static> {
@@ -273,6 +328,7 @@ impl Exchange<'_> {
             route: admitted.route.clone(),
             era: Era::Legacy,
             id: None,
+            nonce: None,
             list: None,
             resumed: None,
             legacy: Some(legacy),
@@ -295,7 +351,22 @@ impl Exchange<'_> {
         Ok(())
     }
 
-    fn tell_judgement(&mut self, judgement: &Judgement<'_>, trace: Option<String>) {
+    /// A challenge that this caller already heard for the same operation, and that cured nothing,
+    /// becomes a plain no: a client that loops would go on for ever.
+    fn insisted(&self, denial: Denial, admitted: &Admitted, judgement: &Judgement<'_>) -> Denial {
+        let what = match &denial.fault {
+            Fault::InsufficientScope(scopes) => (None, None, scopes),
+            Fault::StepUp { acr, max_age, scopes } => (Some(acr), *max_age, scopes),
+            _ => return denial,
+        };
+        if self.gateway.insistence.may_challenge(errand(admitted, judgement), what, Instant::now()) {
+            return denial;
+        }
+        self.gateway.metrics.step_up_loop(&admitted.route.name);
+        Denial { fault: Fault::StepUpLoop, ..denial }
+    }
+
+    fn tell_judgement(&mut self, judgement: &Judgement<'_>) {
         let operation = &judgement.message.operation;
         let (rule, reason) = match &judgement.decision {
             Ok(permit) => (permit.rule(), PERMITTED),
@@ -308,7 +379,6 @@ impl Exchange<'_> {
             event.rule = rule.map(|rule| (rule.name.clone(), rule.place.clone()));
             event.reason = if event.reason == "client_gone" || reason != PERMITTED { reason } else { event.reason };
             event.arguments = operation.arguments.map(|arguments| *blake3::hash(arguments.get().as_bytes()).as_bytes());
-            event.trace = trace;
         });
     }
 
@@ -319,11 +389,12 @@ impl Exchange<'_> {
             _ => None,
         };
         let standing = list.map(|_| {
-            let caller = Caller { principal: &admitted.verified.principal, source: self.source };
+            let caller = Caller { principal: &admitted.verified.principal, source: self.source, now: self.received };
             route.policy.standing(caller, route.list == ListMode::Acquirable)
         });
         Plan {
             route: route.clone(),
+            nonce: None,
             era: message.era,
             id: message.id,
             list: list.zip(standing),
@@ -337,13 +408,26 @@ impl Exchange<'_> {
         }
     }
 
-    async fn deny(&mut self, session: &mut ServerSession, denial: &Denial, route: Option<&Route>) -> bool {
+    /// The nonce for the client's next proof, given ahead (RFC 9449 §8.2).
+    fn nonce(&self) -> Option<(HeaderName, HeaderValue)> {
+        let nonce = self.world.proofs.nonce(self.received)?;
+        Some((reply::DPOP_NONCE, HeaderValue::from_str(&nonce).ok()?))
+    }
+
+    pub(super) async fn deny(&mut self, session: &mut ServerSession, denial: &Denial, route: Option<&Route>) -> bool {
         self.tale.denied(denial);
+        if let (Fault::Credential(error), Some(route)) = (&denial.fault, route) {
+            hosted::advise(self.gateway, self.world, route, *error, &session.req_header().headers);
+        }
         if matches!(denial.fault, Fault::ClientGone | Fault::BodyBroken) {
             return false;
         }
         drain_later(session, denial.fault == Fault::BodyTooLarge);
-        let reply = denial.reply(route);
+        let scheme = Scheme::of(&session.req_header().headers);
+        let mut reply = denial.reply_to(scheme, route);
+        if route.is_some_and(|route| route.sender.offered || scheme == Scheme::Dpop) {
+            reply.headers_mut().extend(self.nonce());
+        }
         reply::send(session, reply, &self.cors, self.tale.id()).await
     }
 }
@@ -377,6 +461,18 @@ fn check_media(headers: &HeaderMap) -> Result<(), Fault> {
     }
 }
 
+/// Who is about what: a caller, and the operation with what it names.
+fn errand<'a>(admitted: &'a Admitted, judgement: &'a Judgement<'_>) -> impl std::hash::Hash + 'a {
+    let who = &admitted.verified.principal;
+    let operation = &judgement.message.operation;
+    let name = match &operation.target {
+        Names::Nothing => "",
+        Names::One(thing) => &*thing.name,
+        Names::Each(things) => things.first().map_or("", |thing| &*thing.name),
+    };
+    (&*admitted.route.name, who.issuer(), who.client(), who.subject(), operation.method.name, name)
+}
+
 fn named(operation: &Operation<'_>) -> Option<String> {
     match &operation.target {
         Names::Nothing => None,
@@ -385,13 +481,8 @@ fn named(operation: &Operation<'_>) -> Option<String> {
     }
 }
 
-/// The trace id of a well-formed `traceparent` (W3C Trace Context §3.2), from the message or the head.
-fn trace_id(message: Option<&str>, headers: &HeaderMap) -> Option<String> {
+/// The caller's trace context, from the message or the head.
+fn parent(message: Option<&str>, headers: &HeaderMap) -> Option<Parent> {
     let header = headers.get("traceparent").and_then(|value| value.to_str().ok());
-    let parent = message.or(header)?;
-    let mut parts = parent.split('-');
-    let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    let hex = |text: &str, length: usize| text.len() == length && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-    let valid = hex(version, 2) && version != "ff" && hex(trace, 32) && hex(span, 16) && hex(flags, 2) && trace.bytes().any(|b| b != b'0');
-    valid.then(|| trace.to_owned())
+    Parent::parse(message.or(header)?)
 }

@@ -7,27 +7,48 @@
 //! | file | holds |
 //! |---|---|
 //! | `server` | binds listeners, runs until told to stop, drains |
+//! | `upgrade` | listening sockets handed to the next process |
 //! | `connection` | one connection: cap, deadlines, one request after the other |
+//! | `peer` | who is at its other end, and for whom it speaks |
+//! | `proxy_protocol`, `forwarded` | what a trusted proxy says of its client, before TLS and in headers |
 //! | `head` | the raw HTTP/1 head: size, time, and the one reading that every server shares |
 //! | `exchange` | one request from head to record: the line of [`crate::pipeline`] with sockets |
+//! | `hosted` | the authorization server's metadata, and advice for the operator |
 //! | `body` | the request body, bounded in size and time |
 //! | `upstream` | what is sent on: the judged bytes and a head of our own making |
+//! | `shown` | what the gateway itself shows to an upstream |
 //! | `dial` | connections to upstreams, and when a request may be sent again |
+//! | `pool` | the servers of an upstream, and which of them is given the next call |
+//! | `standing` | how one server stands: in flight, failed, found ill |
+//! | `resolve` | names of upstreams, resolved beside the requests |
+//! | `health` | looks after servers between calls |
+//! | `trust` | what a TLS connection to an upstream is made with |
 //! | `response` | what comes back: headers, lists cut, streams |
 //! | `reply` | answers of our own, and CORS |
 //! | `record` | the one event of a request, also when it is cut short |
-//! | `tls` | certificates, replaced while serving |
+//! | `tls` | certificates by SNI and of clients, replaced while serving |
 
 mod body;
 mod connection;
 mod dial;
 mod exchange;
+mod forwarded;
 mod head;
+mod health;
+mod hosted;
+mod peer;
+mod pool;
+mod proxy_protocol;
 mod record;
 mod reply;
+mod resolve;
 mod response;
 pub mod server;
+mod shown;
+mod standing;
 mod tls;
+mod trust;
+pub mod upgrade;
 mod upstream;
 
-pub use server::{Gateway, Running, start};
+pub use server::{Gateway, Running, start, start_with};

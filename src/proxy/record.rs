@@ -4,12 +4,11 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use pingora::protocols::Stream;
-
 use super::Gateway;
 use crate::audit::Slot;
 use crate::denial::Denial;
 use crate::event::{Event, Outcome};
+use crate::trace::{self, Context, Parent, Step, Trail};
 
 /// Characters of a name that are kept in a record.
 const NAME: usize = 256;
@@ -22,6 +21,9 @@ pub struct Tale<'g> {
     begun: Instant,
     /// Time that was spent waiting for the client's body and for the upstream.
     waited: Duration,
+    /// Where spans go somewhere.
+    trail: Option<Box<Trail>>,
+    parent: Option<Parent>,
 }
 
 impl<'g> Tale<'g> {
@@ -46,7 +48,27 @@ impl<'g> Tale<'g> {
             overhead: Duration::ZERO,
             trace: None,
         };
-        Self { gateway, event: Some(event), slot: None, begun: Instant::now(), waited: Duration::ZERO }
+        let trail = gateway.traces.as_ref().map(|traces| {
+            let context = Context::own(&event.id, traces.ratio());
+            Box::new(Trail { context, steps: vec![(Step::Route, Duration::ZERO)] })
+        });
+        Self { gateway, event: Some(event), slot: None, begun: Instant::now(), waited: Duration::ZERO, trail, parent: None }
+    }
+
+    /// The request comes to another room.
+    pub fn step(&mut self, step: Step) {
+        if let Some(trail) = &mut self.trail {
+            trail.steps.push((step, self.begun.elapsed()));
+        }
+    }
+
+    /// The caller's own trace. SECURITY: to be told only of a caller that is known, since it decides what is kept.
+    pub fn within(&mut self, parent: Option<Parent>) {
+        self.parent = parent;
+        if let (Some(trail), Some(parent)) = (&mut self.trail, parent) {
+            trail.context = trail.context.within(parent);
+        }
+        self.tell(|event| event.trace = parent.map(|parent| format!("{:032x}", parent.trace)));
     }
 
     /// Changes what is told.
@@ -60,8 +82,13 @@ impl<'g> Tale<'g> {
         self.event.as_ref().map_or("", |event| &event.id)
     }
 
-    pub fn trace(&self) -> Option<&str> {
-        self.event.as_ref()?.trace.as_deref()
+    /// The `traceparent` for the upstream: the span that waits for it where there are spans, else one of the caller's trace.
+    pub fn traceparent(&self) -> Option<String> {
+        if let Some(trail) = &self.trail {
+            return Some(trail.context.traceparent());
+        }
+        let parent = self.parent?;
+        Some(Context::own(self.id(), 0.0).within(parent).traceparent())
     }
 
     pub fn denied(&mut self, denial: &Denial) {
@@ -95,6 +122,12 @@ impl Drop for Tale<'_> {
         let Some(mut event) = self.event.take() else { return };
         event.duration = self.begun.elapsed();
         event.overhead = event.duration.saturating_sub(self.waited);
+        if let (Some(traces), Some(trail)) = (&self.gateway.traces, self.trail.take())
+            && trail.context.sampled
+            && !traces.offer(trace::spans(&event, &trail))
+        {
+            self.gateway.metrics.traces_dropped(1);
+        }
         write(self.gateway, event, self.slot.take());
     }
 }
@@ -111,13 +144,6 @@ fn write(gateway: &Gateway, event: Event, slot: Option<Slot>) {
 pub fn refused_head(gateway: &Gateway, source: IpAddr, denial: &Denial) {
     let mut tale = Tale::begin(gateway, source, SystemTime::now());
     tale.denied(denial);
-}
-
-/// The peer's address; the unspecified address for a Unix socket.
-pub fn peer(stream: &Stream) -> IpAddr {
-    let digest = stream.get_socket_digest();
-    let address = digest.as_ref().and_then(|digest| digest.peer_addr()).and_then(|address| address.as_inet()).map(|address| address.ip());
-    address.unwrap_or(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED))
 }
 
 /// A name as it is kept: cut to a bound.
@@ -138,10 +164,5 @@ impl Ids {
 
     fn next(&self) -> String {
         format!("{:016x}{:016x}", self.process, self.next.fetch_add(1, Ordering::Relaxed))
-    }
-
-    /// A span id for the trace context, never zero.
-    pub fn span(&self) -> u64 {
-        (self.process ^ self.next.load(Ordering::Relaxed).wrapping_mul(0x9E37_79B9_7F4A_7C15)).max(1)
     }
 }

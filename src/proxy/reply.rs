@@ -15,7 +15,9 @@ use crate::route::Route;
 const ALLOWED: &str =
     "authorization, content-type, accept, mcp-protocol-version, mcp-method, mcp-name, mcp-session-id, last-event-id, dpop, traceparent";
 /// Answer headers that a browser may read.
-const EXPOSED: &str = "www-authenticate, mcp-session-id, mcp-protocol-version, retry-after, doorward-request-id";
+const EXPOSED: &str = "www-authenticate, mcp-session-id, mcp-protocol-version, retry-after, doorward-request-id, dpop-nonce";
+/// The nonce for the client's next proof (RFC 9449 §8.2).
+pub const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 
 /// Which browsers may read an answer.
 #[derive(Clone)]

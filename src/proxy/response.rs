@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, TRANSFER_ENCODING};
+use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
@@ -34,6 +34,8 @@ const ANSWER: usize = 8 << 20;
 /// What was decided about the answer when the request was judged.
 pub struct Plan<'m> {
     pub route: Arc<Route>,
+    /// For the client's next proof of possession.
+    pub nonce: Option<(HeaderName, HeaderValue)>,
     pub era: Era,
     pub id: Option<Id<'m>>,
     /// The list that is asked for, and what the caller may see of it.
@@ -89,6 +91,9 @@ pub async fn relay(
     let form = form(&answer.headers);
     let success = answer.status.is_success();
     let mut clean = header(answer, cors, tale.id())?;
+    if let Some((name, value)) = &plan.nonce {
+        clean.insert_header(name.clone(), value.clone()).map_err(|_| Fault::Internal)?;
+    }
     if let Some((legacy, id)) = plan.legacy.as_ref().zip(answer.headers.get("mcp-session-id")) {
         let begun = id.to_str().ok().and_then(|id| legacy.seals.begun(id)).ok_or(Fault::UpstreamSession)?;
         clean.insert_header("mcp-session-id", begun).map_err(|_| Fault::Internal)?;
@@ -167,6 +172,7 @@ fn is_kept_back(name: &str) -> bool {
             | "www-authenticate"
             | "proxy-authenticate"
             | "authentication-info"
+            | "dpop-nonce"
             | "mcp-session-id"
             | "alt-svc"
             | "strict-transport-security"

@@ -1,67 +1,152 @@
-//! Certificates of listeners, read again on reload and used from the next handshake on.
+//! TLS of listeners: several certificates chosen by SNI, clients' certificates, all read again on
+//! reload and used from the next handshake on.
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use pingora::listeners::tls::Acceptor;
-use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
+use rustls::{RootCertStore, ServerConfig};
 
-use crate::config::Tls;
+use crate::certificate::{Fit, Leaf};
+use crate::config::{Clients, Pair, Tls};
 
-/// The certificate of one listener.
-pub struct Certificate {
-    current: ArcSwap<CertifiedKey>,
+/// The TLS of one listener, read again on reload.
+pub struct Certificates {
+    tls: Tls,
+    current: ArcSwap<Served>,
 }
 
-impl fmt::Debug for Certificate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Certificate")
-    }
+/// What handshakes are made with, until the next reload.
+///
+/// A reload makes a new server configuration, and with it an empty memory of sessions: nobody resumes
+/// a session that a client certificate opened under authorities that are no longer trusted.
+pub struct Served {
+    pub acceptor: Acceptor,
+    shown: Arc<Shown>,
+    verifier: Option<Arc<dyn ClientCertVerifier>>,
 }
 
-impl Certificate {
+/// All certificates of a listener.
+struct Shown(Vec<Arc<Certificate>>);
+
+/// A certificate with its key, and what it says of itself.
+struct Certificate {
+    key: Arc<CertifiedKey>,
+    leaf: Arc<Leaf>,
+}
+
+impl Certificates {
     pub fn load(tls: &Tls) -> Result<Self, String> {
-        Ok(Self { current: ArcSwap::new(Arc::new(read(tls)?)) })
+        let shown = tls.pairs.iter().map(|pair| read(pair).map(Arc::new)).collect::<Result<Vec<_>, _>>()?;
+        let verifier = tls.clients.as_ref().map(verifier).transpose()?;
+        let served = Served::new(shown, verifier)?;
+        Ok(Self { tls: tls.clone(), current: ArcSwap::from_pointee(served) })
     }
 
-    /// Reads the files again; a pair that does not fit leaves the old one in use.
-    pub fn reload(&self, tls: &Tls) -> Result<(), String> {
-        self.current.store(Arc::new(read(tls)?));
-        Ok(())
+    pub fn current(&self) -> Arc<Served> {
+        self.current.load_full()
+    }
+
+    /// Reads all files again. What cannot be used leaves its old one in use, each for itself.
+    pub fn reload(&self) {
+        let old = self.current();
+        let keep = |problem: String| tracing::error!(problem, "certificate not reloaded, the old one stays in use");
+        let pairs = self.tls.pairs.iter().zip(&old.shown.0);
+        let shown = pairs.map(|(pair, old)| read(pair).map(Arc::new).map_err(keep).unwrap_or_else(|()| old.clone())).collect();
+        let clients = self.tls.clients.as_ref().and_then(|clients| verifier(clients).map_err(keep).ok());
+        match Served::new(shown, clients.or_else(|| old.verifier.clone())) {
+            Ok(served) => self.current.store(Arc::new(served)),
+            Err(problem) => keep(problem),
+        }
+    }
+
+    /// When the first of the certificates ends, in seconds since 1970.
+    pub fn not_after(&self) -> Option<i64> {
+        self.current().shown.0.iter().map(|certificate| certificate.leaf.not_after).min()
     }
 }
 
-/// TLS 1.2 and 1.3, HTTP/2 where the client offers it.
-pub fn acceptor(certificate: Arc<Certificate>) -> Result<Acceptor, String> {
-    let provider = CryptoProvider::get_default().ok_or("no crypto provider is installed")?;
-    let builder =
-        ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions().map_err(|error| error.to_string())?;
-    let mut config = builder.with_no_client_auth().with_cert_resolver(certificate);
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(Acceptor::from_server_config(Arc::new(config)))
-}
+impl Served {
+    /// TLS 1.2 and 1.3, HTTP/2 where the client offers it.
+    fn new(shown: Vec<Arc<Certificate>>, verifier: Option<Arc<dyn ClientCertVerifier>>) -> Result<Self, String> {
+        let shown = Arc::new(Shown(shown));
+        let builder = ServerConfig::builder_with_provider(provider()?).with_safe_default_protocol_versions();
+        let builder = builder.map_err(|error| error.to_string())?;
+        let builder = match &verifier {
+            Some(verifier) => builder.with_client_cert_verifier(verifier.clone()),
+            None => builder.with_no_client_auth(),
+        };
+        let mut config = builder.with_cert_resolver(shown.clone());
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(Self { acceptor: Acceptor::from_server_config(Arc::new(config)), shown, verifier })
+    }
 
-impl ResolvesServerCert for Certificate {
-    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.current.load_full())
+    /// What the certificate for this SNI says of itself.
+    pub fn leaf(&self, name: &str) -> Option<Arc<Leaf>> {
+        self.shown.choose(Some(name)).map(|certificate| certificate.leaf.clone())
     }
 }
 
-fn read(tls: &Tls) -> Result<CertifiedKey, String> {
-    let told = |path: &std::path::Path, error: &dyn fmt::Display| format!("`{}`: {error}", path.display());
-    let chain: Result<Vec<_>, _> =
-        CertificateDer::pem_file_iter(&tls.certificate).map_err(|error| told(&tls.certificate, &error))?.collect();
-    let chain = chain.map_err(|error| told(&tls.certificate, &error))?;
-    let key = PrivateKeyDer::from_pem_file(&tls.key).map_err(|error| told(&tls.key, &error))?;
-    let provider = CryptoProvider::get_default().ok_or("no crypto provider is installed")?;
-    let signing = provider.key_provider.load_private_key(key).map_err(|error| told(&tls.key, &error))?;
+impl Shown {
+    /// The certificate with this very name, else one with a wildcard for it, else the first.
+    fn choose(&self, name: Option<&str>) -> Option<&Arc<Certificate>> {
+        let fits = |wanted| move |certificate: &&Arc<Certificate>| name.and_then(|name| certificate.leaf.fit(name)) == Some(wanted);
+        let exact = self.0.iter().find(fits(Fit::Exact));
+        exact.or_else(|| self.0.iter().find(fits(Fit::Wildcard))).or_else(|| self.0.first())
+    }
+}
+
+impl fmt::Debug for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Shown")
+    }
+}
+
+impl ResolvesServerCert for Shown {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.choose(hello.server_name()).map(|certificate| certificate.key.clone())
+    }
+}
+
+fn provider() -> Result<Arc<CryptoProvider>, String> {
+    CryptoProvider::get_default().cloned().ok_or_else(|| "no crypto provider is installed".to_owned())
+}
+
+fn read(pair: &Pair) -> Result<Certificate, String> {
+    let chain = certificates(&pair.certificate)?;
+    let leaf = chain.first().and_then(|own| Leaf::read(own)).ok_or_else(|| told(&pair.certificate, &"no certificate"))?;
+    let key = PrivateKeyDer::from_pem_file(&pair.key).map_err(|error| told(&pair.key, &error))?;
+    let signing = provider()?.key_provider.load_private_key(key).map_err(|error| told(&pair.key, &error))?;
     let certified = CertifiedKey::new(chain, signing);
-    certified.keys_match().map_err(|_| format!("`{}` is not the key of `{}`", tls.key.display(), tls.certificate.display()))?;
-    Ok(certified)
+    certified.keys_match().map_err(|_| format!("`{}` is not the key of `{}`", pair.key.display(), pair.certificate.display()))?;
+    Ok(Certificate { key: Arc::new(certified), leaf: Arc::new(leaf) })
+}
+
+/// Demands that a client's certificate comes from one of the authorities, is in its time, and is for
+/// clients; without one, a client is let in only where that is said.
+fn verifier(clients: &Clients) -> Result<Arc<dyn ClientCertVerifier>, String> {
+    let mut roots = RootCertStore::empty();
+    for authority in certificates(&clients.ca)? {
+        roots.add(authority).map_err(|error| told(&clients.ca, &error))?;
+    }
+    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider()?);
+    let builder = if clients.required { builder } else { builder.allow_unauthenticated() };
+    builder.build().map_err(|error| told(&clients.ca, &error))
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let all = CertificateDer::pem_file_iter(path).map_err(|error| told(path, &error))?;
+    all.collect::<Result<Vec<_>, _>>().map_err(|error| told(path, &error))
+}
+
+fn told(path: &Path, error: &dyn fmt::Display) -> String {
+    format!("`{}`: {error}", path.display())
 }

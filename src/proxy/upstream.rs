@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, HeaderValue};
+use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
 use pingora::http::RequestHeader;
 
+use super::shown::Shown;
 use crate::denial::Fault;
-use crate::identity;
+use crate::identity::{self, assertion};
 use crate::pipeline::{Admitted, Release};
 use crate::route::{Head, Route};
 use crate::session::Session;
@@ -22,9 +23,8 @@ pub struct Outgoing {
 impl Outgoing {
     /// SECURITY: the only way to a request for an upstream takes the proof that it was released.
     pub fn new(_: &Release, admitted: &Admitted, head: &Head<'_>, sent: Sent<'_>) -> Result<Self, Fault> {
-        let Sent { body, .. } = &sent;
-        let (route, body) = (&admitted.route, body.clone());
-        let header = build(route, head, admitted, &sent).ok_or(Fault::Internal)?;
+        let (route, body) = (&admitted.route, sent.body.clone());
+        let header = build(route, head, admitted, sent).ok_or(Fault::Internal)?;
         Ok(Self { header: Some(Box::new(header)), body, target: route.clone() })
     }
 }
@@ -36,12 +36,13 @@ pub struct Sent<'a> {
     pub body: Bytes,
     /// The caller's own session.
     pub session: Option<&'a Session>,
-    /// The W3C trace id.
-    pub trace: Option<&'a str>,
+    pub traceparent: Option<String>,
+    /// What the gateway itself shows.
+    pub shown: Shown,
 }
 
 /// Client headers pass unless they are hop-by-hop, ours, a credential, or an identity header in any spelling.
-fn build(route: &Route, head: &Head<'_>, admitted: &Admitted, sent: &Sent<'_>) -> Option<RequestHeader> {
+fn build(route: &Route, head: &Head<'_>, admitted: &Admitted, sent: Sent<'_>) -> Option<RequestHeader> {
     let upstream = &route.upstream;
     let mut header = RequestHeader::build_no_case(sent.method, upstream.path.as_bytes(), Some(head.headers.len() + 6)).ok()?;
     let nominated = nominated(head);
@@ -52,7 +53,6 @@ fn build(route: &Route, head: &Head<'_>, admitted: &Admitted, sent: &Sent<'_>) -
         }
         header.append_header(name.clone(), value.clone()).ok()?;
     }
-    header.insert_header(HOST, upstream.authority.as_str()).ok()?;
     if sent.method == "POST" {
         header.insert_header(CONTENT_TYPE, "application/json").ok()?;
         header.insert_header(CONTENT_LENGTH, HeaderValue::from(sent.body.len())).ok()?;
@@ -65,11 +65,17 @@ fn build(route: &Route, head: &Head<'_>, admitted: &Admitted, sent: &Sent<'_>) -
     }
     header.insert_header(ACCEPT_ENCODING, "identity").ok()?;
     header.insert_header("X-Forwarded-For", identity::forwarded_for(head.source)).ok()?;
-    if let Some(trace) = sent.trace {
-        header.insert_header("traceparent", format!("00-{trace}-{:016x}-01", span(head))).ok()?;
+    if let Some(traceparent) = &sent.traceparent {
+        header.insert_header("traceparent", traceparent.as_str()).ok()?;
     }
     for (name, value) in route.identity.values(&admitted.verified.principal) {
         header.insert_header(HeaderName::from_bytes(name.as_bytes()).ok()?, value).ok()?;
+    }
+    if let Some(value) = sent.shown.assertion {
+        header.insert_header(assertion::HEADER, value).ok()?;
+    }
+    if let Some(token) = sent.shown.token {
+        header.insert_header(AUTHORIZATION, token).ok()?;
     }
     if let Some(credential) = &upstream.credential {
         let mut value = HeaderValue::from_str(credential.reveal()).ok()?;
@@ -77,12 +83,6 @@ fn build(route: &Route, head: &Head<'_>, admitted: &Admitted, sent: &Sent<'_>) -
         header.insert_header(HeaderName::from_bytes(credential.header.as_bytes()).ok()?, value).ok()?;
     }
     Some(header)
-}
-
-/// A child span, different for each request.
-fn span(head: &Head<'_>) -> u64 {
-    use std::hash::{BuildHasher, RandomState};
-    RandomState::new().hash_one(head.received).max(1)
 }
 
 /// Headers that the client nominated as hop-by-hop (RFC 9110 §7.6.1).

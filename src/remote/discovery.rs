@@ -14,7 +14,7 @@ use url::Url;
 use super::http::{Http, permitted};
 use super::keystore::Origin;
 use super::{FetchError, http};
-use crate::config::{Issuer, KeySource};
+use crate::config::{Endpoint, Introspection, Issuer, KeySource};
 use crate::token::KeySet;
 
 /// How long a discovered `jwks_uri` is taken for granted.
@@ -37,11 +37,19 @@ pub fn candidates(issuer: &str) -> Vec<String> {
     ]
 }
 
-/// The keys of one configured issuer, over HTTP.
+/// The member of the metadata that is looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanted {
+    Keys,
+    Introspection,
+}
+
+/// The keys, or the introspection endpoint, of one configured issuer, over HTTP.
 pub(super) struct Remote {
     http: Http,
     issuer: String,
     source: KeySource,
+    wanted: Wanted,
     timeout: Duration,
     allow_http: bool,
     found: Mutex<Option<(Url, Instant)>>,
@@ -52,6 +60,7 @@ pub(super) struct Remote {
 struct Metadata {
     issuer: String,
     jwks_uri: Option<String>,
+    introspection_endpoint: Option<String>,
 }
 
 impl Remote {
@@ -60,14 +69,29 @@ impl Remote {
             http,
             issuer: issuer.rules.issuer.to_string(),
             source: issuer.keys.clone(),
+            wanted: Wanted::Keys,
             timeout: issuer.times.timeout,
             allow_http: issuer.allow_http,
             found: Mutex::new(None),
         }
     }
 
+    /// Where the issuer answers about tokens; the same as for keys, but found in another member.
+    pub(super) fn introspection(http: Http, issuer: &Issuer, asked: &Introspection) -> Self {
+        let source = match &asked.endpoint {
+            Endpoint::At(_) | Endpoint::Discovery => KeySource::Discovery,
+            Endpoint::Metadata(url) => KeySource::Metadata(url.clone()),
+        };
+        Self { source, wanted: Wanted::Introspection, timeout: asked.timeout, ..Self::new(http, issuer) }
+    }
+
+    /// By discovery alone.
+    pub(super) async fn endpoint(&self) -> Result<Url, FetchError> {
+        self.address().await
+    }
+
     async fn keys(&self) -> Result<KeySet, FetchError> {
-        let url = self.jwks_uri().await?;
+        let url = self.address().await?;
         let fetched = self.http.get(&url, self.timeout).await;
         if matches!(fetched, Err(FetchError::Status(404 | 410))) {
             self.remember(None);
@@ -76,11 +100,11 @@ impl Remote {
         if keys.is_empty() { Err(FetchError::NoKeys) } else { Ok(keys) }
     }
 
-    async fn jwks_uri(&self) -> Result<Url, FetchError> {
+    async fn address(&self) -> Result<Url, FetchError> {
         let places = match &self.source {
             KeySource::Jwks(url) => return permitted(url, self.allow_http),
             KeySource::Metadata(url) => vec![url.clone()],
-            KeySource::Discovery | KeySource::File(_) => candidates(&self.issuer),
+            KeySource::Discovery | KeySource::File(_) | KeySource::Nowhere => candidates(&self.issuer),
         };
         if let Some(url) = self.remembered() {
             return Ok(url);
@@ -108,11 +132,15 @@ impl Remote {
     async fn metadata(&self, place: &str) -> Result<Url, FetchError> {
         let url = http::permitted(place, self.allow_http)?;
         let text = self.http.get(&url, self.timeout).await?;
-        let Metadata { issuer, jwks_uri } = serde_json::from_slice(&text).map_err(|_| FetchError::Metadata)?;
+        let Metadata { issuer, jwks_uri, introspection_endpoint } = serde_json::from_slice(&text).map_err(|_| FetchError::Metadata)?;
         if issuer != self.issuer {
             return Err(FetchError::Issuer(issuer.chars().take(200).collect()));
         }
-        permitted(&jwks_uri.ok_or(FetchError::NoJwksUri)?, self.allow_http)
+        let found = match self.wanted {
+            Wanted::Keys => jwks_uri.ok_or(FetchError::NoJwksUri)?,
+            Wanted::Introspection => introspection_endpoint.ok_or(FetchError::NoIntrospectionEndpoint)?,
+        };
+        permitted(&found, self.allow_http)
     }
 
     fn remembered(&self) -> Option<Url> {

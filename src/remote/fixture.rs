@@ -73,10 +73,14 @@ pub fn config(issuers: Vec<Issuer>) -> Config {
         public_url: String::new(),
         listeners: vec![],
         admin: None,
+        upgrade: None,
         sealer: None,
         audit: Audit { file: None, when_full: WhenFull::Refuse },
         log: Log::Auto,
+        traces: None,
         limits: Limits::default(),
+        dpop: Default::default(),
+        assertion_keys: crate::config::AssertionKeys::Generated(Duration::from_secs(1)),
         issuers: issuers.into_iter().map(|issuer| (issuer.rules.name.clone(), Arc::new(issuer))).collect(),
         routes: vec![],
         files: vec![],
@@ -88,6 +92,14 @@ pub fn config(issuers: Vec<Issuer>) -> Config {
 pub fn issuers(rules: Arc<IssuerRules>, jwks_uri: String) -> Issuers {
     let times = KeyTimes { cooldown: Duration::ZERO, ..KeyTimes::default() };
     http();
-    let issuer = Issuer { rules, keys: KeySource::Jwks(jwks_uri), times, allow_http: false };
+    let issuer = Issuer {
+        rules,
+        keys: KeySource::Jwks(jwks_uri),
+        times,
+        allow_http: false,
+        introspection: None,
+        profile: &crate::config::profile::PLAIN,
+        assume_s256: false,
+    };
     Issuers::build(&config(vec![issuer]), None).expect("issuers")
 }

@@ -1,4 +1,4 @@
-//! How are documents fetched? One GET, bounded in time and size, that follows nobody.
+//! How are documents fetched and questions asked? One GET or POST, bounded in time and size, that follows nobody.
 //!
 //! No redirects (a document speaks only for the URL it was asked at), no proxy from the environment,
 //! no cookies, no content codings. Knows nothing of what a document says.
@@ -7,13 +7,18 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use reqwest::header::{ACCEPT, ACCEPT_ENCODING, HeaderMap, HeaderValue};
+use reqwest::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use url::{Host, Url};
 
 use super::FetchError;
 
 /// Bytes of the largest answer that is read.
 const LARGEST: usize = 1 << 20;
+
+/// Bytes of the largest answer to a form.
+const LARGEST_ANSWER: usize = 64 << 10;
+
+const FORM: &str = "application/x-www-form-urlencoded";
 
 /// The client for our own fetches. A process crypto provider must be installed before.
 #[derive(Clone, Debug)]
@@ -38,19 +43,58 @@ impl Http {
 
     /// The body of a 200; `timeout` covers all of it, from the name lookup to the last byte.
     pub async fn get(&self, url: &Url, timeout: Duration) -> Result<Bytes, FetchError> {
-        let mut answer = self.0.get(url.clone()).timeout(timeout).send().await.map_err(explain)?;
+        let answer = self.0.get(url.clone()).timeout(timeout).send().await.map_err(explain)?;
         if answer.status() != reqwest::StatusCode::OK {
             return Err(FetchError::Status(answer.status().as_u16()));
         }
-        let mut body = BytesMut::new();
-        while let Some(chunk) = answer.chunk().await.map_err(explain)? {
-            if body.len() + chunk.len() > LARGEST {
-                return Err(FetchError::TooLarge);
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(body.freeze())
+        read(answer, LARGEST).await
     }
+
+    /// The body of a 200 that is `application/json`, for a form posted with this
+    /// `Authorization`; `timeout` covers all of it.
+    pub async fn post(&self, url: &Url, authorization: &str, form: String, timeout: Duration) -> Result<Bytes, FetchError> {
+        let authorization = HeaderValue::from_str(authorization).map_err(|_| FetchError::Unreachable)?;
+        let answer = self.submit(url, authorization, form, timeout).await?;
+        if answer.status() != reqwest::StatusCode::OK {
+            return Err(FetchError::Status(answer.status().as_u16()));
+        }
+        let media_type = answer.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let media_type = media_type.split(';').next().unwrap_or_default().trim();
+        if !media_type.eq_ignore_ascii_case("application/json") {
+            return Err(FetchError::MediaType(media_type.chars().take(100).collect()));
+        }
+        read(answer, LARGEST_ANSWER).await
+    }
+
+    /// The status and the body of whatever answers a form; `timeout` covers all of it.
+    pub async fn post_any(
+        &self,
+        url: &Url,
+        authorization: HeaderValue,
+        form: String,
+        timeout: Duration,
+    ) -> Result<(u16, Bytes), FetchError> {
+        let answer = self.submit(url, authorization, form, timeout).await?;
+        let status = answer.status().as_u16();
+        Ok((status, read(answer, LARGEST).await?))
+    }
+
+    async fn submit(&self, url: &Url, mut secret: HeaderValue, form: String, timeout: Duration) -> Result<reqwest::Response, FetchError> {
+        secret.set_sensitive(true);
+        let request = self.0.post(url.clone()).timeout(timeout).header(AUTHORIZATION, secret).header(CONTENT_TYPE, FORM).body(form);
+        request.send().await.map_err(explain)
+    }
+}
+
+async fn read(mut answer: reqwest::Response, largest: usize) -> Result<Bytes, FetchError> {
+    let mut body = BytesMut::new();
+    while let Some(chunk) = answer.chunk().await.map_err(explain)? {
+        if body.len() + chunk.len() > largest {
+            return Err(FetchError::TooLarge);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body.freeze())
 }
 
 /// A URL that may be fetched: https, or http where nobody can listen in or the operator allowed it.

@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 
 use super::discovery::Remote;
 use super::http::Http;
-use super::{BuildError, KeyStore};
+use super::{BuildError, Introspector, KeyStore, MetadataStore};
 use crate::config::{Config, Issuer, KeySource};
 use crate::token::{IssuerRules, KeySet};
 
@@ -23,6 +23,9 @@ pub struct Issuers {
 struct Entry {
     issuer: Arc<Issuer>,
     store: Arc<KeyStore>,
+    introspector: Option<Arc<Introspector>>,
+    /// None where the operator names the keys and not the metadata.
+    metadata: Option<Arc<MetadataStore>>,
 }
 
 impl Issuers {
@@ -32,10 +35,17 @@ impl Issuers {
         for (name, issuer) in &config.issuers {
             let store = match (&issuer.keys, old.and_then(|old| old.kept(name, issuer))) {
                 (KeySource::File(path), _) => KeyStore::fixed(name, read(name, path)?),
+                (KeySource::Nowhere, _) => KeyStore::fixed(name, KeySet::none()),
                 (_, Some(store)) => store.clone(),
                 (_, None) => KeyStore::new(name, Box::new(Remote::new(new.http()?, issuer)), issuer.times),
             };
-            new.entries.insert(name.clone(), Entry { issuer: issuer.clone(), store });
+            let introspector = new.introspector(issuer, old.and_then(|old| old.entries.get(name)))?;
+            let metadata = match (&issuer.keys, old.and_then(|old| old.kept_metadata(name, issuer))) {
+                (KeySource::File(_) | KeySource::Jwks(_) | KeySource::Nowhere, _) => None,
+                (_, Some(metadata)) => Some(metadata.clone()),
+                (_, None) => Some(Arc::new(MetadataStore::new(new.http()?, issuer))),
+            };
+            new.entries.insert(name.clone(), Entry { issuer: issuer.clone(), store, introspector, metadata });
         }
         Ok(new)
     }
@@ -43,6 +53,21 @@ impl Issuers {
     /// The live keys of the issuer that these rules are for.
     pub fn find(&self, rules: &IssuerRules) -> Option<&Arc<KeyStore>> {
         self.entries.get(&rules.name).map(|entry| &entry.store)
+    }
+
+    /// Where to ask about a token, if the issuer that these rules are for is asked at all.
+    pub fn find_introspector(&self, rules: &IssuerRules) -> Option<&Arc<Introspector>> {
+        self.entries.get(&rules.name)?.introspector.as_ref()
+    }
+
+    /// In the order of their names.
+    pub fn introspectors(&self) -> impl Iterator<Item = (&str, &Arc<Introspector>)> {
+        self.entries.iter().filter_map(|(name, entry)| Some((name.as_str(), entry.introspector.as_ref()?)))
+    }
+
+    /// The metadata of the issuer that these rules are for, to be shown at our own origin.
+    pub fn metadata(&self, rules: &IssuerRules) -> Option<&Arc<MetadataStore>> {
+        self.entries.get(&rules.name)?.metadata.as_ref()
     }
 
     /// In the order of their names.
@@ -62,10 +87,23 @@ impl Issuers {
 
     /// The store of an issuer whose keys still come from the same place at the same times.
     fn kept(&self, name: &str, new: &Issuer) -> Option<&Arc<KeyStore>> {
-        let Entry { issuer: old, store } = self.entries.get(name)?;
-        let same =
-            old.rules.issuer == new.rules.issuer && old.keys == new.keys && old.times == new.times && old.allow_http == new.allow_http;
-        same.then_some(store)
+        let Entry { issuer: old, store, .. } = self.entries.get(name)?;
+        comes_alike(old, new).then_some(store)
+    }
+
+    fn kept_metadata(&self, name: &str, new: &Issuer) -> Option<&Arc<MetadataStore>> {
+        let Entry { issuer: old, metadata, .. } = self.entries.get(name)?;
+        metadata.as_ref().filter(|_| comes_alike(old, new) && old.assume_s256 == new.assume_s256)
+    }
+
+    /// What was remembered of refusals holds only while nothing about the issuer changed.
+    fn introspector(&mut self, issuer: &Arc<Issuer>, old: Option<&Entry>) -> Result<Option<Arc<Introspector>>, BuildError> {
+        let Some(asked) = &issuer.introspection else { return Ok(None) };
+        if let Some(Entry { introspector: Some(same), .. }) = old.filter(|old| old.issuer == *issuer) {
+            return Ok(Some(same.clone()));
+        }
+        let before = old.and_then(|old| old.introspector.as_deref());
+        Ok(Some(Introspector::over_http(self.http()?, issuer, asked, before)))
     }
 
     fn http(&mut self) -> Result<Http, BuildError> {
@@ -75,6 +113,11 @@ impl Issuers {
         };
         Ok(self.http.insert(http).clone())
     }
+}
+
+/// From the same place at the same times.
+fn comes_alike(old: &Issuer, new: &Issuer) -> bool {
+    old.rules.issuer == new.rules.issuer && old.keys == new.keys && old.times == new.times && old.allow_http == new.allow_http
 }
 
 fn read(issuer: &str, path: &Path) -> Result<KeySet, BuildError> {

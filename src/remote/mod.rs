@@ -1,18 +1,32 @@
-//! What is asked of others: where an issuer keeps its keys, and which they are.
+//! What is asked of others: where an issuer keeps its keys, which they are, and what it says of a token.
 //!
 //! [`http`] is the one client for our own fetches, [`discovery`] goes from an issuer to its key set,
-//! `pace` says when a fetch may begin, [`keystore`] holds the live keys of one issuer, [`Issuers`] those of all.
+//! [`collector`] takes spans where the operator named one,
+//! [`metadata`] keeps an issuer's document to be shown again, `pace` says when a fetch may begin, [`keystore`] holds the live keys of one issuer, [`Issuers`] those of all.
+//! [`introspection`] asks about a token that only its issuer can read, as often as `valve` lets it.
+//! [`upstream_token`] keeps the tokens that upstreams are shown, and [`token_endpoint`] asks for them.
 //! Only configured issuers are ever asked: nothing in a token can name an address. This room judges no token.
 
+pub mod ask;
+pub mod collector;
 pub mod discovery;
 pub mod error;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod http;
+pub mod introspection;
 mod issuers;
 pub mod keystore;
+pub mod listed;
+pub mod metadata;
 mod pace;
+pub mod token_endpoint;
+pub mod upstream_token;
+mod valve;
 
 pub use error::{BuildError, FetchError};
+pub use introspection::Introspector;
 pub use issuers::Issuers;
 pub use keystore::{FetchCounts, KeyStore};
+pub use metadata::MetadataStore;
+pub use upstream_token::UpstreamTokens;

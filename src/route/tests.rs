@@ -11,16 +11,17 @@ fn route(resource: &str) -> Arc<Route> {
         policy: Policy::default(),
         identity: IdentityRules::default(),
         upstream: Upstream {
-            address: Address::Tcp { host: "127.0.0.1".into(), port: 1 },
-            authority: String::new(),
+            reach: Arc::new(Reach::to(Place { address: Address::Tcp { host: "127.0.0.1".into(), port: 1 }, authority: String::new() })),
             path: "/".into(),
-            http2: false,
             credential: None,
         },
+        grant: None,
         mode: Mode::Enforce,
         list: ListMode::Granted,
+        challenge: crate::route::ChallengeScopes::default(),
         origins: vec!["https://app.example".into()],
         limits: RouteLimits { body: 1, per_client: None, per_subject: None, timeout: Duration::from_secs(1) },
+        sender: Sender::default(),
     })
 }
 
@@ -31,11 +32,15 @@ fn find(table: &RouteTable, host: &str, path: &str) -> Result<String, Error> {
         path,
         headers: &HeaderMap::new(),
         source: Ipv4Addr::LOCALHOST.into(),
+        certificate: None,
         received: SystemTime::UNIX_EPOCH,
     };
     table.find(&head).map(|target| match target {
         Target::Mcp(route) => format!("mcp {}", route.name),
         Target::Metadata(route) => format!("prm {}", route.name),
+        Target::AssertionKeys => "keys".into(),
+        Target::Issuer(route) => format!("as {}", route.name),
+        Target::Undecided => "undecided".into(),
     })
 }
 
@@ -69,6 +74,16 @@ fn the_root_document_stands_only_where_it_is_unambiguous() {
     assert_eq!(find(&table, "gw.example", "/.well-known/oauth-protected-resource/a").as_deref(), Ok("prm https://gw.example/a"));
     assert_eq!(find(&table, "one.example", WELL_KNOWN).as_deref(), Ok("prm https://one.example/mcp"));
     assert_eq!(find(&table, "one.example", "/.well-known/oauth-protected-resource/unknown"), Err(Error::NotFound));
+}
+
+#[test]
+fn the_issuers_metadata_never_takes_the_place_of_an_endpoint() {
+    let shadow = "https://gw.example/.well-known/oauth-authorization-server";
+    let table = RouteTable::new(vec![route("https://gw.example/a"), route(shadow)]);
+    assert_eq!(find(&table, "gw.example", "/.well-known/oauth-authorization-server"), Ok(format!("mcp {shadow}")));
+    assert_eq!(find(&table, "gw.example", "/.well-known/openid-configuration/a").as_deref(), Ok("as https://gw.example/a"));
+    assert_eq!(find(&table, "gw.example", "/a/.well-known/openid-configuration").as_deref(), Ok("as https://gw.example/a"));
+    assert_eq!(find(&table, "gw.example", "/.well-known/openid-configuration/b"), Err(Error::NotFound));
 }
 
 #[test]

@@ -28,9 +28,13 @@ pub fn router(admin: Admin) -> Router {
 }
 
 async fn metrics(Extract(admin): Extract<Admin>) -> impl IntoResponse {
-    for (rules, keys) in admin.state.current().issuers.iter() {
+    let world = admin.state.current();
+    for (rules, keys) in world.issuers.iter() {
         let counts = keys.fetches();
         admin.metrics.issuer(&rules.name, keys.age(), counts.ok, counts.unchanged, counts.failed);
+    }
+    for (issuer, introspector) in world.issuers.introspectors() {
+        admin.metrics.introspection(issuer, introspector.counts());
     }
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], admin.metrics.text())
 }

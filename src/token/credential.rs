@@ -1,4 +1,4 @@
-//! What credential does the head carry? Exactly one `Authorization: Bearer`, or none.
+//! What credential does the head carry? Exactly one `Authorization: Bearer` or `DPoP`, or none.
 //!
 //! A token in the query or the body is not looked for (OAuth 2.1 §5.1.1). Knows nothing of what a token says.
 
@@ -15,14 +15,50 @@ pub const LONGEST: usize = 16 << 10;
 /// SHA-256 of a token: what may be kept and written down in its place.
 pub type Digest = [u8; 32];
 
-/// A bearer token as sent. Never printed.
+/// A token as sent. Never printed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Token<'a>(&'a str);
+
+/// What a token is by its parts alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Three parts (RFC 7515 §7.1).
+    Jws,
+    /// Five parts: encrypted for somebody (RFC 7516 §7.1).
+    Jwe,
+    Opaque,
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Credential<'a> {
     Absent,
-    Bearer(Token<'a>),
+    Presented { scheme: Scheme, token: Token<'a> },
+}
+
+/// How a token is presented.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scheme {
+    /// RFC 6750 §2.1.
+    #[default]
+    Bearer,
+    /// RFC 9449 §7.1: with a proof beside it.
+    Dpop,
+}
+
+impl Scheme {
+    /// The scheme of the only `Authorization` header, for the form of an answer. What is not DPoP is answered as to a bearer.
+    pub fn of(headers: &HeaderMap) -> Self {
+        let mut values = headers.get_all(AUTHORIZATION).iter();
+        match (values.next().and_then(|value| value.to_str().ok()?.split_once(' ')), values.next()) {
+            (Some((scheme, _)), None) => Self::named(scheme).unwrap_or_default(),
+            _ => Self::Bearer,
+        }
+    }
+
+    fn named(name: &str) -> Option<Self> {
+        let is = |other: &str| name.eq_ignore_ascii_case(other);
+        if is("Bearer") { Some(Self::Bearer) } else { is("DPoP").then_some(Self::Dpop) }
+    }
 }
 
 impl<'a> Token<'a> {
@@ -36,6 +72,14 @@ impl<'a> Token<'a> {
 
     pub fn as_str(&self) -> &'a str {
         self.0
+    }
+
+    pub fn form(&self) -> Form {
+        match self.0.bytes().filter(|byte| *byte == b'.').count() {
+            2 => Form::Jws,
+            4 => Form::Jwe,
+            _ => Form::Opaque,
+        }
     }
 
     pub fn digest(&self) -> Digest {
@@ -52,7 +96,7 @@ impl fmt::Debug for Token<'_> {
     }
 }
 
-/// The credential of a head (RFC 6750 §2.1, OAuth 2.1 §5.1). The scheme's case is folded, the token's is not.
+/// The credential of a head (RFC 6750 §2.1, RFC 9449 §7.1, OAuth 2.1 §5.1). The scheme's case is folded, the token's is not.
 pub fn credential(headers: &HeaderMap) -> Result<Credential<'_>, Error> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let Some(value) = values.next() else { return Ok(Credential::Absent) };
@@ -61,10 +105,8 @@ pub fn credential(headers: &HeaderMap) -> Result<Credential<'_>, Error> {
     }
     let text = std::str::from_utf8(value.as_bytes()).map_err(|_| Error::Malformed)?;
     let (scheme, token) = text.split_once(' ').ok_or(Error::Malformed)?;
-    if !scheme.eq_ignore_ascii_case("Bearer") {
-        return Err(Error::Scheme);
-    }
-    Token::new(token).map(Credential::Bearer)
+    let scheme = Scheme::named(scheme).ok_or(Error::Scheme)?;
+    Ok(Credential::Presented { scheme, token: Token::new(token)? })
 }
 
 fn is_b64token(text: &str) -> bool {
@@ -100,8 +142,15 @@ mod tests {
     fn the_scheme_is_case_insensitive_and_the_token_is_not() {
         for scheme in ["Bearer", "bearer", "BEARER", "bEaReR"] {
             let headers = head(&[&format!("{scheme} aB.c-_~+/==")]);
-            assert_eq!(credential(&headers), Ok(Credential::Bearer(Token("aB.c-_~+/=="))), "{scheme}");
+            let token = Token("aB.c-_~+/==");
+            assert_eq!(credential(&headers), Ok(Credential::Presented { scheme: Scheme::Bearer, token }), "{scheme}");
         }
+        for scheme in ["DPoP", "dpop", "DPOP"] {
+            let headers = head(&[&format!("{scheme} abc")]);
+            assert_eq!(credential(&headers), Ok(Credential::Presented { scheme: Scheme::Dpop, token: Token("abc") }), "{scheme}");
+            assert_eq!(Scheme::of(&headers), Scheme::Dpop);
+        }
+        assert_eq!(Scheme::of(&head(&["DPoP a", "DPoP a"])), Scheme::Bearer);
     }
 
     #[test]
@@ -137,7 +186,7 @@ mod tests {
 
     #[test]
     fn another_scheme_is_told_apart() {
-        for value in ["Basic YTpi", "DPoP abc", "Token abc", "BearerX abc"] {
+        for value in ["Basic YTpi", "DPoPs abc", "Token abc", "BearerX abc"] {
             assert_eq!(credential(&head(&[value])), Err(Error::Scheme), "{value}");
         }
     }
@@ -152,7 +201,10 @@ mod tests {
     #[test]
     fn a_token_is_never_printed() {
         let token = Token::new("secret").expect("a token");
-        assert_eq!(format!("{:?} {:?}", token, Credential::Bearer(token)), "*** Bearer(***)");
+        assert_eq!(
+            format!("{:?} {:?}", token, Credential::Presented { scheme: Scheme::Bearer, token }),
+            "*** Presented { scheme: Bearer, token: *** }"
+        );
     }
 
     #[test]

@@ -10,7 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
-use super::{Algorithm, ClaimNames, IssuerRules, KeySet};
+use super::{Algorithm, AudienceFrom, ClaimNames, IssuerRules, KeySet};
 
 pub const ISSUER: &str = "https://login.example.com";
 pub const RESOURCE: &str = "https://mcp.example.com/files";
@@ -129,6 +129,8 @@ pub fn rules() -> IssuerRules {
         leeway: Duration::from_secs(30),
         claims: ClaimNames::default(),
         required_claims: Vec::new(),
+        audience_from: AudienceFrom::Aud,
+        required_values: Vec::new(),
     }
 }
 

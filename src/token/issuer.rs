@@ -89,6 +89,20 @@ pub struct IssuerRules {
     pub claims: ClaimNames,
     /// Claims that must be present besides `iss`, `sub`, `aud`, `exp` and `iat`.
     pub required_claims: Vec<String>,
+    /// What a token without `aud` names as its audience.
+    pub audience_from: AudienceFrom,
+    /// Claim paths, and the texts of which each must be one.
+    pub required_values: Vec<(String, Vec<String>)>,
+}
+
+/// Where a token says what it is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AudienceFrom {
+    /// `aud`, which must be there (RFC 9068 §2.2).
+    #[default]
+    Aud,
+    /// `client_id`, in a token without `aud`: the client it was issued to stands for the resource.
+    ClientId,
 }
 
 /// Where an issuer keeps what it says of the caller: dotted claim paths, tried in turn.

@@ -10,7 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
-use super::{Algorithm, ClaimNames, Error, IssuerRules, Key, json};
+use super::{Algorithm, AudienceFrom, Binding, ClaimNames, Error, IssuerRules, Key, json};
 use crate::principal::{Principal, Proof, lookup};
 
 /// Keys that are tried for a token without a `kid`, or with one that several share.
@@ -46,11 +46,26 @@ pub struct Verified {
     pub principal: Arc<Principal>,
     /// `exp`, without leeway.
     pub expires: SystemTime,
-    /// The [`Key::id`] that verified it.
-    pub key: u64,
+    /// Whose word it is.
+    pub basis: Basis,
     pub audience: Arc<[String]>,
+    /// What the caller must hold besides; asked on each request.
+    pub binding: Binding,
     /// The rules that it was verified by; under others it proves nothing.
     pub rules: Arc<IssuerRules>,
+}
+
+/// On what a token was believed, and so what may end that belief before it expires.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Basis {
+    /// The [`Key::id`] that verified it; ends when the issuer withdraws the key.
+    Key(u64),
+    /// The issuer's own answer (RFC 7662), believed `until` then and no longer.
+    Answer {
+        until: SystemTime,
+        /// It names no audience, and the operator allows that.
+        any_audience: bool,
+    },
 }
 
 impl<'a> Unverified<'a> {
@@ -106,17 +121,18 @@ impl<'a> Unverified<'a> {
             return Err(Error::IdToken);
         }
         self.check_times(rules.leeway, now)?;
-        if self.claims.contains_key("cnf") {
-            return Err(Error::Bound);
-        }
+        Binding::read(&self.claims)?;
         if self.claims.get("sub").and_then(Value::as_str).is_none_or(str::is_empty) {
             return Err(Error::MissingClaim("sub"));
         }
-        if !self.claims.contains_key("aud") {
+        if !self.claims.contains_key("aud") && self.client_audience(rules).is_none() {
             return Err(Error::MissingClaim("aud"));
         }
         if rules.required_claims.iter().any(|path| lookup(&self.claims, path).is_none_or(Value::is_null)) {
             return Err(Error::MissingClaim("required_claims"));
+        }
+        if !rules.required_values.iter().all(|(path, values)| self.has_value(path, values)) {
+            return Err(Error::ClaimValue);
         }
         Ok(())
     }
@@ -130,7 +146,27 @@ impl<'a> Unverified<'a> {
         let key = keys.find(|key| key.verifies(self.algorithm, message, &self.signature)).ok_or(Error::Signature)?;
         let expires = time(&self.claims, "exp")?.ok_or(Error::MissingClaim("exp"))?;
         let principal = Arc::new(Principal::new(prove(rules.issuer.clone(), &self.claims, &rules.claims, kept)?));
-        Ok(Verified { principal, expires, key: key.id(), audience: self.audience.as_slice().into(), rules: rules.clone() })
+        let (audience, binding) = (self.audience_under(rules).into(), Binding::read(&self.claims)?);
+        Ok(Verified { principal, expires, basis: Basis::Key(key.id()), audience, binding, rules: rules.clone() })
+    }
+
+    /// SECURITY: a token that has `aud` is judged by it alone, or one bound to another resource would pass.
+    fn audience_under(&self, rules: &IssuerRules) -> Vec<String> {
+        match self.client_audience(rules) {
+            Some(client) if !self.claims.contains_key("aud") => vec![client.to_owned()],
+            _ => self.audience.clone(),
+        }
+    }
+
+    fn client_audience(&self, rules: &IssuerRules) -> Option<&str> {
+        match rules.audience_from {
+            AudienceFrom::Aud => None,
+            AudienceFrom::ClientId => self.claims.get("client_id").and_then(Value::as_str).filter(|client| !client.is_empty()),
+        }
+    }
+
+    fn has_value(&self, path: &str, values: &[String]) -> bool {
+        lookup(&self.claims, path).and_then(Value::as_str).is_some_and(|said| values.iter().any(|value| value == said))
     }
 
     /// RFC 9068 §4, RFC 7519 §4.1.4 to §4.1.6; the leeway is the same on both sides.
@@ -180,12 +216,12 @@ impl Verified {
     }
 }
 
-fn is_live(expires: SystemTime, leeway: Duration, now: SystemTime) -> bool {
+pub(super) fn is_live(expires: SystemTime, leeway: Duration, now: SystemTime) -> bool {
     later(expires, leeway).is_none_or(|end| now < end)
 }
 
 /// None lies beyond all time.
-fn later(time: SystemTime, by: Duration) -> Option<SystemTime> {
+pub(super) fn later(time: SystemTime, by: Duration) -> Option<SystemTime> {
     time.checked_add(by)
 }
 
@@ -197,7 +233,7 @@ fn kind(typ: Option<&Value>) -> Result<String, Error> {
 }
 
 /// A registered claim of a wrong type is refused, never taken for absent.
-fn check_types(claims: &Map<String, Value>) -> Result<(), Error> {
+pub(super) fn check_types(claims: &Map<String, Value>) -> Result<(), Error> {
     for name in ["iss", "sub", "client_id", "azp", "jti"] {
         if claims.get(name).is_some_and(|value| !value.is_string()) {
             return Err(Error::ClaimType(name));
@@ -215,7 +251,7 @@ fn check_types(claims: &Map<String, Value>) -> Result<(), Error> {
 }
 
 /// A `NumericDate` (RFC 7519 §2), which may have a fraction.
-fn time(claims: &Map<String, Value>, name: &'static str) -> Result<Option<SystemTime>, Error> {
+pub(super) fn time(claims: &Map<String, Value>, name: &'static str) -> Result<Option<SystemTime>, Error> {
     let Some(value) = claims.get(name) else { return Ok(None) };
     let since = match (value.as_u64(), value.as_f64()) {
         (Some(seconds), _) => Duration::from_secs(seconds.min(LAST_SECOND)),
@@ -227,7 +263,7 @@ fn time(claims: &Map<String, Value>, name: &'static str) -> Result<Option<System
 }
 
 /// One string, or an array of nothing else.
-fn strings(value: &Value) -> Option<Vec<String>> {
+pub(super) fn strings(value: &Value) -> Option<Vec<String>> {
     match value {
         Value::String(one) => Some(vec![one.clone()]),
         Value::Array(many) => many.iter().map(|one| one.as_str().map(str::to_owned)).collect(),
@@ -269,7 +305,7 @@ fn first<'a>(claims: &'a Map<String, Value>, paths: &[String]) -> Option<&'a Val
     paths.iter().find_map(|path| lookup(claims, path))
 }
 
-fn decode(part: &str) -> Option<Vec<u8>> {
+pub(super) fn decode(part: &str) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(part).ok()
 }
 

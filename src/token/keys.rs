@@ -56,6 +56,11 @@ impl fmt::Display for KeysError {
 impl std::error::Error for KeysError {}
 
 impl KeySet {
+    /// The set of an issuer that has no keys.
+    pub fn none() -> Self {
+        Self { keys: Vec::new(), skipped: 0, version: 0 }
+    }
+
     /// A key that is of no use here (symmetric, for encryption, weak, of an unknown type or broken)
     /// never spoils its set: it is skipped and counted.
     pub fn parse(text: &[u8]) -> Result<Self, KeysError> {
@@ -165,6 +170,44 @@ impl fmt::Debug for Key {
     }
 }
 
+/// The public key that a proof brings along in its own header, good for one algorithm. It proves
+/// nothing of whose it is: that is for its thumbprint.
+pub struct ProofKey {
+    verifier: ParsedPublicKey,
+    thumbprint: [u8; 32],
+}
+
+/// Members of private and symmetric keys (RFC 7518 §6.2.2, §6.3.2, §6.4.1).
+const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
+
+impl ProofKey {
+    /// None for a key with a private part (RFC 9449 §4.3 point 7), of another type than the
+    /// algorithm's, for another use, weak or broken.
+    pub fn read(jwk: &Value, algorithm: Algorithm) -> Option<Self> {
+        if jwk.as_object()?.keys().any(|name| PRIVATE.contains(&name.as_str())) {
+            return None;
+        }
+        let Jwk { kty, usage, key_ops, alg, kid: _, crv, n, e, x, y } = Jwk::deserialize(jwk).ok()?;
+        if usage.is_some_and(|usage| usage != "sig") || key_ops.is_some_and(|all| !all.iter().any(|one| one == "verify")) {
+            return None;
+        }
+        if alg.is_some_and(|name| name.parse() != Ok(algorithm)) {
+            return None;
+        }
+        let material = Material::read(&kty, crv.as_deref(), n.as_deref(), e.as_deref(), x.as_deref(), y.as_deref())?;
+        Some(Self { verifier: material.verifier(algorithm)?, thumbprint: material.thumbprint()? })
+    }
+
+    /// RFC 7638 §3, with SHA-256.
+    pub fn thumbprint(&self) -> &[u8; 32] {
+        &self.thumbprint
+    }
+
+    pub fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+        self.verifier.verify_sig(message, signature).is_ok()
+    }
+}
+
 #[derive(Deserialize)]
 struct JwkSet {
     keys: Vec<Value>,
@@ -222,6 +265,25 @@ impl Material {
             _ => return None,
         };
         parsed.ok()
+    }
+
+    /// The required members in the order of their names, without a space (RFC 7638 §3.2, RFC 8037 §2).
+    fn thumbprint(&self) -> Option<[u8; 32]> {
+        let text = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+        let json = match self {
+            Self::Rsa { n, e } => format!(r#"{{"e":"{}","kty":"RSA","n":"{}"}}"#, text(e), text(n)),
+            Self::Ed25519(x) => format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{}"}}"#, text(x)),
+            Self::P256(point) | Self::P384(point) | Self::P521(point) => {
+                let (crv, size) = match self {
+                    Self::P256(_) => ("P-256", 32),
+                    Self::P384(_) => ("P-384", 48),
+                    _ => ("P-521", 66),
+                };
+                let (x, y) = point.get(1..)?.split_at_checked(size)?;
+                format!(r#"{{"crv":"{crv}","kty":"EC","x":"{}","y":"{}"}}"#, text(x), text(y))
+            }
+        };
+        aws_lc_rs::digest::digest(&SHA256, json.as_bytes()).as_ref().try_into().ok()
     }
 
     fn parts(&self) -> (&'static str, &[u8], &[u8]) {

@@ -1,4 +1,4 @@
-//! Who is asking? Credentials, JWT access tokens, keys and issuers: rules over plain values.
+//! Who is asking? Credentials, JWT and opaque access tokens, keys and issuers: rules over plain values.
 //!
 //! The order of a check (RFC 9068 §4, RFC 8725): size → shape → header (`typ`, `crit`, no key
 //! material, algorithm on the issuer's list) → issuer by exact `iss` → key of *that* issuer by `kid`
@@ -6,21 +6,30 @@
 //! Whatever is read before the signature is only used to say no early. This room fetches nothing
 //! and knows no clock: keys and time come in as values.
 
+pub mod binding;
 pub mod cache;
 pub mod credential;
+pub mod dpop;
 pub mod error;
+pub mod introspection;
 pub mod issuer;
 mod json;
 pub mod jwt;
 pub mod keys;
+pub mod nonce;
+pub mod replay;
 
 #[cfg(test)]
 pub(crate) mod forge;
 
+pub use binding::{Binding, Demand, Thumbprint};
 pub use cache::TokenCache;
-pub use credential::{Credential, Digest, Token, credential};
-pub use error::Error;
-pub use issuer::{Algorithm, ClaimNames, IssuerRules, UnknownAlgorithm};
+pub use credential::{Credential, Digest, Form, Scheme, Token, credential};
+pub use error::{Error, Flaw};
+pub use introspection::{Answer, AnswerRules, NotAnswer, Written};
+pub use issuer::{Algorithm, AudienceFrom, ClaimNames, IssuerRules, UnknownAlgorithm};
 pub(crate) use jwt::prove;
-pub use jwt::{Unverified, Verified};
+pub use jwt::{Basis, Unverified, Verified};
 pub use keys::{Key, KeySet, KeysError};
+pub use nonce::Nonces;
+pub use replay::Replay;

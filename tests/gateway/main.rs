@@ -15,17 +15,30 @@
 
 mod support;
 
+mod assertion;
+mod balance;
 mod discovery;
+mod doctor;
+mod dpop;
+mod edge;
 mod era_legacy;
 mod era_modern;
+mod introspection;
+mod issuer_metadata;
 mod lifecycle;
 mod limits;
 mod listeners;
 mod lists;
 mod policy;
+mod probe;
+mod providers;
 mod record;
 mod refusals;
 mod reload;
 mod smuggling;
+mod step_up;
 mod tokens;
+mod traces;
+mod upstream_credential;
 mod upstream_identity;
+mod watching;

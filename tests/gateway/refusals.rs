@@ -227,8 +227,6 @@ async fn what_is_not_served_is_not_found_for_everybody() {
         "/authorize",
         "/token",
         "/register",
-        "/.well-known/oauth-authorization-server",
-        "/.well-known/openid-configuration",
         "/favicon.ico",
         "/.env",
     ];

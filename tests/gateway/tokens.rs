@@ -53,7 +53,7 @@ async fn item_13_a_token_in_the_query_is_no_token_and_is_written_nowhere() {
 async fn item_14_two_authorization_headers_are_an_invalid_request() {
     let world = World::start().await;
     let token = world.ta();
-    for second in [format!("Bearer {token}"), "Bearer other".to_owned(), "Basic Og==".to_owned()] {
+    for second in [format!("Bearer {token}"), "Bearer other".to_owned(), "Basic Og==".to_owned(), format!("DPoP {token}")] {
         let reply = world.tool("read_file").token(&token).header("authorization", &second).send().await;
         assert_eq!(reply.is(400).challenge_parameter("error").as_deref(), Some("invalid_request"));
     }
@@ -84,7 +84,7 @@ async fn a_header_that_is_no_credential_is_an_invalid_request() {
 #[tokio::test]
 async fn another_scheme_is_as_good_as_none() {
     let world = World::start().await;
-    for value in ["Basic dXNlcjpwYXNz", "DPoP abc", "Negotiate abc"] {
+    for value in ["Basic dXNlcjpwYXNz", "DPoPs abc", "Negotiate abc"] {
         let reply = world.tool("read_file").header("authorization", value).send().await;
         assert!(!reply.is(401).challenge().contains("error"), "{value}: {reply:?}");
     }

@@ -18,7 +18,8 @@ fn updating() -> bool {
 
 fn env(name: &str) -> Option<String> {
     match name {
-        "GITHUB_TOKEN" => Some("t0ken".into()),
+        "GITHUB_TOKEN" | "DOORWARD_CLIENT_SECRET" => Some("t0ken".into()),
+        "PARTNERS_CLIENT_SECRET" => Some("s3cret".into()),
         "EMPTY" => Some(String::new()),
         "TWO_LINES" => Some("a\nb".into()),
         _ => None,
@@ -83,12 +84,22 @@ fn every_problem_has_a_place_and_none_repeats_a_secret() {
 
 #[test]
 fn every_sample_loads() {
-    for file in yaml_files(&repository().join("config/examples")) {
+    let [examples, providers] = ["config/examples", "config/providers"].map(|folder| yaml_files(&repository().join(folder)));
+    for file in examples.into_iter().chain(providers) {
         let loaded = load(&file).unwrap_or_else(|problems| panic!("{}", text(&problems, &repository())));
         let sound = loaded.warnings.iter().all(|warning| file.ends_with("observe.yaml") && warning.path.ends_with(".mode"));
         assert!(sound, "{}", text(&loaded.warnings, &repository()));
         let first = fs::read_to_string(&file).expect("read").lines().next().map(str::to_owned);
         assert_eq!(first.as_deref(), Some("# yaml-language-server: $schema=../doorward.schema.json"), "{}", file.display());
+    }
+}
+
+#[test]
+fn every_profile_that_can_be_used_has_a_sample() {
+    for name in config::profile::usable() {
+        let file = repository().join(format!("config/providers/{name}.yaml"));
+        let loaded = load(&file).unwrap_or_else(|problems| panic!("{}", text(&problems, &repository())));
+        assert_eq!(loaded.config.issuers["corp"].profile.name, name);
     }
 }
 
@@ -168,6 +179,11 @@ fn the_reference_loads_with_every_commented_key_too() {
     write("keys/lab.json", r#"{"keys":[{"kty":"EC"}]}"#);
     write("secrets/github", "t0ken\n");
     write("secrets/search", "t0ken\n");
+    write("secrets/collector", "X-Api-Key: t0ken\n");
+    write("secrets/opaque", "t0ken\n");
+    write("secrets/nonces", "0123456789abcdef0123456789abcdef\n");
+    write("secrets/doorward", "t0ken\n");
+    write("secrets/actor", "t0ken\n");
     write(
         "upstreams/wiki.yaml",
         "path: /wiki/mcp\nurl: http://127.0.0.1:3009/mcp\nrules:\n  - tools: [read_page]\n    scopes: [repo:read]\n",
@@ -246,7 +262,7 @@ fn a_route_is_resolved_whole() {
     assert_eq!(metadata["authorization_servers"], serde_json::json!(["https://login.example.com/"]));
     assert_eq!(metadata["scopes_supported"], serde_json::json!(["repo:read"]));
     assert_eq!(metadata["resource_name"], "GitHub");
-    assert_eq!(route.upstream.authority, "mcp.internal.example");
+    assert_eq!(route.upstream.reach.places[0].authority, "mcp.internal.example");
     assert_eq!(route.upstream.path, "/v1/mcp?team=a");
     let credential = route.upstream.credential.as_ref().expect("a credential");
     assert_eq!((credential.header.as_str(), credential.reveal()), ("Authorization", "Bearer t0ken"));
@@ -388,7 +404,7 @@ fn the_schema_accepts_every_sample_and_refuses_what_is_not_accepted_yet() {
         let wrong: serde_json::Value = serde_yaml::from_str(&fs::read_to_string(file).expect("read")).expect("yaml");
         assert!(!validator.is_valid(&wrong), "{name}");
     }
-    for later in ["store", "bridge", "self_managed", "introspection", "step_up", "token_exchange", "assertion"] {
+    for later in ["store", "bridge", "self_managed"] {
         assert!(!config::schema().contains(&format!("\"{later}\"")), "{later}");
     }
 }

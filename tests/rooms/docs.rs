@@ -46,3 +46,15 @@ fn the_configuration_in_the_readme_loads() {
     let loaded = loaded.unwrap_or_else(|problems| panic!("{}", problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")));
     assert_eq!(loaded.config.routes.len(), 1);
 }
+
+#[test]
+fn the_lines_that_verify_an_assertion_are_those_that_are_run() {
+    let page = include_str!("../../docs/upstream-identity.md");
+    for (source, marks) in [
+        (include_str!("../sdk/verify.mjs"), ["// --- begin\n", "// --- end"]),
+        (include_str!("../sdk/verify.py"), ["# --- begin\n", "# --- end"]),
+    ] {
+        let lines = source.split(marks[0]).nth(1).unwrap().split(marks[1]).next().unwrap();
+        assert!(lines.len() > 100 && page.contains(lines), "not on the page:\n{lines}");
+    }
+}

@@ -12,3 +12,4 @@
 mod config;
 mod deploy;
 mod docs;
+mod watching;

@@ -1,5 +1,6 @@
 // An MCP server without auth of its own, on the TypeScript SDK v2: 2026-07-28, and older revisions without sessions.
-// PORT: where to listen.
+// PORT: where to listen; ASSERTION_FILE: where the last assertion of a caller goes.
+import { writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { toNodeHandler } from '@modelcontextprotocol/node';
 import { createMcpHandler, McpServer } from '@modelcontextprotocol/server';
@@ -31,5 +32,7 @@ function build() {
 const mcp = toNodeHandler(createMcpHandler(build, { onerror: error => console.error('mcp:', error.message) }));
 createServer((request, response) => {
   if (request.url === '/ready') return response.writeHead(204).end();
+  const assertion = request.headers['doorward-assertion'];
+  if (assertion && process.env.ASSERTION_FILE) writeFileSync(process.env.ASSERTION_FILE, assertion);
   return mcp(request, response);
 }).listen(Number(process.env.PORT), '127.0.0.1', () => console.log(`MCP server at http://127.0.0.1:${process.env.PORT}/mcp`));

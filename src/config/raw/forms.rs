@@ -14,27 +14,8 @@ use serde::{Deserialize, de};
 pub struct Later;
 
 /// Names of all such keys, left out of hints.
-pub const LATER: &[&str] = &[
-    "store",
-    "authorization_server",
-    "client_ca",
-    "trusted_proxies",
-    "checkpoints",
-    "profile",
-    "introspection",
-    "accept_new_keys",
-    "require_dpop",
-    "require_certificate",
-    "tasks",
-    "step_up",
-    "acr",
-    "assertion",
-    "client_credentials",
-    "token_exchange",
-    "streams_per_subject",
-    "bridge",
-    "self_managed",
-];
+pub const LATER: &[&str] =
+    &["store", "authorization_server", "checkpoints", "accept_new_keys", "tasks", "streams_per_subject", "bridge", "self_managed"];
 
 impl<'de> Deserialize<'de> for Later {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -117,6 +98,51 @@ impl JsonSchema for Strings {
     }
 }
 
+/// Several mappings; one stands for a list of one.
+#[derive(Debug)]
+pub struct OneOrMany<T> {
+    pub all: Vec<T>,
+    /// Written as a list: its places have an index.
+    pub is_list: bool,
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMany<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Either<T> {
+            type Value = OneOrMany<T>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a mapping or a list of mappings")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                let one = T::deserialize(de::value::MapAccessDeserializer::new(map))?;
+                Ok(OneOrMany { all: vec![one], is_list: false })
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+                let mut all = Vec::new();
+                while let Some(item) = items.next_element()? {
+                    all.push(item);
+                }
+                Ok(OneOrMany { all, is_list: true })
+            }
+        }
+        deserializer.deserialize_any(Either(PhantomData))
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for OneOrMany<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        format!("OneOrMany_of_{}", T::schema_name()).into()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let one = generator.subschema_for::<T>();
+        json_schema!({ "anyOf": [one, { "type": "array", "items": one, "minItems": 1 }] })
+    }
+}
+
 /// Only for the schema: names of algorithms.
 pub struct AlgorithmNames;
 
@@ -133,7 +159,7 @@ impl JsonSchema for AlgorithmNames {
 }
 
 /// Names of all signature algorithms that can be accepted.
-pub const ALGORITHMS: &[&str] = &["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"];
+pub const ALGORITHMS: &[&str] = &["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"];
 
 /// A text or number with a meaning that `resolve` reads.
 macro_rules! quantity {

@@ -69,6 +69,18 @@ impl Context<'_> {
         self.secret(at, text, &format!("`{written}`"))
     }
 
+    /// Secrets from a file, one in each line.
+    pub fn secret_lines(&mut self, at: &At<'_>, written: &str) -> Option<String> {
+        let content = self.read(at, written)?;
+        self.warn_if_open(at, written);
+        match String::from_utf8(content) {
+            Ok(text) if text.len() <= LONGEST_SECRET => return Some(text),
+            Ok(_) => self.report.error(at, format!("`{written}` is longer than 8KiB")),
+            Err(_) => self.report.error(at, format!("`{written}` is not text")),
+        }
+        None
+    }
+
     /// A secret from the environment.
     pub fn secret_env(&mut self, at: &At<'_>, variable: &str) -> Option<String> {
         let Some(value) = (self.env)(variable) else {
@@ -123,7 +135,7 @@ impl Context<'_> {
         }
     }
 
-    fn warn_if_open(&mut self, at: &At<'_>, written: &str) {
+    pub fn warn_if_open(&mut self, at: &At<'_>, written: &str) {
         let mode = std::fs::metadata(Self::path(at, written)).map_or(0, |data| data.permissions().mode());
         if mode & 0o077 != 0 {
             let message = format!("`{written}` can be read by others than its owner (mode {:03o})", mode & 0o777);

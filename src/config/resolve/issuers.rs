@@ -8,12 +8,14 @@ use std::time::Duration;
 use crate::token::Algorithm;
 use url::Url;
 
-use super::{Context, quantity, web};
+use super::{Context, introspection, quantity, web};
 use crate::config::document::{list, near_miss};
 use crate::config::raw::{ALGORITHMS, DurationText, Keyed, RawClaims, RawIssuer, RawKeys, Strings};
 use crate::config::report::At;
-use crate::config::{Issuer, KeySource, KeyTimes, lint};
+use crate::config::{Issuer, KeySource, KeyTimes, Profile, lint, profile};
 use crate::token::{ClaimNames, IssuerRules};
+
+mod dialect;
 
 const LONGEST_LEEWAY: Duration = Duration::from_secs(300);
 
@@ -61,32 +63,60 @@ fn issuer(name: &str, raw: RawIssuer, at: &At<'_>, context: &mut Context<'_>) ->
         keys,
         allow_http,
         profile,
+        audience_from,
+        required_values,
+        allow_assumed_s256,
         introspection,
         accept_new_keys,
     } = raw;
-    context.later(at, "profile", profile);
-    context.later(at, "introspection", introspection);
     context.later(at, "accept_new_keys", accept_new_keys);
     let allow_http = allow_http.unwrap_or(false);
-
-    let source = key_source(metadata_url, jwks_uri, jwks_file, allow_http, at, context);
+    let profile = dialect::profile(profile, &at.key("profile"), context);
+    let own = jwks_uri.is_none() && jwks_file.is_none() && metadata_url.is_none();
+    let patterned = issuer.as_ref().filter(|_| own).and_then(|issuer| profile::metadata_url(profile, issuer));
+    let only = introspection.as_ref().is_some_and(|raw| raw.only == Some(true));
+    let asked = introspection.is_some();
+    let described = metadata_url.as_deref().or(patterned.as_deref());
+    let introspection = introspection.and_then(|raw| introspection::resolve(raw, described, allow_http, &at.key("introspection"), context));
+    let source = match only {
+        true => introspection::no_keys([("jwks_uri", jwks_uri.is_some()), ("jwks_file", jwks_file.is_some())], at, context),
+        false => key_source(metadata_url, jwks_uri, jwks_file, allow_http, at, context),
+    };
+    let source = patterned.filter(|_| !only).map(KeySource::Metadata).or(source);
     let rules = IssuerRules {
         name: name.to_owned(),
         issuer: "".into(),
-        algorithms: accepted_algorithms(algorithms, &at.key("algorithms"), context),
-        token_types: accepted_types(token_types, &at.key("token_types"), context),
+        algorithms: accepted_algorithms(algorithms, profile, &at.key("algorithms"), context),
+        token_types: accepted_types(token_types, profile, &at.key("token_types"), context),
         audience: context.strings(audience, &at.key("audience")),
         leeway: accepted_leeway(leeway, &at.key("leeway"), context),
-        claims: claim_names(claims, &at.key("claims"), context),
-        required_claims: context.strings(required_claims, &at.key("required_claims")),
+        claims: claim_names(claims, profile, &at.key("claims"), context),
+        required_claims: match required_claims {
+            None => owned(profile.required_claims),
+            some => context.strings(some, &at.key("required_claims")),
+        },
+        audience_from: dialect::audience_from(audience_from, profile),
+        required_values: dialect::required_values(required_values, profile, &at.key("required_values"), context),
     };
+    dialect::audience_is_named(&rules, profile, at, context);
     let times = key_times(keys, &at.key("keys"), context);
     let Some(identifier) = issuer else {
         context.missing_key(at, "issuer", "the issuer identifier, as tokens carry it in `iss`");
         return None;
     };
     identifier_is_sound(&identifier, allow_http, &at.key("issuer"), context).then_some(())?;
-    Some(Issuer { rules: Arc::new(IssuerRules { issuer: identifier.into(), ..rules }), keys: source?, times, allow_http })
+    let introspection = if asked { Some(introspection?) } else { None };
+    dialect::identifier_fits(&identifier, profile, &at.key("issuer"), context);
+    let assume_s256 = allow_assumed_s256.unwrap_or(profile.assume_s256);
+    Some(Issuer {
+        rules: Arc::new(IssuerRules { issuer: identifier.into(), ..rules }),
+        keys: source?,
+        times,
+        allow_http,
+        introspection,
+        profile,
+        assume_s256,
+    })
 }
 
 /// RFC 8414 §2: https, no query, no fragment.
@@ -99,7 +129,7 @@ fn identifier_is_sound(text: &str, allow_http: bool, at: &At<'_>, context: &mut 
     is_safe(&url, allow_http, at, context)
 }
 
-fn is_safe(url: &Url, allow_http: bool, at: &At<'_>, context: &mut Context<'_>) -> bool {
+pub(super) fn is_safe(url: &Url, allow_http: bool, at: &At<'_>, context: &mut Context<'_>) -> bool {
     if url.scheme() == "https" || web::is_loopback(url) {
         return true;
     }
@@ -137,8 +167,8 @@ fn key_source(
     }
 }
 
-fn accepted_algorithms(raw: Option<Strings>, at: &At<'_>, context: &mut Context<'_>) -> Vec<Algorithm> {
-    let Some(raw) = raw else { return vec![Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA] };
+fn accepted_algorithms(raw: Option<Strings>, profile: &Profile, at: &At<'_>, context: &mut Context<'_>) -> Vec<Algorithm> {
+    let Some(raw) = raw else { return profile.algorithms.to_vec() };
     let mut all = Vec::new();
     for (index, name) in context.strings(Some(raw), at).into_iter().enumerate() {
         let at = &at.item(index);
@@ -165,9 +195,9 @@ fn accepted_algorithms(raw: Option<Strings>, at: &At<'_>, context: &mut Context<
 }
 
 /// Media types are compared without case, and without `application/` (RFC 7515 §4.1.9).
-fn accepted_types(raw: Option<Strings>, at: &At<'_>, context: &mut Context<'_>) -> Vec<String> {
+fn accepted_types(raw: Option<Strings>, profile: &Profile, at: &At<'_>, context: &mut Context<'_>) -> Vec<String> {
     if raw.is_none() {
-        return vec!["at+jwt".into()];
+        return owned(profile.token_types);
     }
     let plain = |name: String| {
         let lower = name.to_ascii_lowercase();
@@ -187,8 +217,13 @@ fn accepted_leeway(raw: Option<DurationText>, at: &At<'_>, context: &mut Context
     leeway
 }
 
-fn claim_names(raw: Option<RawClaims>, at: &At<'_>, context: &mut Context<'_>) -> ClaimNames {
-    let default = ClaimNames::default();
+fn claim_names(raw: Option<RawClaims>, profile: &Profile, at: &At<'_>, context: &mut Context<'_>) -> ClaimNames {
+    let default = ClaimNames {
+        scopes: owned(profile.scopes),
+        client: owned(profile.client),
+        groups: owned(profile.groups),
+        subject: profile.subject.into(),
+    };
     let Some(RawClaims { scopes, client, groups, subject }) = raw else { return default };
     let mut names = |raw: Option<Strings>, key: &str, default: Vec<String>| match raw {
         None => default,
@@ -203,6 +238,10 @@ fn claim_names(raw: Option<RawClaims>, at: &At<'_>, context: &mut Context<'_>) -
         context.report.mend(&at.key("subject"), "more than one claim for the subject", hint);
     }
     ClaimNames { scopes, client, groups, subject: subjects.pop().unwrap_or_default() }
+}
+
+fn owned(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(|text| (*text).to_owned()).collect()
 }
 
 fn key_times(raw: Option<RawKeys>, at: &At<'_>, context: &mut Context<'_>) -> KeyTimes {

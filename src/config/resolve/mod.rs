@@ -5,12 +5,16 @@
 //! not compile.
 
 mod arguments;
+mod assertion_keys;
+mod dpop;
 mod files;
+mod introspection;
 mod issuers;
 mod listeners;
 mod quantity;
 mod rules;
 mod scopes;
+mod traces;
 mod upstreams;
 mod web;
 
@@ -51,14 +55,18 @@ pub fn config(path: &Path, context: &mut Context<'_>) -> Option<Config> {
         allow_hosts,
         listen,
         admin,
+        upgrade,
         audit,
         seal_keys_file,
         log,
+        traces,
         issuers,
         upstreams,
         upstreams_dir,
         limits,
+        dpop,
         scopes,
+        assertion_keys,
         store,
         authorization_server,
     } = raw;
@@ -70,17 +78,19 @@ pub fn config(path: &Path, context: &mut Context<'_>) -> Option<Config> {
     let allow_hosts = hosts(allow_hosts, &at.key("allow_hosts"), context);
     let listeners = listeners::listeners(listen, &at, context);
     let admin = listeners::admin(admin, &at, &listeners, context);
+    let upgrade = listeners::upgrade(upgrade, &at, context);
     let issuers = issuers::issuers(issuers, &at, context);
     let scopes = Scopes::resolve(scopes, &at.key("scopes"), context);
+    let dpop_offered = dpop.is_some();
+    let dpop = dpop::resolve(dpop, &at.key("dpop"), context);
     let mut included = upstreams::included(upstreams_dir, &at, context);
-    let routes = upstreams::Section { public_url: public_url.as_deref(), issuers: &issuers, scopes: &scopes }.resolve(
-        upstreams,
-        &mut included,
-        &at,
-        context,
-    );
+    let routes =
+        upstreams::Section { public_url: public_url.as_deref(), issuers: &issuers, scopes: &scopes, dpop: &dpop.rules, dpop_offered }
+            .resolve(upstreams, &mut included, &at, context);
+    let assertion_keys = assertion_keys::resolve(assertion_keys, &at.key("assertion_keys"), context);
     lint::unused_scopes(&scopes, &routes, &at.key("scopes"), &mut context.report);
     let audit = self::audit(audit, &at.key("audit"), context);
+    let traces = traces.and_then(|raw| traces::traces(raw, &at.key("traces"), context));
     let sealer = seal_keys_file.and_then(|written| context.seal_keys(&at.key("seal_keys_file"), &written));
     let limits = self::limits(limits, &at.key("limits"), context);
     if context.report.has_errors() {
@@ -92,10 +102,14 @@ pub fn config(path: &Path, context: &mut Context<'_>) -> Option<Config> {
         allow_hosts,
         listeners,
         admin,
+        upgrade,
         audit,
         sealer,
         log: self::log(log),
+        traces,
         limits,
+        dpop,
+        assertion_keys,
         issuers,
         routes,
         files,

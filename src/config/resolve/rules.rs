@@ -2,19 +2,21 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use serde_json::Value;
 
 use super::scopes::Scopes;
-use super::{Context, arguments};
+use super::{Context, arguments, quantity};
 use crate::config::document::near_miss;
 use crate::config::lint;
-use crate::config::raw::{Keyed, RawConditions, RawRule, Strings};
+use crate::config::raw::{Keyed, RawConditions, RawRule, RawStepUp, Strings};
 use crate::config::report::At;
+use crate::oauth::is_scope_token;
 use crate::policy::arguments::{Arguments, Equal, Schema};
 use crate::policy::matcher::{NamePattern, UriPattern, is_canonical_uri};
-use crate::policy::{Condition, Place, Policy, Rule};
+use crate::policy::{Condition, Demand, Place, Policy, Rule};
 
 /// The rules of one upstream. `at` is the upstream's own place.
 pub fn policy(raw: Option<Vec<RawRule>>, at: &At<'_>, upstream: &str, scopes: &Scopes, context: &mut Context<'_>) -> Policy {
@@ -148,8 +150,6 @@ fn alternatives(raw: Option<Vec<RawConditions>>, at: &At<'_>, scopes: &Scopes, c
 /// Everything but `any_of`, the cheap before the dear.
 fn conditions(raw: RawConditions, at: &At<'_>, known: &Scopes, context: &mut Context<'_>) -> Vec<Condition> {
     let RawConditions { scopes, groups, clients, subjects, claims, arguments, optional, arguments_equal, source, step_up, acr } = raw;
-    context.later(at, "step_up", step_up);
-    context.later(at, "acr", acr);
     let mut all = Vec::new();
     if source.is_some() {
         all.push(Condition::Source(networks(source, &at.key("source"), context)));
@@ -167,6 +167,9 @@ fn conditions(raw: RawConditions, at: &At<'_>, known: &Scopes, context: &mut Con
         let values = claim_values(value, &at.key("claims").key(&path), context);
         all.push(Condition::Claim { path, values });
     }
+    if step_up.is_some() || acr.is_some() {
+        all.push(Condition::StepUp(demand(step_up, acr, at, context)));
+    }
     if let Some(judged) = judged_arguments(arguments, optional, arguments_equal, at, context) {
         all.push(Condition::Arguments(judged));
     }
@@ -178,11 +181,40 @@ fn conditions(raw: RawConditions, at: &At<'_>, known: &Scopes, context: &mut Con
     all
 }
 
+/// `acr` beside `step_up` is the same as within it.
+fn demand(step_up: Option<RawStepUp>, acr: Option<Strings>, at: &At<'_>, context: &mut Context<'_>) -> Demand {
+    let here = at.key("step_up");
+    let (max_age, inner) = match step_up {
+        Some(RawStepUp { max_age: None, acr: None }) => {
+            context.report.missing(&here, "`step_up` demands nothing", "say `max_age: 5m`, or which `acr`");
+            (None, None)
+        }
+        Some(RawStepUp { max_age, acr }) => (max_age, acr),
+        None => (None, None),
+    };
+    let max_age = max_age.map(|text| quantity::duration(Some(text), Duration::from_secs(300), &here.key("max_age"), &mut context.report));
+    let (acr, place) = match (inner, acr) {
+        (Some(_), Some(_)) => {
+            context.report.mend(&at.key("acr"), "`acr` stands both here and in `step_up`", "write it once");
+            return Demand::default();
+        }
+        (Some(inner), None) => (Some(inner), here.key("acr")),
+        (None, outer) => (outer, at.key("acr")),
+    };
+    let acr = context.strings(acr, &place);
+    for (index, class) in acr.iter().enumerate().filter(|(_, class)| !class.is_empty() && !is_scope_token(class)) {
+        let hint = "a class has no spaces, quotes or backslashes; write several as a list";
+        context.report.mend(&place.item(index), format!("`{class}` is not an authentication context class"), hint);
+    }
+    Demand { acr, max_age }
+}
+
 fn patterns(raw: Option<Strings>, at: &At<'_>, context: &mut Context<'_>) -> Vec<NamePattern> {
     context.strings(raw, at).into_iter().map(NamePattern::new).collect()
 }
 
-fn networks(raw: Option<Strings>, at: &At<'_>, context: &mut Context<'_>) -> Vec<IpNet> {
+/// CIDR networks, or single addresses.
+pub(super) fn networks(raw: Option<Strings>, at: &At<'_>, context: &mut Context<'_>) -> Vec<IpNet> {
     let mut all = Vec::new();
     for (index, text) in context.strings(raw, at).into_iter().enumerate() {
         match text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)) {

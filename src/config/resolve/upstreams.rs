@@ -8,24 +8,30 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::scopes::Scopes;
-use super::{Context, Included, folder, quantity, rules, web};
+use super::{Context, Included, dpop, folder, quantity, rules, web};
 use crate::config::document::{Document, list, near_miss};
-use crate::config::raw::{Keyed, RawList, RawMode, RawOwnership, RawRouteLimits, RawUpstream, Strings};
+use crate::config::raw::{Keyed, RawChallenge, RawChallengeScopes, RawList, RawMode, RawOwnership, RawRouteLimits, RawUpstream, Strings};
 use crate::config::report::At;
 use crate::config::{Issuer, Seen, lint};
-use crate::oauth::resource_metadata;
+use crate::oauth::resource_metadata::{self, SenderConstraint};
 use crate::policy::Policy;
-use crate::route::{Address, Credential, ListMode, Mode, Route, RouteLimits, Upstream};
-use crate::token::IssuerRules;
+use crate::route::{ChallengeScopes, ListMode, Mode, Route, RouteLimits, Sender, Upstream};
+use crate::token::dpop::ProofRules;
+use crate::token::{Demand, IssuerRules};
 
 mod credential;
+mod grant;
 mod identity;
+mod reach;
 
 /// What all upstreams lean on.
 pub struct Section<'a> {
     pub public_url: Option<&'a str>,
     pub issuers: &'a BTreeMap<String, Arc<Issuer>>,
     pub scopes: &'a Scopes,
+    pub dpop: &'a ProofRules,
+    /// Whether the section stands in the file.
+    pub dpop_offered: bool,
 }
 
 /// The files of `upstreams_dir`, sorted by name.
@@ -112,10 +118,13 @@ impl Section<'_> {
             url,
             ca_file,
             http2,
+            client_certificate,
+            health,
             ownership,
             issuers,
             mode,
             list,
+            challenge,
             rules,
             identity,
             credential,
@@ -127,8 +136,6 @@ impl Section<'_> {
             tasks,
         } = raw;
         context.later(at, "clients", clients);
-        context.later(at, "require_dpop", require_dpop);
-        context.later(at, "require_certificate", require_certificate);
         context.later(at, "tasks", tasks);
         refuse_ownership(ownership, at, context);
         let valid_name = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
@@ -142,31 +149,43 @@ impl Section<'_> {
 
         let resource = self.resource(path, resource, at, context);
         let issuers = self.accepted(issuers, &at.key("issuers"), context);
+        self.only_one_is_asked(&issuers, at, context);
         let mode = mode.map_or_else(Mode::default, |mode| resolve_mode(mode, at, context));
         let list = list.map_or_else(ListMode::default, |list| match list {
             RawList::Granted => ListMode::Granted,
             RawList::Acquirable => ListMode::Acquirable,
         });
+        let challenge = match challenge.and_then(|RawChallenge { scopes }| scopes) {
+            None | Some(RawChallengeScopes::Union) => ChallengeScopes::Union,
+            Some(RawChallengeScopes::Required) => ChallengeScopes::Required,
+        };
         let policy = rules::policy(rules, at, name, self.scopes, context);
-        let credential = credential.and_then(|raw| credential::resolve(raw, &at.key("credential"), context));
-        let identity = identity::rules(identity, credential.as_ref(), &at.key("identity"), context);
-        let upstream = upstream(url, ca_file, http2.unwrap_or(false), credential, at, context);
+        let first = url.as_ref().and_then(|Strings(urls)| urls.first()).map(String::as_str);
+        let credential = credential.map(|raw| credential::resolve(raw, first, &at.key("credential"), context)).unwrap_or_default();
+        let identity = identity::rules(identity, credential.header(), &at.key("identity"), context);
+        let reach = reach::Section { url, ca_file, http2, client_certificate, health };
+        let fixed = credential.fixed;
+        let upstream = reach.resolve(at, context).map(|(reach, path)| Upstream { reach: Arc::new(reach), path, credential: fixed });
         let origins = browser_origins(origins, &at.key("origins"), context);
         let limits = route_limits(limits, &at.key("limits"), context);
+        let sender = dpop::sender(require_dpop, require_certificate, self.dpop, self.dpop_offered);
         let (resource, upstream) = (resource?, upstream?);
         Some(Route {
             name: name.into(),
             metadata_url: resource_metadata::url(&resource),
-            metadata: metadata(&resource, &issuers, &policy, self.scopes, title.as_deref().unwrap_or(name)),
+            metadata: metadata(&resource, &issuers, &policy, self.scopes, title.as_deref().unwrap_or(name), &sender),
             resource,
             issuers,
             policy,
             identity,
             upstream,
+            grant: credential.grant,
             mode,
             list,
+            challenge,
             origins,
             limits,
+            sender,
         })
     }
 
@@ -215,6 +234,19 @@ impl Section<'_> {
         None
     }
 
+    /// A token that only its issuer can read does not say who that is; it is never shown to several.
+    fn only_one_is_asked(&self, issuers: &[Arc<IssuerRules>], at: &At<'_>, context: &mut Context<'_>) {
+        let is_asked = |rules: &&Arc<IssuerRules>| self.issuers.get(&rules.name).is_some_and(|issuer| issuer.introspection.is_some());
+        let mut asked = issuers.iter().filter(is_asked).map(|rules| rules.name.as_str());
+        if let (Some(first), Some(second)) = (asked.next(), asked.next()) {
+            let here = at.key("issuers");
+            let here = if here.is_there() { &here } else { at };
+            let message =
+                format!("`{first}` and `{second}` both have `introspection`, and an opaque token does not say which of them to ask");
+            context.report.mend(here, message, "name only one of them in this upstream's `issuers`");
+        }
+    }
+
     fn accepted(&self, raw: Option<Strings>, at: &At<'_>, context: &mut Context<'_>) -> Vec<Arc<IssuerRules>> {
         let rules = |issuer: &Arc<Issuer>| issuer.rules.clone();
         if raw.is_none() {
@@ -260,84 +292,19 @@ fn resolve_mode(raw: RawMode, at: &At<'_>, context: &mut Context<'_>) -> Mode {
     }
 }
 
-fn metadata(resource: &str, issuers: &[Arc<IssuerRules>], policy: &Policy, scopes: &Scopes, name: &str) -> Bytes {
+fn metadata(resource: &str, issuers: &[Arc<IssuerRules>], policy: &Policy, scopes: &Scopes, name: &str, sender: &Sender) -> Bytes {
     let issuers: Vec<&str> = issuers.iter().map(|issuer| &*issuer.issuer).collect();
     let asked: Vec<&str> = policy.scopes().into_iter().filter(|scope| scopes.advertises(scope)).collect();
-    resource_metadata::document(resource, &issuers, &asked, name).into()
+    let algorithms: Vec<&str> = sender.algorithms.split(' ').filter(|_| sender.offered).collect();
+    let Demand { dpop: dpop_required, certificate: certificate_bound } = sender.demand;
+    let constraint = SenderConstraint { algorithms: &algorithms, dpop_required, certificate_bound };
+    resource_metadata::document(resource, &issuers, &asked, name, &constraint).into()
 }
 
 /// Host without case and path, as the route table tells routes apart.
 fn is_same_place(a: &str, b: &str) -> bool {
     let place = |resource: &str| resource.split_once("://").map(|(_, rest)| rest.trim_end_matches('/').to_owned());
     place(a) == place(b)
-}
-
-fn upstream(
-    url: Option<Strings>,
-    ca_file: Option<String>,
-    http2: bool,
-    credential: Option<Credential>,
-    at: &At<'_>,
-    context: &mut Context<'_>,
-) -> Option<Upstream> {
-    let ca = ca_file.map(|file| {
-        context.certificates(&at.key("ca_file"), &file);
-        Context::path(at, &file)
-    });
-    let Some(Strings(mut urls)) = url else {
-        context.missing_key(at, "url", "where the MCP server is: `url: http://127.0.0.1:3001/mcp`");
-        return None;
-    };
-    let here = at.key("url");
-    if urls.len() > 1 {
-        context.report.mend(&here, "several `url`s are not yet in this version", "name one; a balancer may stand behind it");
-        return None;
-    }
-    let text = urls.pop().unwrap_or_default();
-    let (address, authority, path) = match text.strip_prefix("unix:") {
-        Some(socket) => unix(socket, &here, context)?,
-        None => network(&text, ca.as_deref(), &here, context)?,
-    };
-    if ca.is_some() && !matches!(address, Address::Tls { .. }) {
-        context.report.mend(&at.key("ca_file"), "`ca_file` is for an https upstream", "remove it, or write the url with https");
-    }
-    Some(Upstream { address, authority, path, http2, credential })
-}
-
-/// `/run/mcp.sock` or `/run/mcp.sock:/path`.
-fn unix(socket: &str, at: &At<'_>, context: &mut Context<'_>) -> Option<(Address, String, String)> {
-    let (socket, path) = socket.split_once(':').unwrap_or((socket, "/"));
-    if socket.is_empty() || !path.starts_with('/') {
-        context.report.mend(at, "not a socket", "write `unix:/run/mcp.sock`, or `unix:/run/mcp.sock:/mcp` with the server's path");
-        return None;
-    }
-    Some((Address::Unix(Context::path(at, socket)), "localhost".into(), path.to_owned()))
-}
-
-fn network(text: &str, ca: Option<&Path>, at: &At<'_>, context: &mut Context<'_>) -> Option<(Address, String, String)> {
-    let url = web::url(text, at, &mut context.report)?;
-    let (host, port) = (url.host_str()?.to_owned(), url.port_or_known_default()?);
-    if port == 0 {
-        context.report.error(at, format!("`{text}` has port 0, where nothing listens"));
-        return None;
-    }
-    let authority = url.port().map_or_else(|| host.clone(), |port| format!("{host}:{port}"));
-    let path = url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()));
-    let address = if url.scheme() == "https" {
-        if url.domain().is_none() {
-            let hint = "name the host that the server's certificate is for";
-            context.report.mend(at, format!("an https upstream needs a host name, and `{host}` is an address"), hint);
-            return None;
-        }
-        Address::Tls { host, port, ca: ca.map(Path::to_path_buf) }
-    } else {
-        if !web::is_loopback(&url) {
-            lint::plain_http_upstream(&host, at, &mut context.report);
-        }
-        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-        Address::Tcp { host, port }
-    };
-    Some((address, authority, path))
 }
 
 fn browser_origins(raw: Option<Strings>, at: &At<'_>, context: &mut Context<'_>) -> Vec<String> {

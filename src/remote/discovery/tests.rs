@@ -23,7 +23,10 @@ fn remote(issuer: &str, keys: KeySource) -> Remote {
 fn remote_with(issuer: &str, keys: KeySource, timeout: Duration) -> Remote {
     let rules = Arc::new(crate::token::IssuerRules { issuer: issuer.into(), ..rules() });
     let times = KeyTimes { timeout, ..KeyTimes::default() };
-    Remote::new(fixture::http(), &Issuer { rules, keys, times, allow_http: false })
+    Remote::new(
+        fixture::http(),
+        &Issuer { rules, keys, times, allow_http: false, introspection: None, profile: &crate::config::profile::PLAIN, assume_s256: false },
+    )
 }
 
 #[test]

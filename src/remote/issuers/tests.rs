@@ -3,14 +3,23 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::*;
-use crate::config::KeyTimes;
+use crate::config::{Endpoint, Introspection, KeyTimes};
 use crate::remote::fixture::{self, config};
-use crate::token::Algorithm;
+use crate::route::Credential;
 use crate::token::forge::{Signer, rules};
+use crate::token::{Algorithm, AnswerRules};
 
 fn issuer(keys: KeySource, cache: u64) -> Issuer {
     let times = KeyTimes { cache: Duration::from_secs(cache), ..KeyTimes::default() };
-    Issuer { rules: Arc::new(rules()), keys, times, allow_http: false }
+    Issuer {
+        rules: Arc::new(rules()),
+        keys,
+        times,
+        allow_http: false,
+        introspection: None,
+        profile: &crate::config::profile::PLAIN,
+        assume_s256: false,
+    }
 }
 
 #[test]
@@ -28,6 +37,30 @@ fn a_reload_keeps_the_keys_of_an_issuer_that_did_not_change() {
     assert!(!keeps(issuer(KeySource::Jwks("https://login.example.com/keys".into()), 600)));
     let moved = Arc::new(IssuerRules { issuer: "https://other.example".into(), ..rules() });
     assert!(!keeps(Issuer { rules: moved, ..issuer(KeySource::Discovery, 600) }));
+}
+
+#[test]
+fn a_reload_keeps_refusals_only_while_nothing_about_the_issuer_changed() {
+    fixture::http();
+    let asked = |timeout: u64| Introspection {
+        endpoint: Endpoint::Discovery,
+        authorization: Credential::new("Authorization".into(), "Basic x".into()),
+        timeout: Duration::from_secs(timeout),
+        answers: AnswerRules { cache: Duration::from_secs(30), allow_missing_audience: false },
+        only: true,
+    };
+    let with = |timeout| Issuer { introspection: Some(asked(timeout)), ..issuer(KeySource::Nowhere, 600) };
+    let old = Issuers::build(&config(vec![with(3)]), None).unwrap();
+    assert!(old.has_keys(), "an issuer without keys is not waited for");
+    let keeps = |issuer: Issuer| {
+        let new = Issuers::build(&config(vec![issuer]), Some(&old)).unwrap();
+        new.find_introspector(&rules()).is_some_and(|new| Arc::ptr_eq(new, old.find_introspector(&rules()).unwrap()))
+    };
+    assert!(keeps(with(3)));
+    assert!(!keeps(with(4)));
+    let stricter = Arc::new(IssuerRules { required_claims: vec!["org".into()], ..rules() });
+    assert!(!keeps(Issuer { rules: stricter, ..with(3) }));
+    assert!(!keeps(issuer(KeySource::Discovery, 600)));
 }
 
 #[test]

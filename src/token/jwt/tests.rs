@@ -43,7 +43,7 @@ fn a_good_token_of_each_algorithm_proves_its_caller() {
         assert_eq!(who.scopes(), ["repo:read", "repo:write"]);
         assert_eq!(verified.accepts(&[RESOURCE]), Ok(()));
         assert_eq!(verified.expires, SystemTime::UNIX_EPOCH + Duration::from_secs(NOW + 600));
-        assert_eq!(verified.key, keys.keys()[0].id());
+        assert_eq!(verified.basis, Basis::Key(keys.keys()[0].id()));
     }
 }
 
@@ -97,9 +97,10 @@ fn every_claim_wrong_once_is_refused() {
         ("scp", json!(["a", null]), Error::ClaimType("scp")),
         ("groups", json!({"a": 1}), Error::ClaimType("groups")),
         ("groups", json!(["a", 1]), Error::ClaimType("groups")),
-        ("cnf", json!({"jkt": "A"}), Error::Bound),
-        ("cnf", json!({"x5t#S256": "A"}), Error::Bound),
-        ("cnf", json!(null), Error::Bound),
+        ("cnf", json!({"jkt": "A"}), Error::Confirmation),
+        ("cnf", json!({"x5t#S256": "A"}), Error::Confirmation),
+        ("cnf", json!({"jwk": {}}), Error::Confirmation),
+        ("cnf", json!(null), Error::Confirmation),
     ];
     for (name, value, error) in rows {
         assert_eq!(refused(&with(claims(), name, value.clone())), Some(error), "{name}: {value}");
@@ -202,6 +203,33 @@ fn required_claims_are_required() {
         assert_eq!(judge_by(strict.clone(), &head(), &claims).err(), Some(Error::MissingClaim("required_claims")));
     }
     assert!(judge_by(strict, &head(), &with(claims(), "org", json!({"id": 1}))).is_ok());
+}
+
+#[test]
+fn a_client_stands_for_the_audience_only_where_declared_and_only_without_aud() {
+    let of_client = without(with(claims(), "client_id", json!(RESOURCE)), "aud");
+    assert_eq!(refused(&of_client), Some(Error::MissingClaim("aud")));
+    let declared = IssuerRules { audience_from: AudienceFrom::ClientId, ..rules() };
+    assert!(judge_by(declared.clone(), &head(), &of_client).is_ok());
+    for aud in [json!("https://other.example"), json!([])] {
+        assert_eq!(judge_by(declared.clone(), &head(), &with(of_client.clone(), "aud", aud)).err(), Some(Error::Audience));
+    }
+    let of_another = with(of_client.clone(), "client_id", json!("another"));
+    assert_eq!(judge_by(declared.clone(), &head(), &of_another).err(), Some(Error::Audience));
+    let of_nobody = without(of_client, "client_id");
+    assert_eq!(judge_by(declared, &head(), &of_nobody).err(), Some(Error::MissingClaim("aud")));
+}
+
+#[test]
+fn required_values_are_texts_and_compared_to_the_letter() {
+    let strict = IssuerRules { required_values: vec![("use".into(), vec!["access".into(), "both".into()])], ..rules() };
+    for good in ["access", "both"] {
+        assert!(judge_by(strict.clone(), &head(), &with(claims(), "use", json!(good))).is_ok(), "{good}");
+    }
+    for bad in [json!("Access"), json!("id"), json!(["access"]), json!({"access": true}), json!(null), json!("")] {
+        assert_eq!(judge_by(strict.clone(), &head(), &with(claims(), "use", bad.clone())).err(), Some(Error::ClaimValue), "{bad}");
+    }
+    assert_eq!(judge_by(strict, &head(), &claims()).err(), Some(Error::ClaimValue));
 }
 
 #[test]

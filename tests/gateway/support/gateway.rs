@@ -45,15 +45,28 @@ pub fn yaml(config: &Value) -> String {
 
 /// Starts the binary and does not wait for it.
 pub fn launch(config_file: &Path) -> Child {
+    launch_with(config_file, &[])
+}
+
+/// Starts the binary with more flags.
+pub fn launch_with(config_file: &Path, flags: &[&str]) -> Child {
     Command::new(env!("CARGO_BIN_EXE_doorward"))
         .args(["serve", "--config"])
         .arg(config_file)
+        .args(flags)
         .env("GATEWAY_TEST_SECRET", "upstream-secret")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap()
+}
+
+/// Runs a command of the binary to its end; the fake neighbours go on answering meanwhile.
+pub async fn run(arguments: &[&str]) -> std::process::Output {
+    let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+    let run = move || Command::new(env!("CARGO_BIN_EXE_doorward")).args(arguments).stdin(Stdio::null()).output().unwrap();
+    tokio::task::spawn_blocking(run).await.unwrap()
 }
 
 /// Waits for a process to end.
@@ -83,6 +96,14 @@ impl Gateway {
         let mut gateway = Self { config_file, admin, audit_file, child, stderr, http: http.clone() };
         gateway.ready().await;
         gateway
+    }
+
+    /// Starts another process that takes over from this one, and does not wait for it.
+    pub fn successor(&self) -> Self {
+        let mut child = launch_with(&self.config_file, &["--upgrade"]);
+        let stderr = collect(child.stderr.take().unwrap());
+        let (config_file, admin, audit_file) = (self.config_file.clone(), self.admin.clone(), self.audit_file.clone());
+        Self { config_file, admin, audit_file, child, stderr, http: self.http.clone() }
     }
 
     async fn ready(&mut self) {

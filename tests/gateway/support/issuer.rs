@@ -180,6 +180,7 @@ pub struct Issuer {
 struct Shared {
     url: String,
     keys: Mutex<Vec<Value>>,
+    introspection: Mutex<Option<String>>,
     down: AtomicBool,
     slow: AtomicBool,
     go_on: Notify,
@@ -196,6 +197,7 @@ impl Issuer {
         let shared = Arc::new(Shared {
             url: url.clone(),
             keys: Mutex::new(vec![signer.jwk()]),
+            introspection: Mutex::new(None),
             down: AtomicBool::new(false),
             slow: AtomicBool::new(false),
             go_on: Notify::new(),
@@ -232,6 +234,11 @@ impl Issuer {
     /// Puts any JSON into the published set.
     pub fn publish_raw(&self, jwk: Value) {
         self.shared.keys.lock().unwrap().push(jwk);
+    }
+
+    /// The metadata says from now on that tokens are asked about there.
+    pub fn introspect_at(&self, url: &str) {
+        *self.shared.introspection.lock().unwrap() = Some(url.to_owned());
     }
 
     /// Every answer is 503 while down.
@@ -278,8 +285,9 @@ impl Shared {
 async fn metadata(State(shared): State<Arc<Shared>>) -> Response {
     shared.metadata_fetches.fetch_add(1, SeqCst);
     let url = &shared.url;
+    let introspection = shared.introspection.lock().unwrap().clone();
     let document = json!({
-        "issuer": url, "jwks_uri": format!("{url}/jwks"),
+        "issuer": url, "introspection_endpoint": introspection, "jwks_uri": format!("{url}/jwks"),
         "authorization_endpoint": format!("{url}/authorize"), "token_endpoint": format!("{url}/token"),
         "response_types_supported": ["code"], "code_challenge_methods_supported": ["S256"],
         "subject_types_supported": ["public"], "id_token_signing_alg_values_supported": ["RS256"],

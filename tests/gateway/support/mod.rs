@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod gateway;
+pub mod introspection;
 pub mod issuer;
 pub mod tls;
 pub mod upstream;

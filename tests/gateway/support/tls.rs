@@ -41,6 +41,16 @@ impl Identity {
         TlsAcceptor::from(Arc::new(config))
     }
 
+    /// Serves nobody but who shows the certificate of `known`.
+    pub fn acceptor_for(&self, known: &Self) -> TlsAcceptor {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(known.certificate.clone()).unwrap();
+        let verifier = rustls::server::WebPkiClientVerifier::builder(Arc::new(roots)).build().unwrap();
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.key.clone()));
+        let builder = rustls::ServerConfig::builder().with_client_cert_verifier(verifier);
+        TlsAcceptor::from(Arc::new(builder.with_single_cert(vec![self.certificate.clone()], key).unwrap()))
+    }
+
     /// A client that trusts this certificate and no other.
     pub fn client(&self) -> reqwest::Client {
         let root = reqwest::Certificate::from_pem(self.certificate_pem.as_bytes()).unwrap();

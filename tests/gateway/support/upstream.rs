@@ -131,6 +131,15 @@ pub struct Upstream {
     shared: Arc<Shared>,
 }
 
+/// Of a mortal upstream.
+pub struct Life(tokio::task::JoinHandle<()>);
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 struct Shared {
     seen: Mutex<Vec<Seen>>,
     count: watch::Sender<usize>,
@@ -165,12 +174,32 @@ impl Upstream {
         upstream
     }
 
+    /// On this port (0 is any) until its life is dropped: then nobody listens there, and open connections are cut.
+    pub async fn mortal(port: u16) -> (Self, Life) {
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+        let upstream = Self::new(format!("http://{}/mcp", listener.local_addr().unwrap()), Speaks::Http1);
+        let shared = upstream.shared.clone();
+        let serving = tokio::spawn(async move {
+            let mut connections = tokio::task::JoinSet::new();
+            while let Ok((socket, _)) = listener.accept().await {
+                let _ = socket.set_nodelay(true);
+                connections.spawn(serve(socket, Speaks::Http1, shared.clone()));
+            }
+        });
+        (upstream, Life(serving))
+    }
+
     /// Over TLS, with the certificate of `identity`.
     pub async fn tls(identity: &super::tls::Identity) -> Self {
+        Self::tls_by(identity.acceptor()).await
+    }
+
+    /// Over TLS, as `acceptor` has it.
+    pub async fn tls_by(acceptor: tokio_rustls::TlsAcceptor) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let upstream = Self::new(format!("https://localhost:{port}/mcp"), Speaks::Http1);
-        let (shared, acceptor) = (upstream.shared.clone(), identity.acceptor());
+        let shared = upstream.shared.clone();
         tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
                 let (shared, acceptor) = (shared.clone(), acceptor.clone());

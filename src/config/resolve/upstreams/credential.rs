@@ -2,30 +2,52 @@
 
 use http::HeaderValue;
 
-use super::{Context, identity};
+use super::{Context, grant, identity};
 use crate::config::raw::{RawCredential, RawCredentialHeader};
 use crate::config::report::At;
 use crate::route::Credential;
+use crate::route::grant::Grant;
 
-/// The header to send, or none where the report says why.
-pub fn resolve(raw: RawCredential, at: &At<'_>, context: &mut Context<'_>) -> Option<Credential> {
+/// What stands under `credential`.
+#[derive(Default)]
+pub struct Resolved {
+    /// A header that is always the same.
+    pub fixed: Option<Credential>,
+    /// A token that is obtained.
+    pub grant: Option<Grant>,
+}
+
+impl Resolved {
+    /// The name of the header that carries the credential.
+    pub fn header(&self) -> Option<&str> {
+        let obtained = self.grant.is_some().then_some("Authorization");
+        self.fixed.as_ref().map(|fixed| fixed.header.as_str()).or(obtained)
+    }
+}
+
+const CHOICES: &str = "`bearer_file`, `bearer_env`, `header`, `client_credentials` and `token_exchange`";
+
+/// What to send, or nothing where the report says why. `url` is the server's.
+pub fn resolve(raw: RawCredential, url: Option<&str>, at: &At<'_>, context: &mut Context<'_>) -> Resolved {
     let RawCredential { bearer_file, bearer_env, header, client_credentials, token_exchange } = raw;
-    let later = client_credentials.is_some() || token_exchange.is_some();
-    context.later(at, "client_credentials", client_credentials);
-    context.later(at, "token_exchange", token_exchange);
     let bearer = |token: String| Credential::new("Authorization".into(), format!("Bearer {token}"));
-    match (bearer_file, bearer_env, header) {
-        (Some(file), None, None) => context.secret_file(&at.key("bearer_file"), &file).map(bearer),
-        (None, Some(variable), None) => context.secret_env(&at.key("bearer_env"), &variable).map(bearer),
-        (None, None, Some(raw)) => other_header(raw, &at.key("header"), context),
-        (None, None, None) if later => None,
-        (None, None, None) => {
-            context.report.missing(at, "no credential is named", "name one of `bearer_file`, `bearer_env` and `header`");
-            None
+    let fixed = |fixed| Resolved { fixed, grant: None };
+    let obtained = |grant| Resolved { fixed: None, grant };
+    match (bearer_file, bearer_env, header, client_credentials, token_exchange) {
+        (Some(file), None, None, None, None) => fixed(context.secret_file(&at.key("bearer_file"), &file).map(bearer)),
+        (None, Some(variable), None, None, None) => fixed(context.secret_env(&at.key("bearer_env"), &variable).map(bearer)),
+        (None, None, Some(raw), None, None) => fixed(other_header(raw, &at.key("header"), context)),
+        (None, None, None, Some(raw), None) => obtained(grant::resolve(raw, None, &at.key("client_credentials"), context)),
+        (None, None, None, None, Some(raw)) => {
+            obtained(grant::resolve(raw, Some(grant::Exchange { url }), &at.key("token_exchange"), context))
+        }
+        (None, None, None, None, None) => {
+            context.report.missing(at, "no credential is named", format!("name one of {CHOICES}"));
+            Resolved::default()
         }
         _ => {
-            context.report.mend(at, "more than one credential", "keep one of `bearer_file`, `bearer_env` and `header`");
-            None
+            context.report.mend(at, "more than one credential", format!("keep one of {CHOICES}"));
+            Resolved::default()
         }
     }
 }

@@ -7,7 +7,6 @@ use crate::config::document::near_miss;
 use crate::config::raw::{Keyed, RawIdentity};
 use crate::config::report::At;
 use crate::identity::{IdentityRules, Source};
-use crate::route::Credential;
 
 const SOURCES: &[&str] = &["subject", "client", "issuer", "groups", "scopes", "kind"];
 
@@ -35,17 +34,9 @@ const RESERVED: &[&str] = &[
     "via",
 ];
 
-/// The headers to set. `credential` is the upstream's own, whose header none of them may be.
-pub fn rules(raw: Option<RawIdentity>, credential: Option<&Credential>, at: &At<'_>, context: &mut Context<'_>) -> IdentityRules {
-    let credential = credential.map(|credential| credential.header.as_str());
+/// The headers to set. `credential` is the header of the upstream's own, which none of them may be.
+pub fn rules(raw: Option<RawIdentity>, credential: Option<&str>, at: &At<'_>, context: &mut Context<'_>) -> IdentityRules {
     let Some(RawIdentity { headers, assertion }) = raw else { return IdentityRules::new(Vec::new(), credential) };
-    if assertion == Some(true) {
-        context.report.mend(
-            &at.key("assertion"),
-            "`assertion` is not yet in this version",
-            "remove the key; `headers` tell the server who is calling",
-        );
-    }
     let at = at.key("headers");
     let mut all: Vec<(String, Source)> = Vec::new();
     for (name, written) in headers.map(|Keyed(pairs)| pairs).into_iter().flatten() {
@@ -64,7 +55,7 @@ pub fn rules(raw: Option<RawIdentity>, credential: Option<&Credential>, at: &At<
             all.push((name, source));
         }
     }
-    IdentityRules::new(all, credential)
+    IdentityRules::new(all, credential).with_assertion(assertion.unwrap_or(false))
 }
 
 /// Whether a name can be a header's at all (RFC 9110 §5.1).
