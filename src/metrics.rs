@@ -178,6 +178,7 @@ impl Metrics {
         self.known.forget();
         self.config_hash.set(i64::try_from(config.hash >> 1).unwrap_or_default());
         for route in &config.routes {
+            self.step_up_loops.with_label_values(&[&*route.name]);
             let exact = route.policy.rules().iter().flat_map(|rule| &rule.tools).filter(|pattern| pattern.is_exact());
             self.learn(&route.name, exact.map(|pattern| pattern.as_str()));
         }

@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use promql_parser::label::{MatchOp, Matcher};
 use promql_parser::parser::{self, Expr, VectorSelector};
 use promql_parser::util::{ExprVisitor, walk_expr};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::support::{Answer, World, eventually};
+use crate::support::tls::Identity;
+use crate::support::{Answer, Setup, World, eventually};
 
 const DASHBOARD: &str = include_str!("../../deploy/grafana/dashboard.json");
 const ALERTS: &str = include_str!("../../deploy/prometheus/alerts.yaml");
@@ -133,7 +134,11 @@ fn read(text: &str) -> (BTreeMap<String, BTreeSet<String>>, BTreeMap<String, Str
 
 #[tokio::test]
 async fn every_query_asks_for_metrics_labels_and_words_that_a_gateway_says() {
-    let world = World::start().await;
+    let (mut setup, identity) = (Setup::new().await, Identity::new());
+    setup.over_tls(&identity);
+    let introspection = json!({"url": "http://127.0.0.1:1/", "client_id": "gateway", "client_secret_env": "GATEWAY_TEST_SECRET"});
+    setup.config["issuers"]["opaque"] = json!({"issuer": "http://127.0.0.1:1", "introspection": introspection});
+    let world = setup.start_with(identity.client()).await;
     let (answer, feed) = Answer::stream();
     world.files.once(answer);
     let stream = world.tool("read_file").token(&world.ta()).open().await;
