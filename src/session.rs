@@ -29,6 +29,8 @@ pub struct Seals {
 #[derive(Clone, Debug)]
 pub struct Session {
     id: String,
+    /// Which of the upstream's servers it began at.
+    pub home: String,
     /// The event after which a stream is to be resumed, as the upstream knows it.
     pub last_event: Option<String>,
 }
@@ -48,7 +50,8 @@ impl Seals {
     /// The session that the head names; none where it names none.
     pub fn session(&self, headers: &HeaderMap) -> Result<Option<Session>, Fault> {
         let Some(sealed) = once(headers, "mcp-session-id")? else { return Ok(None) };
-        let id = self.sealer.untag(Purpose::Session, &self.owner, sealed).ok_or(Fault::UnknownSession)?.to_owned();
+        let known = self.sealer.untag(Purpose::Session, &self.owner, sealed).and_then(|known| known.split_once('-'));
+        let (home, id) = known.ok_or(Fault::UnknownSession)?;
         let last_event = match once(headers, "last-event-id")? {
             None | Some("") => None,
             // SECURITY: a stream of another session's might hold what was never meant for this caller.
@@ -57,13 +60,13 @@ impl Seals {
                 Some(self.sealer.untag(Purpose::Event, &owner, sealed).ok_or(Fault::UnknownSession)?.to_owned())
             }
         };
-        Ok(Some(Session { id, last_event }))
+        Ok(Some(Session { id: id.to_owned(), home: home.to_owned(), last_event }))
     }
 
-    /// The id of a session that the upstream has just given out, as the client is to know it.
-    pub fn begun(&self, id: &str) -> Option<String> {
+    /// The id of a session that the upstream's server `home` has just given out, as the client is to know it.
+    pub fn begun(&self, home: &str, id: &str) -> Option<String> {
         let lawful = !id.is_empty() && id.len() <= LONGEST && id.bytes().all(|byte| byte.is_ascii_graphic());
-        if lawful { self.sealer.tag(Purpose::Session, &self.owner, id) } else { None }
+        if lawful { self.sealer.tag(Purpose::Session, &self.owner, &format!("{home}-{id}")) } else { None }
     }
 
     /// The id of a stream's event; none where a header could not bring it back.

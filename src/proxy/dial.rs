@@ -46,6 +46,8 @@ const JOINED: usize = 16 << 10;
 pub struct Reached {
     pub session: HttpSession,
     pub peer: Arc<HttpPeer>,
+    /// Which server it is.
+    pub mark: Arc<str>,
     _flight: Flight,
 }
 
@@ -126,7 +128,8 @@ impl Upstreams {
         let pool = self.find(&outgoing.target).unwrap_or_else(|| self.make(&outgoing.target));
         pool.known().await;
         let mut tried: Vec<Arc<Backend>> = Vec::new();
-        let mut next = pool.pick(&tried);
+        let home = outgoing.home.clone();
+        let mut next = pool.pick(&tried, home.as_deref());
         let mut fresh = false;
         for attempt_left in (0..TRIES).rev() {
             let Some(backend) = next.take() else { break };
@@ -141,7 +144,7 @@ impl Upstreams {
                     match attempt(dialled, outgoing, header, &backend).await {
                         Ok(session) => {
                             pool.succeeded(&backend);
-                            return Ok(Reached { session, peer: backend.peer.clone(), _flight: flight });
+                            return Ok(Reached { session, peer: backend.peer.clone(), mark: backend.mark.clone(), _flight: flight });
                         }
                         // Closed while it was idle: that says nothing of the server.
                         Err(_) if reused && repeatable => {
@@ -162,7 +165,7 @@ impl Upstreams {
             pool.failed(&backend);
             tried.push(backend);
             fresh = false;
-            next = pool.pick(&tried);
+            next = pool.pick(&tried, home.as_deref());
         }
         Err(Fault::UpstreamUnreachable)
     }
@@ -187,7 +190,7 @@ impl Upstreams {
 
     /// Takes back a connection whose answer was read to its end.
     pub async fn release(&self, reached: Reached) {
-        let Reached { session, peer, _flight } = reached;
+        let Reached { session, peer, _flight, .. } = reached;
         match session {
             HttpSession::H1(mut session) if peer.options.alpn == ALPN::H1 => {
                 session.respect_keepalive();

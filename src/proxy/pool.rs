@@ -32,6 +32,8 @@ pub struct Backend {
     pub peer: Arc<HttpPeer>,
     /// Sent as `Host`/`:authority`.
     pub authority: HeaderValue,
+    /// Tells it from the others in the id of a session that began there, also after a restart and at other replicas.
+    pub mark: Arc<str>,
     /// Which of the configured places it belongs to.
     place: usize,
     /// Of the family that the resolver likes less: used where all others have failed.
@@ -152,9 +154,15 @@ impl Pool {
         }
     }
 
-    /// The server for the next call, none of `tried` again.
-    pub fn pick(&self, tried: &[Arc<Backend>]) -> Option<Arc<Backend>> {
+    /// The server for the next call, none of `tried` again. A call within a session goes where the
+    /// session began, as long as that server is there and has not just failed it.
+    pub fn pick(&self, tried: &[Arc<Backend>], home: Option<&str>) -> Option<Arc<Backend>> {
         let backends = self.backends.load();
+        if let Some(home) = home.filter(|_| tried.is_empty())
+            && let Some(backend) = backends.iter().find(|backend| *backend.mark == *home)
+        {
+            return Some(backend.clone());
+        }
         let count = backends.len();
         let turn = if count > 1 { self.turn.fetch_add(1, Relaxed) % count } else { 0 };
         let is_new = |backend: &&Arc<Backend>| !tried.iter().any(|tried| Arc::ptr_eq(&tried.standing, &backend.standing));
@@ -261,6 +269,7 @@ impl Pool {
                 equip(&mut peer, &self.reach, trust);
                 let known = old.iter().find(|known| known.place == index && known.peer._address == peer._address);
                 Arc::new(Backend {
+                    mark: mark(&peer).into(),
                     peer: Arc::new(peer),
                     authority: authority.clone(),
                     place: index,
@@ -271,6 +280,11 @@ impl Pool {
         }
         self.backends.store(Arc::new(all));
     }
+}
+
+/// Half a hash of the address: a client sees it, and it tells nothing of the inside.
+fn mark(peer: &HttpPeer) -> String {
+    blake3::hash(peer._address.to_string().as_bytes()).to_hex().chars().take(16).collect()
 }
 
 /// What needs no resolver.

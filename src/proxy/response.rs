@@ -95,7 +95,7 @@ pub async fn relay(
         clean.insert_header(name.clone(), value.clone()).map_err(|_| Fault::Internal)?;
     }
     if let Some((legacy, id)) = plan.legacy.as_ref().zip(answer.headers.get("mcp-session-id")) {
-        let begun = id.to_str().ok().and_then(|id| legacy.seals.begun(id)).ok_or(Fault::UpstreamSession)?;
+        let begun = id.to_str().ok().and_then(|id| legacy.seals.begun(&reached.mark, id)).ok_or(Fault::UpstreamSession)?;
         clean.insert_header("mcp-session-id", begun).map_err(|_| Fault::Internal)?;
     }
     let head = Head { header: clean, length: answer.headers.get(CONTENT_LENGTH).cloned() };

@@ -18,14 +18,17 @@ pub struct Outgoing {
     pub(super) header: Option<Box<RequestHeader>>,
     pub(super) body: Bytes,
     pub(super) target: Arc<Route>,
+    /// The server where the session began.
+    pub(super) home: Option<String>,
 }
 
 impl Outgoing {
     /// SECURITY: the only way to a request for an upstream takes the proof that it was released.
     pub fn new(_: &Release, admitted: &Admitted, head: &Head<'_>, sent: Sent<'_>) -> Result<Self, Fault> {
         let (route, body) = (&admitted.route, sent.body.clone());
+        let home = sent.session.map(|session| session.home.clone());
         let header = build(route, head, admitted, sent).ok_or(Fault::Internal)?;
-        Ok(Self { header: Some(Box::new(header)), body, target: route.clone() })
+        Ok(Self { header: Some(Box::new(header)), body, target: route.clone(), home })
     }
 }
 

@@ -494,6 +494,8 @@ async fn c_15_a_stream_goes_on_for_a_while_and_ends_in_order() {
     eventually("the old process to be relieved", || async { old.stderr().contains("has taken over").then_some(()) }).await;
     feed.send(Ok(Bytes::from_static(b": still here\n\n"))).await.unwrap();
     assert!(soon("an event after the upgrade", stream.chunk()).await.unwrap().is_some());
+    let last = soon("the last event", stream.chunk()).await.unwrap().expect("a result");
+    assert!(last.starts_with(b"data: ") && last.windows(8).any(|window| window == b"complete"), "{last:?}");
     assert!(soon("the end of the stream", stream.chunk()).await.unwrap().is_none());
     assert_eq!(old.exit().await.code(), Some(0));
     assert!(!old.stderr().contains("still in flight"), "{}", old.stderr());

@@ -181,6 +181,7 @@ fn the_reference_loads_with_every_commented_key_too() {
     write("secrets/search", "t0ken\n");
     write("secrets/collector", "X-Api-Key: t0ken\n");
     write("secrets/opaque", "t0ken\n");
+    write("secrets/seals", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n");
     write("secrets/nonces", "0123456789abcdef0123456789abcdef\n");
     write("secrets/doorward", "t0ken\n");
     write("secrets/actor", "t0ken\n");

@@ -62,7 +62,7 @@ fn addresses(pool: &Pool) -> Vec<String> {
 }
 
 fn picked(pool: &Pool) -> String {
-    pool.pick(&[]).map(|backend| backend.peer._address.to_string()).expect("a server")
+    pool.pick(&[], None).map(|backend| backend.peer._address.to_string()).expect("a server")
 }
 
 fn fail(pool: &Pool, address: &str) {
@@ -81,11 +81,11 @@ fn equal_servers_take_turns() {
 #[test]
 fn a_busy_server_is_given_no_call_while_another_is_idle() {
     let pool = pool(&["10.0.0.1", "10.0.0.2"]);
-    let held: Vec<Flight> = (0..2).map(|_| pool.pick(&[]).expect("a server").flight()).collect();
-    let busy = pool.pick(&[]).expect("a server");
+    let held: Vec<Flight> = (0..2).map(|_| pool.pick(&[], None).expect("a server").flight()).collect();
+    let busy = pool.pick(&[], None).expect("a server");
     let _third = busy.flight();
     for _ in 0..10 {
-        assert!(!Arc::ptr_eq(&pool.pick(&[]).expect("a server").standing, &busy.standing));
+        assert!(!Arc::ptr_eq(&pool.pick(&[], None).expect("a server").standing, &busy.standing));
     }
     drop(held);
 }
@@ -98,7 +98,7 @@ fn a_server_that_failed_is_left_out_and_where_all_failed_all_are_tried() {
     assert!(pool.metrics.text().contains(r#"doorward_upstream_healthy{address="10.0.0.1:80",upstream="up"} 0"#));
     fail(&pool, "10.0.0.2:80");
     let mut tried = Vec::new();
-    while let Some(backend) = pool.pick(&tried) {
+    while let Some(backend) = pool.pick(&tried, None) {
         tried.push(backend);
     }
     assert_eq!(tried.len(), 2);
@@ -118,7 +118,7 @@ fn the_only_server_is_tried_however_often_it_failed() {
 #[tokio::test]
 async fn a_name_that_was_pointed_elsewhere_is_followed() {
     let pool = pool(&["mcp.example"]);
-    assert!(pool.pick(&[]).is_none());
+    assert!(pool.pick(&[], None).is_none());
     let resolver = says([Ok(ips(&["10.0.0.1"])), Ok(ips(&["10.0.0.2"]))]);
     assert!(refresh(&pool, 0, &resolver).await);
     assert_eq!(addresses(&pool), ["10.0.0.1:80"]);
@@ -142,7 +142,7 @@ async fn a_name_that_resolves_to_nothing_is_waited_for_once() {
     assert!(pool.known().now_or_never().is_none());
     assert!(!refresh(&pool, 0, &says([failure()])).await);
     assert!(pool.known().now_or_never().is_some());
-    assert!(pool.pick(&[]).is_none());
+    assert!(pool.pick(&[], None).is_none());
     assert!(refresh(&pool, 0, &says([Ok(ips(&["10.0.0.1"]))])).await);
     assert_eq!(picked(&pool), "10.0.0.1:80");
 }
@@ -166,8 +166,8 @@ async fn the_other_family_is_used_where_the_preferred_one_fails() {
     let pool = pool(&["mcp.example"]);
     refresh(&pool, 0, &says([Ok(ips(&["2001:db8::1", "10.0.0.1", "10.0.0.2"]))])).await;
     assert!((0..10).all(|_| picked(&pool) == "[2001:db8::1]:80"));
-    let first = pool.pick(&[]).expect("a server");
-    assert!(pool.pick(&[first]).expect("another").peer._address.to_string().starts_with("10.0.0."));
+    let first = pool.pick(&[], None).expect("a server");
+    assert!(pool.pick(&[first], None).expect("another").peer._address.to_string().starts_with("10.0.0."));
     fail(&pool, "[2001:db8::1]:80");
     assert!(picked(&pool).starts_with("10.0.0."));
     // One of its addresses answers calls: so does the name.
@@ -178,7 +178,7 @@ async fn the_other_family_is_used_where_the_preferred_one_fails() {
 async fn a_failure_asks_for_the_name_again() {
     let pool = pool(&["mcp.example"]);
     refresh(&pool, 0, &says([Ok(ips(&["10.0.0.1"]))])).await;
-    pool.failed(&pool.pick(&[]).expect("a server"));
+    pool.failed(&pool.pick(&[], None).expect("a server"));
     tokio::time::timeout(Duration::from_secs(5), pool.stirred[0].notified()).await.expect("it was asked for");
 }
 
@@ -190,7 +190,7 @@ fn what_was_to_be_verified_by_files_is_not_verified_without_them() {
     };
     let pool = with(Reach::to(place));
     pool.resolved(0, Some(ips(&["10.0.0.1"])));
-    assert!(pool.pick(&[]).is_none());
+    assert!(pool.pick(&[], None).is_none());
 }
 
 #[tokio::test]
@@ -206,4 +206,17 @@ async fn a_pool_that_is_let_go_ends_what_looked_after_it() {
     while !task.is_finished() {
         tokio::task::yield_now().await;
     }
+}
+
+#[test]
+fn a_session_stays_at_its_server_until_that_is_gone() {
+    let pool = pool(&["10.0.0.1", "10.0.0.2", "10.0.0.3"]);
+    let home = pool.backends().iter().map(|backend| backend.mark.clone()).nth(1).expect("a server");
+    for _ in 0..5 {
+        let picked = pool.pick(&[], Some(&home)).expect("a server");
+        assert_eq!(picked.peer._address.to_string(), "10.0.0.2:80");
+    }
+    let gone = pool.pick(&[], Some(&home)).expect("a server");
+    assert_ne!(pool.pick(&[gone], Some(&home)).expect("another").peer._address.to_string(), "10.0.0.2:80");
+    assert!(pool.pick(&[], Some("elsewhere")).is_some());
 }
