@@ -24,7 +24,7 @@ use crate::event::Outcome;
 use crate::mcp::reverse::Answer;
 use crate::mcp::{self, Era, Operation, Target as Names, Verb};
 use crate::pipeline::{self, Admitted, Judgement, Release};
-use crate::policy::Caller;
+use crate::policy::{Caller, Standing};
 use crate::route::{self, Head, ListMode, Mode, Route, Target};
 use crate::session::Seals;
 use crate::state::Snapshot;
@@ -220,7 +220,8 @@ impl Exchange<'_> {
             event.outcome = if observed { Outcome::Observed } else { Outcome::Permitted };
             event.reason = if observed { event.reason } else { PERMITTED };
         });
-        let plan = Plan { nonce, legacy, ..self.plan(route, &admitted, &judgement) };
+        let resumed = if within { self.standing(&admitted) } else { None };
+        let plan = Plan { nonce, legacy, resumed, ..self.plan(route, &admitted, &judgement) };
         self.forward(session, &admitted, &release, "POST", body.clone(), &plan, shutdown).await.map_err(with_id)
     }
 
@@ -242,10 +243,7 @@ impl Exchange<'_> {
         });
         let Some(own) = &legacy.session else { return Err(Fault::Method("POST").into()) };
         let release = pipeline::attend(admitted, own);
-        let caller = Caller { principal: &admitted.verified.principal, source: self.source, now: self.received };
-        let route = &admitted.route;
-        let resumed = opens.then(|| route.policy.standing(caller, route.list == ListMode::Acquirable));
-        let plan = Plan { endless: opens, repeatable: opens, resumed, ..self.bare_plan(admitted, legacy) };
+        let plan = Plan { endless: opens, repeatable: opens, ..self.bare_plan(admitted, legacy) };
         self.within_session(session, admitted, &release, if opens { "GET" } else { "DELETE" }, Bytes::new(), &plan, shutdown).await
     }
 
@@ -330,7 +328,7 @@ impl Exchange<'_> {
             id: None,
             nonce: None,
             list: None,
-            resumed: None,
+            resumed: self.standing(admitted),
             legacy: Some(legacy),
             endless: false,
             repeatable: false,
@@ -382,16 +380,20 @@ impl Exchange<'_> {
         });
     }
 
+    /// What the caller may see of lists; none where they pass uncut, because the rules are only observed.
+    fn standing(&self, admitted: &Admitted) -> Option<Standing> {
+        let route = &admitted.route;
+        let caller = Caller { principal: &admitted.verified.principal, source: self.source, now: self.received };
+        (route.mode == Mode::Enforce).then(|| route.policy.standing(caller, route.list == ListMode::Acquirable))
+    }
+
     fn plan<'m>(&self, route: &Arc<Route>, admitted: &Admitted, judgement: &Judgement<'m>) -> Plan<'m> {
         let message = &judgement.message;
         let list = match message.operation.method.verb {
             Verb::List(kind) if route.mode == Mode::Enforce => Some(kind),
             _ => None,
         };
-        let standing = list.map(|_| {
-            let caller = Caller { principal: &admitted.verified.principal, source: self.source, now: self.received };
-            route.policy.standing(caller, route.list == ListMode::Acquirable)
-        });
+        let standing = list.and_then(|_| self.standing(admitted));
         Plan {
             route: route.clone(),
             nonce: None,

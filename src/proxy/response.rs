@@ -40,7 +40,7 @@ pub struct Plan<'m> {
     pub id: Option<Id<'m>>,
     /// The list that is asked for, and what the caller may see of it.
     pub list: Option<(Kind, Standing)>,
-    /// What the caller may see of the lists that a resumed stream may deliver.
+    /// What the caller may see of the lists that a stream of a session may deliver: answers to other requests too.
     pub resumed: Option<Standing>,
     /// Of a legacy caller.
     pub legacy: Option<Legacy>,
@@ -113,7 +113,8 @@ pub async fn relay(
             tale.tell(|event| event.status = status);
             Ok(stream(gateway, session, reached, plan, tale, shutdown, head).await)
         }
-        _ if plan.resumed.is_some() && success => Err(Fault::UnreadableList),
+        // What a session is listened to with is a stream; anything else was never asked for.
+        _ if plan.endless && plan.era == Era::Legacy && success => Err(Fault::UnreadableList),
         (_, Some(_)) if success && status != 202 && status != 204 => Err(Fault::UnreadableList),
         _ => {
             tale.tell(|event| event.status = status);

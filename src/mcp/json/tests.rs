@@ -133,6 +133,15 @@ pub(crate) fn json() -> impl Strategy<Value = Value> {
     })
 }
 
+fn holds_huge(value: &Value) -> bool {
+    match value {
+        Value::Number(number) => number.as_f64().is_some_and(|number| number.abs() > LARGEST),
+        Value::Array(items) => items.iter().any(holds_huge),
+        Value::Object(members) => members.values().any(holds_huge),
+        _ => false,
+    }
+}
+
 proptest! {
     #[test]
     fn whatever_serde_json_writes_is_read(value in json()) {
@@ -149,7 +158,8 @@ proptest! {
         let ours = scan(&mangled);
         let theirs = serde_json::from_str::<Value>(&mangled);
         prop_assert!(ours.is_err() || theirs.is_ok(), "{}", mangled);
-        if theirs.is_ok() {
+        // A lost sign of an exponent makes a number that only some parsers can hold.
+        if theirs.is_ok_and(|value| !holds_huge(&value)) {
             prop_assert!(ours.is_ok(), "{}", mangled);
         }
     }
