@@ -4,6 +4,7 @@
 //! without end. Kept per replica in a table of bounded size; time comes in as a value.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use quick_cache::sync::Cache;
@@ -19,7 +20,11 @@ pub const WINDOW: Duration = Duration::from_secs(120);
 
 /// The challenges that went out, by caller and operation. What the challenge says is part of the
 /// value: another one begins to count anew.
-pub struct Insistence(Cache<u64, Told>);
+pub struct Insistence {
+    told: Cache<u64, Told>,
+    /// Whether there ever was a challenge: most gateways need not look for one on each call.
+    any: AtomicBool,
+}
 
 #[derive(Clone, Copy)]
 struct Told {
@@ -30,7 +35,7 @@ struct Told {
 
 impl Default for Insistence {
     fn default() -> Self {
-        Self(Cache::new(REMEMBERED))
+        Self { told: Cache::new(REMEMBERED), any: AtomicBool::new(false) }
     }
 }
 
@@ -38,19 +43,20 @@ impl Insistence {
     /// Counts one challenge; `false` where it has gone out often enough.
     pub fn may_challenge(&self, who: impl Hash, what: impl Hash, now: Instant) -> bool {
         let (key, what) = (hash(who), hash(what));
-        let told = self.0.get(&key).filter(|told| told.what == what && now.saturating_duration_since(told.since) < WINDOW);
+        let told = self.told.get(&key).filter(|told| told.what == what && now.saturating_duration_since(told.since) < WINDOW);
         let told = told.unwrap_or(Told { what, times: 0, since: now });
         if told.times >= OFTEN {
             return false;
         }
-        self.0.insert(key, Told { times: told.times + 1, ..told });
+        self.any.store(true, Ordering::Relaxed);
+        self.told.insert(key, Told { times: told.times + 1, ..told });
         true
     }
 
     /// The operation was permitted: the challenge did its work.
     pub fn cured(&self, who: impl Hash) {
-        if !self.0.is_empty() {
-            self.0.remove(&hash(who));
+        if self.any.load(Ordering::Relaxed) {
+            self.told.remove(&hash(who));
         }
     }
 }
@@ -93,6 +99,6 @@ mod tests {
         for n in 0..REMEMBERED * 3 {
             table.may_challenge(n, "scope", now);
         }
-        assert!(table.0.len() <= REMEMBERED);
+        assert!(table.told.len() <= REMEMBERED);
     }
 }

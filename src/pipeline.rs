@@ -33,7 +33,8 @@ pub async fn admit(route: &Arc<Route>, head: &Head<'_>, world: &Snapshot) -> Res
     let token = presented.digest();
     let (answer, recalled) = match recall(&token, route, &world.issuers, &world.tokens, head.received) {
         Some(answer) => (answer, true),
-        None => (prove(presented, token, route, &world.issuers, &world.tokens, head.received).await, false),
+        // On the heap, because it is rare and large, and every request's task would have to make room for it.
+        None => (Box::pin(prove(presented, token, route, &world.issuers, &world.tokens, head.received)).await, false),
     };
     let verified = answer?;
     world.proofs.check(scheme, &verified, &token, route, head)?;

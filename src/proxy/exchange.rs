@@ -90,8 +90,8 @@ async fn answer(gateway: &Gateway, peer: &Peer, session: &mut ServerSession, shu
             let keys = world.assertions.document(received);
             public(&mut exchange, session, keys).await
         }
-        Ok(Target::Issuer(route)) => hosted::issuer_metadata(&mut exchange, session, Some(&route)).await,
-        Ok(Target::Undecided) => hosted::issuer_metadata(&mut exchange, session, None).await,
+        Ok(Target::Issuer(route)) => Box::pin(hosted::issuer_metadata(&mut exchange, session, Some(&route))).await,
+        Ok(Target::Undecided) => Box::pin(hosted::issuer_metadata(&mut exchange, session, None)).await,
         Ok(Target::Mcp(route)) => match exchange.serve(session, &route, shutdown).await {
             Ok(intact) => intact,
             Err(denial) => exchange.deny(session, &denial, Some(&route)).await,
@@ -153,7 +153,8 @@ impl Exchange<'_> {
         }
     }
 
-    /// The straight line of one MCP request.
+    /// The straight line of one MCP request. Turns that few requests take are futures on the heap, so that the
+    /// task of every connection need not make room for them.
     async fn serve(&mut self, session: &mut ServerSession, route: &Arc<Route>, shutdown: &ShutdownWatch) -> Result<bool, Denial> {
         self.tale.tell(|event| event.upstream = Some(route.name.clone()));
         self.cors = Cors::of(route, &session.req_header().headers).map_err(|()| Fault::Origin)?;
@@ -172,7 +173,7 @@ impl Exchange<'_> {
         self.check_rates(route, &admitted)?;
         match session.req_header().method {
             Method::POST => {}
-            Method::GET | Method::DELETE => return self.attend(session, &admitted, shutdown).await,
+            Method::GET | Method::DELETE => return Box::pin(self.attend(session, &admitted, shutdown)).await,
             _ => return Err(Fault::Method("POST, GET, DELETE").into()),
         }
         check_media(&session.req_header().headers)?;
@@ -186,7 +187,7 @@ impl Exchange<'_> {
         self.tale.step(Step::Judge);
         let judgement = match pipeline::judge(&admitted, &self.head(session), &body, self.world.config.limits.depth) {
             Err(Denial { fault: Fault::Message(mcp::Error::Response), .. }) => {
-                return self.answer(session, &admitted, &body, shutdown).await;
+                return Box::pin(self.answer(session, &admitted, &body, shutdown)).await;
             }
             judged => judged?,
         };
@@ -306,7 +307,10 @@ impl Exchange<'_> {
         shutdown: &ShutdownWatch,
     ) -> Result<bool, Fault> {
         let route = &admitted.route;
-        let shown = Shown::gather(self.world, route, &self.head(session), admitted, &mut self.tale).await?;
+        let shown = match route.identity.asserts() || route.grant.is_some() {
+            true => Box::pin(Shown::gather(self.world, route, &self.head(session), admitted, &mut self.tale)).await?,
+            false => Shown::default(),
+        };
         let token = shown.token.clone();
         let own = plan.legacy.as_ref().and_then(|legacy| legacy.session.as_ref());
         let sent = Sent { method, body, session: own, traceparent: self.tale.traceparent(), shown };
