@@ -41,7 +41,7 @@ impl Proofs {
     /// # Errors
     /// What is wrong with the binding, or else with the proof.
     pub fn check(&self, scheme: Scheme, verified: &Verified, token: &Digest, route: &Route, head: &Head<'_>) -> Result<(), Error> {
-        let Some(key) = verified.binding.admits(scheme, head.certificate.as_ref(), route.sender.demand)? else { return Ok(()) };
+        let Some(key) = verified.binding().admits(scheme, head.certificate.as_ref(), route.sender.demand)? else { return Ok(()) };
         let expected = Expected {
             method: head.method.as_str(),
             url: &route.resource,
@@ -115,7 +115,7 @@ mod tests {
             expires: forge::now(),
             basis: Basis::Key(1),
             audience: Arc::new([]),
-            binding,
+            bound: binding.boxed(),
             rules: Arc::new(forge::rules()),
         }
     }

@@ -122,7 +122,7 @@ impl Explain {
                 let stranger = |error| Stranger { error, advice: Advice::of(error, token, route, config) };
                 // A client is taken to hold what its token is bound to; whether that is enough is the route's to say.
                 let proved = verified.and_then(|verified| {
-                    verified.binding.held(route.sender.demand)?;
+                    verified.binding().held(route.sender.demand)?;
                     Ok(verified.principal.clone())
                 });
                 Ok(proved.map_err(stranger))

@@ -193,7 +193,7 @@ impl Exchange<'_> {
         };
         self.tale.within(parent(judgement.message.traceparent.as_deref(), &session.req_header().headers));
         self.tell_judgement(&judgement);
-        let nonce = admitted.verified.binding.key.and_then(|_| self.nonce());
+        let nonce = admitted.verified.binding().key.and_then(|_| self.nonce());
         let era = judgement.message.era;
         let id = judgement.message.id;
         let with_id = |fault: Fault| Denial { fault, id: id.map(|id| id.as_json().to_owned()), era: Some(era) };

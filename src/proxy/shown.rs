@@ -8,7 +8,7 @@ use crate::pipeline::Admitted;
 use crate::remote::upstream_token::Caller;
 use crate::route::{Head, Route};
 use crate::state::Snapshot;
-use crate::token::{self, Binding, Credential, Scheme};
+use crate::token::{self, Credential, Scheme};
 
 /// Headers that are made for one request.
 #[derive(Default)]
@@ -39,7 +39,7 @@ impl Shown {
 /// its sender is not ours to exchange.
 fn caller<'a>(head: &Head<'a>, admitted: &Admitted) -> Caller<'a> {
     let token = match token::credential(head.headers) {
-        Ok(Credential::Presented { scheme: Scheme::Bearer, token }) if admitted.verified.binding == Binding::default() => Some(token),
+        Ok(Credential::Presented { scheme: Scheme::Bearer, token }) if admitted.verified.bound.is_none() => Some(token),
         _ => None,
     };
     Caller { digest: admitted.token, token }

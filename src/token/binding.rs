@@ -31,6 +31,11 @@ pub struct Demand {
 }
 
 impl Binding {
+    /// None where the token is bound to nothing.
+    pub fn boxed(self) -> Option<Box<Self>> {
+        (self != Self::default()).then(|| Box::new(self))
+    }
+
     /// The binding in a claim set, or in an introspection answer (RFC 9449 §6.2, RFC 8705 §3.2).
     ///
     /// # Errors

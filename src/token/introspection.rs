@@ -100,7 +100,7 @@ impl Answer {
             expires: expires.unwrap_or(until),
             basis: Basis::Answer { until, any_audience: !claims.contains_key("aud") },
             audience: audience.into(),
-            binding,
+            bound: binding.boxed(),
             rules: rules.clone(),
         })
     }

@@ -50,7 +50,8 @@ pub struct Verified {
     pub basis: Basis,
     pub audience: Arc<[String]>,
     /// What the caller must hold besides; asked on each request.
-    pub binding: Binding,
+    /// None for a bearer token, as most are.
+    pub bound: Option<Box<Binding>>,
     /// The rules that it was verified by; under others it proves nothing.
     pub rules: Arc<IssuerRules>,
 }
@@ -146,8 +147,8 @@ impl<'a> Unverified<'a> {
         let key = keys.find(|key| key.verifies(self.algorithm, message, &self.signature)).ok_or(Error::Signature)?;
         let expires = time(&self.claims, "exp")?.ok_or(Error::MissingClaim("exp"))?;
         let principal = Arc::new(Principal::new(prove(rules.issuer.clone(), &self.claims, &rules.claims, kept)?));
-        let (audience, binding) = (self.audience_under(rules).into(), Binding::read(&self.claims)?);
-        Ok(Verified { principal, expires, basis: Basis::Key(key.id()), audience, binding, rules: rules.clone() })
+        let (audience, bound) = (self.audience_under(rules).into(), Binding::read(&self.claims)?.boxed());
+        Ok(Verified { principal, expires, basis: Basis::Key(key.id()), audience, bound, rules: rules.clone() })
     }
 
     /// SECURITY: a token that has `aud` is judged by it alone, or one bound to another resource would pass.
@@ -200,6 +201,11 @@ impl<'a> Unverified<'a> {
 }
 
 impl Verified {
+    /// What the token is bound to; nothing for a bearer token.
+    pub fn binding(&self) -> Binding {
+        self.bound.as_deref().copied().unwrap_or_default()
+    }
+
     /// By code point; audiences besides ours do no harm (RFC 9068 §4).
     pub fn accepts(&self, audiences: &[&str]) -> Result<(), Error> {
         let named = self.audience.iter().any(|audience| audiences.contains(&audience.as_str()));
