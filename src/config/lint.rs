@@ -8,6 +8,7 @@ use rustls::pki_types::CertificateDer;
 use super::report::{At, Report};
 use super::resolve::Scopes;
 use crate::certificate::Leaf;
+use crate::config::Listener;
 use crate::policy::matcher::{NamePattern, UriPattern};
 use crate::policy::{Condition, Rule};
 use crate::route::Route;
@@ -55,6 +56,22 @@ pub fn observe(at: &At<'_>, report: &mut Report) {
 
 pub fn no_rules(at: &At<'_>, report: &mut Report) {
     report.warn(at, "no rule: every tool, resource and prompt is refused", "name what is allowed under `rules`");
+}
+
+/// Upstreams where only certificate-bound tokens pass, behind listeners that see no certificate.
+pub fn unreachable_certificates(routes: &[Arc<Route>], listeners: &[Listener], at: &At<'_>, report: &mut Report) {
+    let sees = |listener: &Listener| {
+        let trusts = listener.trusted.unix || !listener.trusted.networks.is_empty();
+        trusts || listener.tls.as_ref().is_some_and(|tls| tls.clients.is_some())
+    };
+    if listeners.is_empty() || listeners.iter().any(sees) {
+        return;
+    }
+    for route in routes.iter().filter(|route| route.sender.demand.certificate) {
+        let message =
+            format!("upstream `{}` requires certificates, and no listener asks clients for one: every call is refused", route.name);
+        report.mend(at, message, "set `client_ca` at a listener, or `trusted_proxies` for a proxy that sends `Client-Cert`");
+    }
 }
 
 /// Scopes that are declared, and that no rule asks for, not even by what they imply.

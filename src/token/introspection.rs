@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Map, Value};
 
-use super::jwt::{Basis, check_types, decode, is_live, later, prove, strings, time};
+use super::jwt::{Basis, check_types, decode, has_value, is_live, later, prove, strings, time};
 use super::{Binding, Error, IssuerRules, Token, Verified, json};
 use crate::principal::{Principal, lookup};
 
@@ -88,6 +88,9 @@ impl Answer {
         };
         if rules.required_claims.iter().any(|path| lookup(claims, path).is_none_or(Value::is_null)) {
             return Err(Error::MissingClaim("required_claims"));
+        }
+        if !rules.required_values.iter().all(|(path, values)| has_value(claims, path, values)) {
+            return Err(Error::ClaimValue);
         }
         let proof = match machine(claims, rules) {
             Some(claims) => prove(rules.issuer.clone(), &claims, &rules.claims, kept)?,

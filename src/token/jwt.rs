@@ -132,7 +132,7 @@ impl<'a> Unverified<'a> {
         if rules.required_claims.iter().any(|path| lookup(&self.claims, path).is_none_or(Value::is_null)) {
             return Err(Error::MissingClaim("required_claims"));
         }
-        if !rules.required_values.iter().all(|(path, values)| self.has_value(path, values)) {
+        if !rules.required_values.iter().all(|(path, values)| has_value(&self.claims, path, values)) {
             return Err(Error::ClaimValue);
         }
         Ok(())
@@ -164,10 +164,6 @@ impl<'a> Unverified<'a> {
             AudienceFrom::Aud => None,
             AudienceFrom::ClientId => self.claims.get("client_id").and_then(Value::as_str).filter(|client| !client.is_empty()),
         }
-    }
-
-    fn has_value(&self, path: &str, values: &[String]) -> bool {
-        lookup(&self.claims, path).and_then(Value::as_str).is_some_and(|said| values.iter().any(|value| value == said))
     }
 
     /// RFC 9068 §4, RFC 7519 §4.1.4 to §4.1.6; the leeway is the same on both sides.
@@ -220,6 +216,11 @@ impl Verified {
     pub fn is_live(&self, now: SystemTime, leeway: Duration) -> bool {
         is_live(self.expires, leeway, now)
     }
+}
+
+/// Whether the claim is one of these texts; one that is not there is none of them.
+pub(super) fn has_value(claims: &Map<String, Value>, path: &str, values: &[String]) -> bool {
+    lookup(claims, path).and_then(Value::as_str).is_some_and(|said| values.iter().any(|value| value == said))
 }
 
 pub(super) fn is_live(expires: SystemTime, leeway: Duration, now: SystemTime) -> bool {

@@ -348,7 +348,11 @@ async fn item_144_a_certificate_bound_token_needs_the_certificate() {
 
 #[tokio::test]
 async fn item_144_where_a_certificate_is_required_no_other_token_passes() {
-    let world = World::with(|config| config["upstreams"]["files"]["require_certificate"] = json!(true)).await;
+    let world = World::with(|config| {
+        config["upstreams"]["files"]["require_certificate"] = json!(true);
+        config["listen"][0]["trusted_proxies"] = json!(["192.0.2.1"]);
+    })
+    .await;
     assert_eq!(
         world.tool("read_file").token(&world.ta()).send().await.is(401).challenge_parameter("error").as_deref(),
         Some("invalid_token")

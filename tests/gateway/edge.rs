@@ -562,3 +562,23 @@ async fn an_upgrade_without_a_running_process_starts_anew() {
     world.gateway = next;
     eventually("the new process", || async { world.tool("read_file").token(&world.ta()).try_send().await.ok() }).await.is(200);
 }
+
+#[tokio::test]
+async fn item_144_a_bound_token_passes_with_its_certificate_and_no_other() {
+    use base64::Engine;
+    let mut setup = Setup::new().await;
+    setup.config["listen"][0]["trusted_proxies"] = json!(["127.0.0.1"]);
+    setup.config["upstreams"]["files"]["require_certificate"] = json!(true);
+    let world = setup.start().await;
+    let made = || rcgen::generate_simple_self_signed(["client.test".to_owned()]).unwrap().cert.der().to_vec();
+    let (own, others) = (made(), made());
+    let header = |der: &[u8]| format!(":{}:", base64::engine::general_purpose::STANDARD.encode(der));
+    let digest = crate::support::issuer::b64(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &own));
+    let bound = world.token(|token| token.claims["cnf"] = json!({"x5t#S256": digest}));
+    let call = |token: &str| world.tool("read_file").token(token);
+    call(&bound).header("client-cert", &header(&own)).send().await.is(200);
+    call(&bound).header("client-cert", &header(&others)).send().await.is(401);
+    call(&bound).send().await.is(401);
+    call(&world.ta()).header("client-cert", &header(&own)).send().await.is(401);
+    assert_eq!(world.files.count(), 1);
+}

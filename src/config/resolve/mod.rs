@@ -88,6 +88,7 @@ pub fn config(path: &Path, context: &mut Context<'_>) -> Option<Config> {
         upstreams::Section { public_url: public_url.as_deref(), issuers: &issuers, scopes: &scopes, dpop: &dpop.rules, dpop_offered }
             .resolve(upstreams, &mut included, &at, context);
     let assertion_keys = assertion_keys::resolve(assertion_keys, &at.key("assertion_keys"), context);
+    lint::unreachable_certificates(&routes, &listeners, &at.key("listen"), &mut context.report);
     lint::unused_scopes(&scopes, &routes, &at.key("scopes"), &mut context.report);
     let audit = self::audit(audit, &at.key("audit"), context);
     let traces = traces.and_then(|raw| traces::traces(raw, &at.key("traces"), context));
