@@ -196,6 +196,9 @@ impl Denial {
     /// The `WWW-Authenticate` values of RFC 6750 §3, RFC 9449 §7.1 and RFC 9728 §5.1, where the fault
     /// has any. Bearer comes first: some clients read only the first scheme.
     fn challenges(&self, scheme: Scheme, route: &Route) -> Vec<HeaderValue> {
+        if !matches!(self.fault, Fault::Credential(_) | Fault::InsufficientScope(_) | Fault::StepUp { .. }) {
+            return Vec::new();
+        }
         let message = &self.fault.row().message;
         let initial = route.policy.initial_scopes();
         let metadata = Some(route.metadata_url.as_str());

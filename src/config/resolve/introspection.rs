@@ -35,7 +35,7 @@ pub fn resolve(
     };
     let cache = believed(cache, &at.key("cache"), context);
     let timeout = quantity::duration(timeout, TIMEOUT, &at.key("timeout"), &mut context.report);
-    let secret = secret(client_secret_file, client_secret_env, at, context);
+    let secret = context.client_secret(client_secret_file, client_secret_env, at);
     let client_id = client(client_id, at, context);
     Some(Introspection {
         endpoint: endpoint?,
@@ -78,21 +78,6 @@ fn client(raw: Option<String>, at: &At<'_>, context: &mut Context<'_>) -> Option
         context.missing_key(at, "client_id", "what Doorward is called at the introspection endpoint");
     }
     named
-}
-
-fn secret(file: Option<String>, variable: Option<String>, at: &At<'_>, context: &mut Context<'_>) -> Option<String> {
-    match (file, variable) {
-        (Some(file), None) => context.secret_file(&at.key("client_secret_file"), &file),
-        (None, Some(variable)) => context.secret_env(&at.key("client_secret_env"), &variable),
-        (None, None) => {
-            context.report.missing(at, "no client secret is named", "name one of `client_secret_file` and `client_secret_env`");
-            None
-        }
-        (Some(_), Some(_)) => {
-            context.report.mend(at, "more than one client secret", "keep one of `client_secret_file` and `client_secret_env`");
-            None
-        }
-    }
 }
 
 /// RFC 6749 §2.3.1: id and secret are form-encoded first, so that a `:` in the id is not the one between them.

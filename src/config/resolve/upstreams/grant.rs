@@ -31,7 +31,7 @@ pub fn resolve(raw: RawTokenGrant, exchange: Option<Exchange<'_>>, at: &At<'_>, 
     } = raw;
     let allow_http = allow_http.unwrap_or(false);
     let endpoint = endpoint(token_url, issuer, allow_http, at, context);
-    let client_secret = secret(client_secret_file, client_secret_env, at, context);
+    let client_secret = context.client_secret(client_secret_file, client_secret_env, at).map(Secret::new);
     let scopes = context.strings(scopes, &at.key("scopes"));
     for (index, scope) in scopes.iter().enumerate() {
         // RFC 6749 §3.3.
@@ -106,20 +106,4 @@ fn endpoint(
         context.report.warn(&at, "plain http lets anyone on the path read the secret and the tokens", "use https");
     }
     Some(made(text))
-}
-
-fn secret(file: Option<String>, variable: Option<String>, at: &At<'_>, context: &mut Context<'_>) -> Option<Secret> {
-    let text = match (file, variable) {
-        (Some(file), None) => context.secret_file(&at.key("client_secret_file"), &file),
-        (None, Some(variable)) => context.secret_env(&at.key("client_secret_env"), &variable),
-        (None, None) => {
-            context.report.missing(at, "no client secret is named", "name one of `client_secret_file` and `client_secret_env`");
-            None
-        }
-        (Some(_), Some(_)) => {
-            context.report.mend(at, "more than one client secret", "keep one of `client_secret_file` and `client_secret_env`");
-            None
-        }
-    };
-    text.map(Secret::new)
 }
