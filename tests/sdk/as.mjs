@@ -10,15 +10,15 @@ const key = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export
 const provider = new Provider(issuer, {
   jwks: { keys: [{ ...key, alg: 'ES256', use: 'sig', kid: 'sdk-1' }] },
   scopes: ['mcp:read', 'mcp:write'],
-  clients: [{
-    client_id: 'sdk-client',
-    client_secret: 'sdk-client-secret',
+  clients: ['ts1', 'ts2-auto', 'ts2-legacy', 'py2'].map((name) => ({
+    client_id: `sdk-${name}`,
+    client_secret: `sdk-${name}-secret`,
     grant_types: ['client_credentials'],
     redirect_uris: [],
     response_types: [],
     scope: 'mcp:read mcp:write',
     id_token_signed_response_alg: 'ES256',
-  }],
+  })),
   cookies: { keys: ['only for tests'] },
   responseTypes: ['code'],
   enabledJWA: { idTokenSigningAlgValues: ['ES256'] },

@@ -3,7 +3,9 @@ import assert from 'node:assert/strict';
 
 export const resource = new URL(process.env.RESOURCE);
 export const issuer = process.env.ISSUER;
-export const credentials = { clientId: 'sdk-client', clientSecret: 'sdk-client-secret', expectedIssuer: issuer, scope: 'mcp:read' };
+// Each run is a client of its own: the gateway tells one that asks for the same again and again to stop.
+const client = process.env.SDK_CLIENT;
+export const credentials = { clientId: client, clientSecret: `${client}-secret`, expectedIssuer: issuer, scope: 'mcp:read' };
 
 // Every exchange in order; never a token.
 const exchanges = [];
@@ -43,7 +45,7 @@ export async function check(name, connect, { stepsUp = true } = {}) {
 
     const who = JSON.parse((await client.callTool({ name: 'whoami', arguments: {} })).content[0].text);
     assert.equal(who.authorization, false, 'the client\'s token stays at the door');
-    assert.equal(who.identity['x-forwarded-client'], 'sdk-client', 'the server hears who calls');
+    assert.equal(who.identity['x-forwarded-client'], credentials.clientId, 'the server hears who calls');
     assert.equal(who.identity['x-forwarded-user'], undefined, 'a machine is not called a user');
 
     const before = exchanges.length;

@@ -15,6 +15,7 @@ from mcp.shared._httpx_utils import create_mcp_http_client
 from mcp.shared.exceptions import MCPError
 
 RESOURCE = os.environ["RESOURCE"]
+CLIENT = os.environ["SDK_CLIENT"]
 ISSUER = os.environ["ISSUER"]
 
 # That a called tool is not on the list is what this is about.
@@ -82,7 +83,7 @@ async def refused(client, tool):
 
 async def main():
     auth = ClientCredentialsOAuthProvider(
-        server_url=RESOURCE, storage=Memory(), client_id="sdk-client", client_secret="sdk-client-secret", scope="mcp:read", issuer=ISSUER
+        server_url=RESOURCE, storage=Memory(), client_id=CLIENT, client_secret=f"{CLIENT}-secret", scope="mcp:read", issuer=ISSUER
     )
     async with create_mcp_http_client(auth=auth) as http:
         recorded(http._transport)
@@ -95,7 +96,7 @@ async def main():
             check(answer.content[0].text == "42", "an allowed call goes through")
             who = json.loads((await client.call_tool("whoami", {})).content[0].text)
             check(who["authorization"] is False, "the client's token stays at the door")
-            check(who["identity"].get("x-forwarded-client") == "sdk-client", f"the server hears who calls, not {who}")
+            check(who["identity"].get("x-forwarded-client") == CLIENT, f"the server hears who calls, not {who}")
             check("x-forwarded-user" not in who["identity"], "a machine is not called a user")
             before = len(exchanges)
             answer = await client.call_tool("create_invoice", {"amount": 5})
