@@ -122,8 +122,7 @@ impl Door {
             let mut session = ServerSession::new_http1(stream);
             session.set_keepalive(Some(60));
             session.set_pipelined_prefix(head);
-            // On the heap: a connection that waits for its next request needs no room for one.
-            match Box::pin(exchange::run(&self.gateway, peer, session, shutdown)).await {
+            match exchange::run(&self.gateway, peer, session, shutdown).await {
                 Some(reused) => (stream, _) = reused.consume(),
                 None => return,
             }
