@@ -47,7 +47,8 @@ pub struct Event {
     pub who: Option<Arc<Principal>>,
     /// SHA-256 of the token.
     pub token: Option<[u8; 32]>,
-    /// The MCP method, from the method table; `none` where none was read.
+    /// The MCP method, from the method table; `session/stream`, `session/end` and `session/answer` for what carries none;
+    /// `none` where none was read.
     pub operation: &'static str,
     /// The tool, prompt or URI that was asked for, cut to a bound.
     pub name: Option<String>,
@@ -57,6 +58,8 @@ pub struct Event {
     /// BLAKE3 of the call's arguments as sent: they may be long, and SHA-256 takes more than twice as long.
     pub arguments: Option<[u8; 32]>,
     pub source: IpAddr,
+    /// SHA-256 of the session's id, as the upstream knows it.
+    pub session: Option<[u8; 32]>,
     pub era: Option<Era>,
     /// The HTTP status that the client got.
     pub status: u16,

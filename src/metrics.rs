@@ -330,6 +330,7 @@ mod tests {
             rule: None,
             arguments: None,
             source: Ipv4Addr::LOCALHOST.into(),
+            session: None,
             era: None,
             status: 200,
             duration: Duration::from_millis(3),

@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use http::HeaderMap;
 
 use crate::denial::Fault;
@@ -95,6 +96,13 @@ impl Seals {
 }
 
 impl Session {
+    /// SHA-256 of the id: what is written down in its place.
+    pub fn digest(&self) -> [u8; 32] {
+        let mut out = [0; 32];
+        out.iter_mut().zip(digest(&SHA256, self.id.as_bytes()).as_ref()).for_each(|(to, from)| *to = *from);
+        out
+    }
+
     /// As the upstream knows it. Never told to anybody else.
     pub fn id(&self) -> &str {
         &self.id

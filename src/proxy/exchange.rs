@@ -26,7 +26,7 @@ use crate::mcp::{self, Era, Operation, Target as Names, Verb};
 use crate::pipeline::{self, Admitted, Judgement, Release};
 use crate::policy::{Caller, Standing};
 use crate::route::{self, Head, ListMode, Mode, Route, Target};
-use crate::session::Seals;
+use crate::session::{Seals, Session};
 use crate::state::Snapshot;
 use crate::token::Scheme;
 use crate::trace::{Parent, Step};
@@ -51,8 +51,7 @@ pub async fn run(gateway: &Gateway, peer: &Peer, mut session: ServerSession, shu
         session.set_keepalive(None);
     }
     session.set_write_timeout(Some(gateway.write_timeout));
-    // Streams end when idle connections do: later than the listeners close, where another process took over.
-    if !answer(gateway, peer, &mut session, &gateway.closing).await {
+    if !answer(gateway, peer, &mut session).await {
         session.shutdown().await;
         return None;
     }
@@ -74,7 +73,7 @@ pub(super) struct Exchange<'g> {
 }
 
 /// `false` where the connection must be given up.
-async fn answer(gateway: &Gateway, peer: &Peer, session: &mut ServerSession, shutdown: &ShutdownWatch) -> bool {
+async fn answer(gateway: &Gateway, peer: &Peer, session: &mut ServerSession) -> bool {
     let world = gateway.state.current();
     let client = peer.client(&session.req_header().headers);
     let Client { source, certificate } = *client.as_ref().unwrap_or(&peer.alone());
@@ -92,7 +91,7 @@ async fn answer(gateway: &Gateway, peer: &Peer, session: &mut ServerSession, shu
         }
         Ok(Target::Issuer(route)) => Box::pin(hosted::issuer_metadata(&mut exchange, session, Some(&route))).await,
         Ok(Target::Undecided) => Box::pin(hosted::issuer_metadata(&mut exchange, session, None)).await,
-        Ok(Target::Mcp(route)) => match exchange.serve(session, &route, shutdown).await {
+        Ok(Target::Mcp(route)) => match exchange.serve(session, &route).await {
             Ok(intact) => intact,
             Err(denial) => exchange.deny(session, &denial, Some(&route)).await,
         },
@@ -155,7 +154,7 @@ impl Exchange<'_> {
 
     /// The straight line of one MCP request. Turns that few requests take are futures on the heap, so that the
     /// task of every connection need not make room for them.
-    async fn serve(&mut self, session: &mut ServerSession, route: &Arc<Route>, shutdown: &ShutdownWatch) -> Result<bool, Denial> {
+    async fn serve(&mut self, session: &mut ServerSession, route: &Arc<Route>) -> Result<bool, Denial> {
         self.tale.tell(|event| event.upstream = Some(route.name.clone()));
         self.cors = Cors::of(route, &session.req_header().headers).map_err(|()| Fault::Origin)?;
         if session.req_header().method == Method::OPTIONS {
@@ -173,7 +172,7 @@ impl Exchange<'_> {
         self.check_rates(route, &admitted)?;
         match session.req_header().method {
             Method::POST => {}
-            Method::GET | Method::DELETE => return Box::pin(self.attend(session, &admitted, shutdown)).await,
+            Method::GET | Method::DELETE => return Box::pin(self.attend(session, &admitted)).await,
             _ => return Err(Fault::Method("POST, GET, DELETE").into()),
         }
         check_media(&session.req_header().headers)?;
@@ -187,7 +186,7 @@ impl Exchange<'_> {
         self.tale.step(Step::Judge);
         let judgement = match pipeline::judge(&admitted, &self.head(session), &body, self.world.config.limits.depth) {
             Err(Denial { fault: Fault::Message(mcp::Error::Response), .. }) => {
-                return Box::pin(self.answer(session, &admitted, &body, shutdown)).await;
+                return Box::pin(self.answer(session, &admitted, &body)).await;
             }
             judged => judged?,
         };
@@ -212,30 +211,23 @@ impl Exchange<'_> {
             accepted.headers_mut().extend(nonce);
             return Ok(reply::send(session, accepted, &self.cors, self.tale.id()).await);
         }
-        self.tale.slot = self.gateway.audit.slot(self.world.config.audit.when_full);
-        if self.tale.slot.is_none() {
-            return Err(with_id(Fault::AuditUnavailable));
-        }
-        let observed = judgement.decision.is_err();
-        self.tale.tell(|event| {
-            event.outcome = if observed { Outcome::Observed } else { Outcome::Permitted };
-            event.reason = if observed { event.reason } else { PERMITTED };
-        });
+        self.promise(judgement.decision.is_err()).map_err(with_id)?;
         let resumed = if within { self.standing(&admitted) } else { None };
         let plan = Plan { nonce, legacy, resumed, ..self.plan(route, &admitted, &judgement) };
-        self.forward(session, &admitted, &release, "POST", body.clone(), &plan, shutdown).await.map_err(with_id)
+        self.forward(session, &admitted, &release, "POST", body.clone(), &plan).await.map_err(with_id)
     }
 
     /// The seals of a legacy caller, and the session that the head names.
-    fn legacy(&self, session: &ServerSession, admitted: &Admitted) -> Result<Legacy, Fault> {
+    fn legacy(&mut self, session: &ServerSession, admitted: &Admitted) -> Result<Legacy, Fault> {
         let seals = Seals::new(self.world.sealer.clone(), &admitted.route, &admitted.verified.principal);
         let own = seals.session(&session.req_header().headers)?;
+        self.tale.tell(|event| event.session = own.as_ref().map(Session::digest));
         Ok(Legacy { seals, session: own })
     }
 
     /// Opens or resumes the stream of a session (GET), or ends the session (DELETE). Without a session
     /// there is nothing of the caller's own to have (MCP 2025-11-25 "Listening for Messages from the Server").
-    async fn attend(&mut self, session: &mut ServerSession, admitted: &Admitted, shutdown: &ShutdownWatch) -> Result<bool, Denial> {
+    async fn attend(&mut self, session: &mut ServerSession, admitted: &Admitted) -> Result<bool, Denial> {
         let legacy = self.legacy(session, admitted)?;
         let opens = session.req_header().method == Method::GET;
         self.tale.tell(|event| {
@@ -245,17 +237,12 @@ impl Exchange<'_> {
         let Some(own) = &legacy.session else { return Err(Fault::Method("POST").into()) };
         let release = pipeline::attend(admitted, own);
         let plan = Plan { endless: opens, repeatable: opens, ..self.bare_plan(admitted, legacy) };
-        self.within_session(session, admitted, &release, if opens { "GET" } else { "DELETE" }, Bytes::new(), &plan, shutdown).await
+        self.promise(false)?;
+        Ok(self.forward(session, admitted, &release, if opens { "GET" } else { "DELETE" }, Bytes::new(), &plan).await?)
     }
 
     /// A client's answer to what its server asked it, if it was asked.
-    async fn answer(
-        &mut self,
-        session: &mut ServerSession,
-        admitted: &Admitted,
-        body: &Bytes,
-        shutdown: &ShutdownWatch,
-    ) -> Result<bool, Denial> {
+    async fn answer(&mut self, session: &mut ServerSession, admitted: &Admitted, body: &Bytes) -> Result<bool, Denial> {
         let legacy = self.legacy(session, admitted)?;
         self.tale.tell(|event| {
             event.operation = "session/answer";
@@ -268,34 +255,21 @@ impl Exchange<'_> {
         let release = pipeline::attend(admitted, own);
         let body = answer.to(id).into();
         let plan = self.bare_plan(admitted, legacy);
-        self.within_session(session, admitted, &release, "POST", body, &plan, shutdown).await
+        self.promise(false)?;
+        Ok(self.forward(session, admitted, &release, "POST", body, &plan).await?)
     }
 
-    /// Sends on what needs no rule, for it is within the caller's own session.
-    #[expect(clippy::too_many_arguments, reason = "a request goes out with its right, its words, and what is known of the way back")]
-    async fn within_session(
-        &mut self,
-        session: &mut ServerSession,
-        admitted: &Admitted,
-        release: &Release,
-        method: &'static str,
-        body: Bytes,
-        plan: &Plan<'_>,
-        shutdown: &ShutdownWatch,
-    ) -> Result<bool, Denial> {
-        self.tale.slot = self.gateway.audit.slot(self.world.config.audit.when_full);
-        if self.tale.slot.is_none() {
-            return Err(Fault::AuditUnavailable.into());
-        }
+    /// Takes the place of the record that what goes on from here will have, and what it will say if nothing fails.
+    fn promise(&mut self, observed: bool) -> Result<(), Fault> {
+        self.tale.slot = Some(self.gateway.audit.slot(self.world.config.audit.when_full).ok_or(Fault::AuditUnavailable)?);
         self.tale.tell(|event| {
-            event.outcome = Outcome::Permitted;
-            event.reason = PERMITTED;
+            event.outcome = if observed { Outcome::Observed } else { Outcome::Permitted };
+            event.reason = if observed { event.reason } else { PERMITTED };
         });
-        Ok(self.forward(session, admitted, release, method, body, plan, shutdown).await?)
+        Ok(())
     }
 
     /// To the upstream and back.
-    #[expect(clippy::too_many_arguments, reason = "a request goes out with its right, its words, and what is known of the way back")]
     async fn forward(
         &mut self,
         session: &mut ServerSession,
@@ -304,7 +278,6 @@ impl Exchange<'_> {
         method: &'static str,
         body: Bytes,
         plan: &Plan<'_>,
-        shutdown: &ShutdownWatch,
     ) -> Result<bool, Fault> {
         let route = &admitted.route;
         let shown = match route.identity.asserts() || route.grant.is_some() {
@@ -318,7 +291,7 @@ impl Exchange<'_> {
         self.tale.step(Step::Upstream);
         let reached = self.gateway.upstreams.call(outgoing, session, plan, &mut self.tale).await?;
         self.tale.step(Step::Relay);
-        let relayed = response::relay(self.gateway, session, reached, plan, &mut self.tale, &self.cors, shutdown).await;
+        let relayed = response::relay(self.gateway, session, reached, plan, &mut self.tale, &self.cors).await;
         if let (Err(Fault::UpstreamUnauthorized), Some(token)) = (&relayed, &token) {
             self.world.upstream_tokens.reject(route, admitted.token, token);
         }

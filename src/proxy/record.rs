@@ -42,6 +42,7 @@ impl<'g> Tale<'g> {
             rule: None,
             arguments: None,
             source,
+            session: None,
             era: None,
             status: 499,
             duration: Duration::ZERO,

@@ -11,7 +11,6 @@ use bytes::{Bytes, BytesMut};
 use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
-use pingora::server::ShutdownWatch;
 
 use super::Gateway;
 use super::dial::{Reached, gone};
@@ -76,7 +75,6 @@ pub async fn relay(
     plan: &Plan<'_>,
     tale: &mut Tale<'_>,
     cors: &Cors,
-    shutdown: &ShutdownWatch,
 ) -> Result<bool, Fault> {
     let Some(answer) = reached.session.response_header() else { return Err(Fault::UpstreamUnreachable) };
     let status = answer.status.as_u16();
@@ -111,7 +109,7 @@ pub async fn relay(
         (Form::Events, _) => {
             let _open = gateway.metrics.stream(&plan.route.name);
             tale.tell(|event| event.status = status);
-            Ok(stream(gateway, session, reached, plan, tale, shutdown, head).await)
+            Ok(stream(gateway, session, reached, plan, tale, head).await)
         }
         // What a session is listened to with is a stream; anything else was never asked for.
         _ if plan.endless && plan.era == Era::Legacy && success => Err(Fault::UnreadableList),
@@ -289,7 +287,6 @@ async fn stream(
     mut reached: Reached,
     plan: &Plan<'_>,
     tale: &mut Tale<'_>,
-    shutdown: &ShutdownWatch,
     head: Head,
 ) -> bool {
     let mut header = head.header;
@@ -312,7 +309,8 @@ async fn stream(
             part = reached.session.read_response_body() => part,
             () = gone(session) => return cut_short(tale, "client_gone"),
             // A call's stream has an end, and is waited for like any call.
-            () = told_to_stop(shutdown), if plan.endless => return farewell(session, plan, tale, "stopping").await,
+            // Later than the listeners close, where another process took over.
+            () = told_to_stop(&gateway.closing), if plan.endless => return farewell(session, plan, tale, "stopping").await,
             () = &mut expiry => return farewell(session, plan, tale, "token_expired").await,
         };
         tale.waited(waiting);

@@ -81,6 +81,10 @@ async fn items_64_and_69_a_session_id_is_sealed_and_the_upstream_sees_its_own() 
     assert_eq!(world.files.last().header("mcp-session-id"), "1");
     world.tool("read_file").token(&world.ta()).send().await.is(200);
     assert_eq!(world.files.last().header("mcp-session-id"), "", "a modern call beside it has no session");
+    let lines = world.gateway.audited(3, |line| line["outcome"] == "permitted").await;
+    let digests: Vec<&Value> = lines.iter().map(|line| &line["session"]).collect();
+    assert!(digests[0].is_null() && digests[2].is_null(), "{digests:?}");
+    assert_eq!(digests[1].as_str().map(str::len), Some(43), "recorded by digest: {digests:?}");
 }
 
 #[tokio::test]
