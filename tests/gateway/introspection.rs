@@ -153,7 +153,7 @@ async fn s6_an_answer_that_is_none_is_no_yes() {
         asked.refused("unknown", &format!("unknown-{}", what.replace(' ', "-"))).await;
     }
     assert_eq!(elsewhere.count(), 0, "nobody is followed");
-    assert!(asked.world.gateway.stderr().contains("RFC 9701"));
+    asked.world.gateway.says("RFC 9701").await;
     asked.world.files.saw_nothing();
 }
 
@@ -249,7 +249,7 @@ async fn the_endpoint_is_found_in_the_metadata() {
     let plain = Asked::with(|issuer| _ = issuer["introspection"].as_object_mut().unwrap().remove("url")).await;
     plain.world.issuer.introspect_at("http://192.0.2.1/introspect");
     plain.unavailable("plain http off loopback", TOKEN).await;
-    assert!(plain.world.gateway.stderr().contains("is plain http"));
+    plain.world.gateway.says("is plain http").await;
 }
 
 #[tokio::test]

@@ -121,6 +121,11 @@ impl Gateway {
         }
     }
 
+    /// Waits for a text in the log, which is read beside the test.
+    pub async fn says(&self, text: &str) {
+        eventually(&format!("`{text}` in the log"), || async { self.stderr().contains(text).then_some(()) }).await;
+    }
+
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
