@@ -214,7 +214,7 @@ impl Exchange<'_> {
         self.promise(judgement.decision.is_err()).map_err(with_id)?;
         let resumed = if within { self.standing(&admitted) } else { None };
         let plan = Plan { nonce, legacy, resumed, ..self.plan(route, &admitted, &judgement) };
-        self.forward(session, &admitted, &release, "POST", body.clone(), &plan).await.map_err(with_id)
+        self.forward(session, &admitted, &release, Method::POST, body.clone(), &plan).await.map_err(with_id)
     }
 
     /// The seals of a legacy caller, and the session that the head names.
@@ -238,7 +238,7 @@ impl Exchange<'_> {
         let release = pipeline::attend(admitted, own);
         let plan = Plan { endless: opens, repeatable: opens, ..self.bare_plan(admitted, legacy) };
         self.promise(false)?;
-        Ok(self.forward(session, admitted, &release, if opens { "GET" } else { "DELETE" }, Bytes::new(), &plan).await?)
+        Ok(self.forward(session, admitted, &release, if opens { Method::GET } else { Method::DELETE }, Bytes::new(), &plan).await?)
     }
 
     /// A client's answer to what its server asked it, if it was asked.
@@ -256,7 +256,7 @@ impl Exchange<'_> {
         let body = answer.to(id).into();
         let plan = self.bare_plan(admitted, legacy);
         self.promise(false)?;
-        Ok(self.forward(session, admitted, &release, "POST", body, &plan).await?)
+        Ok(self.forward(session, admitted, &release, Method::POST, body, &plan).await?)
     }
 
     /// Takes the place of the record that what goes on from here will have, and what it will say if nothing fails.
@@ -275,7 +275,7 @@ impl Exchange<'_> {
         session: &mut ServerSession,
         admitted: &Admitted,
         release: &Release,
-        method: &'static str,
+        method: Method,
         body: Bytes,
         plan: &Plan<'_>,
     ) -> Result<bool, Fault> {

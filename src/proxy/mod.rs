@@ -17,6 +17,7 @@
 //! | `body` | the request body, bounded in size and time |
 //! | `upstream` | what is sent on: the judged bytes and a head of our own making |
 //! | `shown` | what the gateway itself shows to an upstream |
+//! | `destination` | where a server is, as the connectors ask it |
 //! | `dial` | connections to upstreams, and when a request may be sent again |
 //! | `pool` | the servers of an upstream, and which of them is given the next call |
 //! | `standing` | how one server stands: in flight, failed, found ill |
@@ -30,6 +31,7 @@
 
 mod body;
 mod connection;
+mod destination;
 mod dial;
 mod exchange;
 mod forwarded;

@@ -15,7 +15,7 @@ use pingora::protocols::http::ServerSession;
 use super::Gateway;
 use super::dial::{Reached, gone};
 use super::record::Tale;
-use super::reply::Cors;
+use super::reply::{self, Cors};
 use super::server::told_to_stop;
 use crate::denial::Fault;
 use crate::event::Outcome;
@@ -88,7 +88,7 @@ pub async fn relay(
     }
     let form = form(&answer.headers);
     let success = answer.status.is_success();
-    let mut clean = header(answer, cors, tale.id())?;
+    let mut clean = header(answer, cors, tale.id()).ok_or(Fault::Internal)?;
     if let Some((name, value)) = &plan.nonce {
         clean.insert_header(name.clone(), value.clone()).map_err(|_| Fault::Internal)?;
     }
@@ -141,18 +141,22 @@ fn form(headers: &HeaderMap) -> Form {
 
 /// The head for the client, without its length: nothing hop-by-hop, no cookie, challenge or session
 /// of the upstream's, and no say in who may read it.
-fn header(answer: &ResponseHeader, cors: &Cors, id: &str) -> Result<ResponseHeader, Fault> {
-    let mut header = ResponseHeader::build_no_case(answer.status, Some(answer.headers.len() + 4)).map_err(|_| Fault::Internal)?;
+fn header(answer: &ResponseHeader, cors: &Cors, id: &str) -> Option<ResponseHeader> {
+    // The framework's own builder copies every name.
+    let mut headers = HeaderMap::with_capacity(answer.headers.len() + 6);
     for (name, value) in &answer.headers {
         if !is_kept_back(name.as_str()) {
-            header.append_header(name.clone(), value.clone()).map_err(|_| Fault::Internal)?;
+            headers.try_append(name.clone(), value.clone()).ok()?;
         }
     }
     for (name, value) in cors.headers() {
-        header.insert_header(name, value).map_err(|_| Fault::Internal)?;
+        headers.try_insert(name, value).ok()?;
     }
-    header.insert_header("doorward-request-id", id).map_err(|_| Fault::Internal)?;
-    Ok(header)
+    headers.try_insert(reply::REQUEST_ID, HeaderValue::from_str(id).ok()?).ok()?;
+    let (mut parts, ()) = http::Response::new(()).into_parts();
+    parts.status = answer.status;
+    parts.headers = headers;
+    Some(parts.into())
 }
 
 fn is_kept_back(name: &str) -> bool {
