@@ -52,6 +52,17 @@ pub enum Flaw {
     Unverified,
 }
 
+impl Flaw {
+    /// The label for audit and metrics.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Changed => "tool_changed",
+            Self::Unapproved => "tool_unapproved",
+            Self::Unverified => "tool_unverified",
+        }
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File<'a> {

@@ -351,7 +351,7 @@ impl Exchange<'_> {
         route.pin.as_ref()?;
         let flaw = self.world.vigils.flaw(&route.name, &judgement.message.operation)?;
         if judgement.decision.is_ok() {
-            self.tale.tell(|event| event.reason = Denial::from(Fault::Tool(flaw)).reason());
+            self.tale.tell(|event| event.reason = flaw.reason());
         }
         Some(flaw)
     }
