@@ -39,7 +39,7 @@ fn list(seen: &Seen, tools: &[String]) -> Answer {
 fn as_events(seen: &Seen, tools: &[String]) -> Answer {
     match list(seen, tools) {
         Answer::Reply { body, .. } => Answer::events(format!("data: {}\n\n", String::from_utf8(body.to_vec()).unwrap())),
-        _ => unreachable!(),
+        other => other,
     }
 }
 
@@ -450,7 +450,7 @@ async fn s28_the_probe_shows_what_changed_is_new_and_is_missing() {
 async fn s28_hostile_definitions_neither_reach_the_terminal_nor_exhaust_us() {
     let pinned = Pinned::new().await;
     let sly = json!({"name": "read_file", "description": "a\u{1b}]0;x\u{7}\u{9b}2J\u{202e}\u{200b}\u{e0041}\r\n\"new\": line"}).to_string();
-    let deep = format!(r#"{{"name":"write_file","inputSchema":{}{}}}"#, r#"{"a":"#.repeat(50), format!("1{}", "}".repeat(50)));
+    let deep = format!(r#"{{"name":"write_file","inputSchema":{}1{}}}"#, r#"{"a":"#.repeat(50), "}".repeat(50));
     let huge = json!({"name": format!("x\u{1b}[31m{}", "y".repeat(300)), "description": "z".repeat(2 << 20)}).to_string();
     pinned.tools.become_now(&[sly.clone(), deep.clone(), huge.clone()]);
     for arguments in [&["check", "--probe"][..], &["check", "--probe", "--json"], &["approve", "files"]] {
