@@ -176,12 +176,13 @@ impl Vigil {
 
     fn meet(&self, name: &str) {
         let mut strangers = self.strangers.lock().unwrap_or_else(PoisonError::into_inner);
-        if strangers.known.len() >= STRANGERS || strangers.known.contains(name) {
+        if strangers.known.len() >= STRANGERS {
             return;
         }
         let name: String = name.chars().take(256).collect();
-        strangers.known.insert(name.clone());
-        strangers.untold.push(name);
+        if strangers.known.insert(name.clone()) {
+            strangers.untold.push(name);
+        }
     }
 }
 
@@ -189,3 +190,6 @@ impl Vigil {
 fn is_same(before: &Upstream, now: &Upstream) -> bool {
     before.reach == now.reach && before.path == now.path
 }
+
+#[cfg(test)]
+mod tests;

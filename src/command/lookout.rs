@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use futures_util::future::join_all;
 use tokio::task::{AbortHandle, JoinSet};
 
+use super::comparison::plain;
 use super::serve::random;
 use crate::audit::Audit;
 use crate::event::{Event, Outcome};
@@ -91,12 +92,12 @@ impl Lookout {
     fn tell(&mut self, vigil: &Vigil) {
         let upstream = &vigil.route.name;
         for tool in vigil.untold() {
-            tracing::error!(%upstream, tool, file = %vigil.pin().file.display(), "a tool is not as it was approved; `doorward check --probe` shows the difference");
+            tracing::error!(%upstream, tool = plain(tool), file = %vigil.pin().file.display(), "a tool is not as it was approved; `doorward check --probe` shows the difference");
             self.metrics.tool_changed(upstream);
             self.record(vigil, tool, Flaw::Changed);
         }
         for tool in vigil.untold_strangers() {
-            tracing::warn!(%upstream, tool, "a tool is listed that nobody approved");
+            tracing::warn!(%upstream, tool = plain(&tool), "a tool is listed that nobody approved");
             self.record(vigil, &tool, Flaw::Unapproved);
         }
         let census = vigil.census();

@@ -194,7 +194,10 @@ async fn s28_what_changed_stays_refused_when_the_server_shows_its_good_side_agai
     world.gateway.reload(&other).await;
     is_changed(&call(&world, "read_file").await);
     assert_eq!(names(&world).await, ["write_file"]);
-    assert_eq!(world.gateway.metrics().await.sum("doorward_tools_changed_total", "files"), 1.0, "told once");
+    let told = || async { world.gateway.metrics().await.sum("doorward_tools_changed_total", "files") };
+    eventually("the change to be told", || async { (told().await > 0.0).then_some(()) }).await;
+    assert_eq!(names(&world).await, ["write_file"]);
+    assert_eq!(told().await, 1.0, "told once");
 }
 
 #[tokio::test]

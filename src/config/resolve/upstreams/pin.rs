@@ -47,7 +47,11 @@ pub fn resolve(raw: RawPin, upstream: &str, granted: bool, at: &At<'_>, context:
             );
             Ok(Approvals::default())
         }
-        Err(error) => Err(files::io_words(&error)),
+        Err(error) => {
+            let hint = "a relative path starts at the folder of this file";
+            context.report.mend(&at, format!("cannot read `{written}`: {}", files::io_words(&error)), hint);
+            return None;
+        }
     };
     context.files.push(seen);
     match approvals {
