@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::mcp::{self, Era, era};
 use crate::oauth::challenge;
+use crate::pin::Flaw;
 use crate::policy::{Refusal, Why};
 use crate::route::{self, ChallengeScopes, Route};
 use crate::token::{self, Scheme};
@@ -55,6 +56,8 @@ pub enum Fault {
     StepUpLoop,
     /// The rules say no, and no scope would change that.
     Forbidden(&'static str),
+    /// What the rules would allow, of a tool that is not as somebody approved it.
+    Tool(Flaw),
     /// Holds the seconds to wait.
     RateLimited(u64),
     /// The audit record could not be written, and calls without one are refused.
@@ -181,6 +184,7 @@ impl Denial {
                 headers.insert(RETRY_AFTER, HeaderValue::from(*seconds));
             }
             Fault::AuditUnavailable
+            | Fault::Tool(Flaw::Unverified)
             | Fault::MetadataUnavailable
             | Fault::Credential(token::Error::KeysUnavailable | token::Error::IntrospectionUnavailable | token::Error::ProofsFull) => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
@@ -346,6 +350,9 @@ impl Fault {
                 (403, "step_up_loop", -31403, "the same authorization was asked for repeatedly without effect; try again in a few minutes")
             }
             Self::Forbidden(reason) => (403, reason, -31403, "the access rules do not allow this operation"),
+            Self::Tool(Flaw::Changed) => (403, "tool_changed", -31403, "the tool is not as it was approved"),
+            Self::Tool(Flaw::Unapproved) => (403, "tool_unapproved", -31403, "the tool has not been approved"),
+            Self::Tool(Flaw::Unverified) => (503, "tool_unverified", -31503, "the tool has not yet been compared with what was approved"),
             Self::RateLimited(_) => (429, "rate_limited", -31429, "too many requests"),
             Self::AuditUnavailable => (503, "audit_unavailable", -31503, "the request cannot be recorded at present"),
             Self::MetadataUnavailable => {

@@ -48,7 +48,7 @@ pub struct Event {
     /// SHA-256 of the token.
     pub token: Option<[u8; 32]>,
     /// The MCP method, from the method table; `session/stream`, `session/end` and `session/answer` for what carries none;
-    /// `none` where none was read.
+    /// `tools/definition` for a tool that is not as it was approved, which no request asked for; `none` where none was read.
     pub operation: &'static str,
     /// The tool, prompt or URI that was asked for, cut to a bound.
     pub name: Option<String>,

@@ -25,27 +25,29 @@
 //! policy       <- principal mcp
 //! identity     <- principal
 //! oauth        <- (nothing)
-//! route        <- principal token policy identity
-//! denial       <- principal token mcp policy route oauth
+//! pin          <- mcp
+//! route        <- principal token policy identity pin
+//! vigil        <- mcp pin route
+//! denial       <- principal token mcp policy route oauth pin
 //! event        <- principal mcp policy denial
 //! session      <- principal mcp route denial
-//! config       <- principal token mcp policy identity oauth route denial event certificate
-//! remote       <- config token trace route
+//! config       <- principal token mcp policy identity oauth route denial event certificate pin
+//! remote       <- config token trace route mcp
 //! trace        <- event
 //! advice       <- config token route
 //! audit        <- config event
 //! metrics      <- config event
 //! limit        <- route
 //! insist       <- (nothing)
-//! state        <- config remote token mcp policy route metrics possession assertions
+//! state        <- config remote token mcp policy route metrics possession assertions vigil
 //! possession   <- principal token route
 //! assertions   <- token identity route config
 //! authenticate <- principal token route remote
 //! pipeline     <- principal token mcp policy route denial oauth session authenticate state possession
 //! server       <- config metrics state audit
-//! proxy        <- principal token mcp policy identity oauth route denial event session config audit metrics limit state authenticate pipeline server certificate trace remote insist possession advice
+//! proxy        <- principal token mcp policy identity oauth route denial event session config audit metrics limit state authenticate pipeline server certificate trace remote insist possession advice vigil pin
 //! demo         <- config state audit metrics proxy server
-//! command      <- config oauth authenticate token principal mcp policy route denial state audit metrics proxy server demo remote advice
+//! command      <- config oauth authenticate token principal mcp policy route denial state audit metrics proxy server demo remote advice pin vigil event
 //! ```
 //!
 //! `pingora` stays in `proxy/`, `reqwest` in `remote/` (and the demo's own client), `serde_yaml`
@@ -65,7 +67,11 @@ pub mod identity;
 
 pub mod oauth;
 
+pub mod pin;
+
 pub mod route;
+
+pub mod vigil;
 
 pub mod denial;
 

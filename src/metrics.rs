@@ -44,6 +44,8 @@ pub struct Metrics {
     tools: Arc<RwLock<HashMap<Arc<str>, Arc<Tools>>>>,
     known: Arc<Known>,
     step_up_loops: IntCounterVec,
+    tools_changed: IntCounterVec,
+    pinned_tools: IntGaugeVec,
 }
 
 impl Metrics {
@@ -126,6 +128,8 @@ impl Metrics {
                 "Challenges held back because they had no effect before",
                 &["upstream"],
             )?,
+            tools_changed: counter("doorward_tools_changed_total", "Tools found to be other than approved", &["upstream"])?,
+            pinned_tools: gauge("doorward_pinned_tools", "Approved tools by what was seen of them", &["upstream", "state"])?,
             tools: Arc::default(),
             known: Arc::default(),
             registry: registry.clone(),
@@ -179,6 +183,9 @@ impl Metrics {
         self.config_hash.set(i64::try_from(config.hash >> 1).unwrap_or_default());
         for route in &config.routes {
             self.step_up_loops.with_label_values(&[&*route.name]);
+            if route.pin.is_some() {
+                self.tools_changed.with_label_values(&[&*route.name]);
+            }
             let exact = route.policy.rules().iter().flat_map(|rule| &rule.tools).filter(|pattern| pattern.is_exact());
             self.learn(&route.name, exact.map(|pattern| pattern.as_str()));
         }
@@ -208,6 +215,22 @@ impl Metrics {
 
     pub fn step_up_loop(&self, upstream: &str) {
         self.step_up_loops.with_label_values(&[upstream]).inc();
+    }
+
+    pub fn tool_changed(&self, upstream: &str) {
+        self.tools_changed.with_label_values(&[upstream]).inc();
+    }
+
+    /// How many approved tools of an upstream are in which state.
+    pub fn pinned_tools(&self, upstream: &str, counts: [(&'static str, i64); 3]) {
+        for (state, count) in counts {
+            self.pinned_tools.with_label_values(&[upstream, state]).set(count);
+        }
+    }
+
+    /// Pinned upstreams are about to be told anew; those that are gone have no metric.
+    pub fn pins_changed(&self) {
+        self.pinned_tools.reset();
     }
 
     pub fn connection_refused(&self) {

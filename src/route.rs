@@ -16,6 +16,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method};
 
 use crate::identity::IdentityRules;
+use crate::pin::Pin;
 use crate::policy::Policy;
 use crate::token::{Demand, IssuerRules};
 
@@ -60,6 +61,8 @@ pub struct Route {
     pub origins: Vec<String>,
     pub limits: RouteLimits,
     pub sender: Sender,
+    /// Where its tools are only let through as they were approved.
+    pub pin: Option<Arc<Pin>>,
 }
 
 /// How callers prove that a token is theirs.

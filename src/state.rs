@@ -19,6 +19,7 @@ use crate::possession::Proofs;
 use crate::remote::{BuildError, Issuers, UpstreamTokens};
 use crate::route::RouteTable;
 use crate::token::TokenCache;
+use crate::vigil::Vigils;
 
 /// Cuts of lists that are remembered, and the bytes they may take in all.
 const LISTS: usize = 256;
@@ -41,8 +42,10 @@ pub struct Snapshot {
     secret: [u8; 32],
     /// What seals that which clients bring back.
     pub sealer: Arc<Sealer>,
-    /// Cut lists by upstream and standing.
-    pub lists: Memo<(Arc<str>, Standing)>,
+    /// Cut lists by upstream, standing and the changes of tools that were seen before.
+    pub lists: Memo<(Arc<str>, Standing, u64)>,
+    /// What was seen of the tools of pinned upstreams.
+    pub vigils: Vigils,
 }
 
 impl Snapshot {
@@ -63,6 +66,7 @@ impl Snapshot {
             tokens: TokenCache::new(config.limits.token_cache, kept(&config)),
             sealer: sealer(&config, &secret)?,
             lists: Memo::new(LISTS, LIST_BYTES),
+            vigils: Vigils::build(&config.routes, old.map(|old| &old.vigils)),
             config,
         })
     }

@@ -3,12 +3,15 @@
 //! Exit codes: 0 done or "yes"; 1 the answer is no (a wrong configuration, a refused call); 2 wrong
 //! usage; 3 it could not be done (an address in use, a file that cannot be written).
 
+mod approve;
 mod check;
+mod comparison;
 mod demo;
 mod doctor;
 mod explain;
 mod explanation;
 mod log;
+mod lookout;
 mod probe;
 mod schema;
 mod serve;
@@ -36,6 +39,8 @@ enum Command {
     Serve(serve::Serve),
     /// Say everything that is wrong with a configuration, and what is legal but probably not meant.
     Check(check::Check),
+    /// Approve the tools of a pinned upstream as its servers define them now, or show how they differ from what was approved.
+    Approve(approve::Approve),
     /// Say what a caller may do, by which rule, and what is missing.
     Explain(Box<explain::Explain>),
     /// Walk to a server as its clients do, and say where they would stumble.
@@ -69,6 +74,7 @@ impl Arguments {
         let result = match self.command {
             Command::Serve(serve) => serve.run(),
             Command::Check(check) => check.run(),
+            Command::Approve(approve) => approve.run(),
             Command::Explain(explain) => explain.run(),
             Command::Doctor(doctor) => doctor.run(),
             Command::Schema => schema::run(),

@@ -13,7 +13,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
 use super::watch::Watch;
-use super::{Failure, File, log, runtime};
+use super::{Failure, File, log, lookout, runtime};
 use crate::audit::Audit;
 use crate::config::{self, Config, Problem};
 use crate::metrics::Metrics;
@@ -151,6 +151,7 @@ impl Up {
     async fn start_with(sockets: &mut Sockets, state: Arc<State>, metrics: Metrics, audit: Audit) -> Result<Self, String> {
         let world = state.current();
         keep_warm(&state);
+        lookout::start(state.clone(), metrics.clone(), audit.clone());
         // The door is open before anybody is told that it is.
         let mut running = proxy::start_with(sockets, state.clone(), metrics.clone(), audit.clone(), random()).await?;
         let draining = Arc::new(AtomicBool::new(false));

@@ -359,6 +359,20 @@ pub struct RawUpstream {
     pub require_certificate: Option<bool>,
     #[schemars(skip)]
     pub tasks: Option<Later>,
+    /// Let the server's tools through only as they were approved. Without it their definitions may change at any time.
+    pub pin: Option<RawPin>,
+}
+
+/// Where the approved definitions of tools stand.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Pin")]
+pub struct RawPin {
+    /// Written by `doorward approve`, one file for each upstream, read again when it changes. A file that is not there approves nothing.
+    #[schemars(required)]
+    pub file: Option<String>,
+    /// How often the servers are asked for their tools, besides what callers' lists show. Default 1m, at least 1s.
+    pub interval: Option<DurationText>,
 }
 
 /// How servers are looked after between calls.

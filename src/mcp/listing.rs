@@ -57,8 +57,13 @@ pub(super) struct Place {
 /// they are, byte for byte; items without a lawful name go. `cacheScope` becomes `private`, for the
 /// list is now this caller's own (MCP 2026-07-28, "Caching"). An error answer passes as it is.
 pub fn cut(body: &[u8], lens: Lens, shows: &mut dyn FnMut(&str) -> bool) -> Result<Cut, Unreadable> {
+    cut_items(body, lens, &mut |name, _| shows(name))
+}
+
+/// As [`cut`], for a caller that looks at each whole item, as it stands there: `shows` is told its name and its JSON text.
+pub fn cut_items(body: &[u8], lens: Lens, shows: &mut dyn FnMut(&str, &str) -> bool) -> Result<Cut, Unreadable> {
     let text = std::str::from_utf8(body).map_err(|_| Unreadable)?;
-    let mut shows = |_: Kind, name: &str| shows(name);
+    let mut shows = |_: Kind, name: &str, item: &str| shows(name, item);
     let mut cutter = Cutter::new(text, lens.era, &mut shows);
     cutter.read(lens.depth)?;
     let Cutter { method, result, error, list, shown, hidden, id, .. } = cutter;
@@ -89,6 +94,11 @@ pub struct Watch {
 ///   resumed stream delivers the answers to other requests.
 /// * On other streams nothing else is looked at.
 pub fn judge_event(data: &[u8], watch: Watch, shows: &mut dyn FnMut(Kind, &str) -> bool) -> Verdict {
+    judge_items(data, watch, &mut |kind, name, _| shows(kind, name))
+}
+
+/// As [`judge_event`], for a caller that looks at each whole item: `shows` is told its kind, its name and its JSON text.
+pub fn judge_items(data: &[u8], watch: Watch, shows: &mut dyn FnMut(Kind, &str, &str) -> bool) -> Verdict {
     let lists = watch.expected.is_some() || watch.resumed;
     if !lists && (watch.era == Era::Legacy || !may_hold_method(data)) {
         return Verdict::Pass;
@@ -135,7 +145,7 @@ fn found(data: &[u8], one: u8, other: u8, mut holds: impl FnMut(&[u8], &[u8]) ->
 struct Cutter<'a, 's> {
     text: &'a str,
     era: Era,
-    shows: &'s mut dyn FnMut(Kind, &str) -> bool,
+    shows: &'s mut dyn FnMut(Kind, &str, &str) -> bool,
     out: Vec<u8>,
     /// How much of the text has been copied or left out.
     done: usize,
@@ -154,7 +164,7 @@ struct Cutter<'a, 's> {
 }
 
 impl<'a, 's> Cutter<'a, 's> {
-    fn new(text: &'a str, era: Era, shows: &'s mut dyn FnMut(Kind, &str) -> bool) -> Self {
+    fn new(text: &'a str, era: Era, shows: &'s mut dyn FnMut(Kind, &str, &str) -> bool) -> Self {
         Self {
             text,
             era,
@@ -258,7 +268,8 @@ impl<'a, 's> Cutter<'a, 's> {
             scanner.peek()?;
             let from = scanner.at();
             let name = item(scanner, member)?;
-            if !name.is_some_and(|name| (self.shows)(kind, &name)) {
+            let text = scanner.between(from, scanner.at());
+            if !name.is_some_and(|name| (self.shows)(kind, &name, text)) {
                 self.hidden += 1;
                 return Ok(());
             }
@@ -266,7 +277,7 @@ impl<'a, 's> Cutter<'a, 's> {
                 self.out.push(b',');
             }
             self.shown += 1;
-            self.out.extend_from_slice(scanner.between(from, scanner.at()).as_bytes());
+            self.out.extend_from_slice(text.as_bytes());
             Ok(())
         })?;
         self.done = scanner.at() - 1;

@@ -6,6 +6,7 @@
 //! integer, batches, unknown methods. This room knows nothing of HTTP frameworks, tokens or rules.
 
 mod bytes;
+pub mod definition;
 mod draft;
 pub mod era;
 pub mod error;

@@ -23,6 +23,7 @@ use crate::denial::{Denial, Fault};
 use crate::event::Outcome;
 use crate::mcp::reverse::Answer;
 use crate::mcp::{self, Era, Operation, Target as Names, Verb};
+use crate::pin::Flaw;
 use crate::pipeline::{self, Admitted, Judgement, Release};
 use crate::policy::{Caller, Standing};
 use crate::route::{self, Head, ListMode, Mode, Route, Target};
@@ -201,6 +202,10 @@ impl Exchange<'_> {
             Era::Modern => None,
         };
         let release = judgement.release(route.mode).map_err(|denial| self.insisted(denial, &admitted, &judgement))?;
+        let flaw = self.flaw(route, &judgement);
+        if let (Some(flaw), Mode::Enforce) = (flaw, route.mode) {
+            return Err(with_id(Fault::Tool(flaw)));
+        }
         if judgement.decision.is_ok() {
             self.gateway.insistence.cured(errand(&admitted, &judgement));
         }
@@ -211,7 +216,7 @@ impl Exchange<'_> {
             accepted.headers_mut().extend(nonce);
             return Ok(reply::send(session, accepted, &self.cors, self.tale.id()).await);
         }
-        self.promise(judgement.decision.is_err()).map_err(with_id)?;
+        self.promise(judgement.decision.is_err() || flaw.is_some()).map_err(with_id)?;
         let resumed = if within { self.standing(&admitted) } else { None };
         let plan = Plan { nonce, legacy, resumed, ..self.plan(route, &admitted, &judgement) };
         self.forward(session, &admitted, &release, Method::POST, body.clone(), &plan).await.map_err(with_id)
@@ -339,6 +344,16 @@ impl Exchange<'_> {
         }
         self.gateway.metrics.step_up_loop(&admitted.route.name);
         Denial { fault: Fault::StepUpLoop, ..denial }
+    }
+
+    /// What is the matter with a tool that the rules would let be called, where tools are pinned.
+    fn flaw(&mut self, route: &Route, judgement: &Judgement<'_>) -> Option<Flaw> {
+        route.pin.as_ref()?;
+        let flaw = self.world.vigils.flaw(&route.name, &judgement.message.operation)?;
+        if judgement.decision.is_ok() {
+            self.tale.tell(|event| event.reason = flaw.reason());
+        }
+        Some(flaw)
     }
 
     fn tell_judgement(&mut self, judgement: &Judgement<'_>) {

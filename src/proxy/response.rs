@@ -217,22 +217,32 @@ async fn collect(session: &mut ServerSession, reached: &mut Reached, plan: &Plan
 fn cut(gateway: &Gateway, plan: &Plan<'_>, kind: Kind, standing: &Standing, body: &[u8]) -> Result<Bytes, Fault> {
     let lens = Lens { kind, era: plan.era, depth: plan.depth };
     let mut names = Vec::new();
-    let mut shows = |name: &str| {
+    let world = gateway.state.current();
+    let vigil = if kind == Kind::Tool { world.vigils.find(&plan.route.name) } else { None };
+    let mut shows = |name: &str, item: &str| {
         if kind == Kind::Tool {
             names.push(name.to_owned());
         }
-        plan.route.policy.shows(standing, kind, name)
+        // Seen in any case: what one caller's list shows of a change counts for all.
+        vigil.is_none_or(|vigil| vigil.see(name, item)) && plan.route.policy.shows(standing, kind, name)
     };
-    let lists = &gateway.state.current().lists;
-    let key = (plan.route.name.clone(), standing.clone());
+    let key = (plan.route.name.clone(), standing.clone(), vigil.map_or(0, |vigil| vigil.changes()));
     let out = match plan.id {
-        Some(id) => lists.cut(&key, id, body, lens, &mut shows),
-        None => listing::cut(body, lens, &mut shows).map(|cut| cut.body),
+        Some(id) => world.lists.cut_items(&key, id, body, lens, &mut shows),
+        None => listing::cut_items(body, lens, &mut shows).map(|cut| cut.body),
     };
     if !names.is_empty() {
         gateway.metrics.learn(&plan.route.name, names.iter().map(String::as_str));
     }
     out.map(Bytes::from).map_err(|_| Fault::UnreadableList)
+}
+
+/// Of a pinned upstream. A stream may live longer than the approvals that it began under.
+fn is_as_approved(gateway: &Gateway, plan: &Plan<'_>, kind: Kind, name: &str, item: &str) -> bool {
+    if kind != Kind::Tool || plan.route.pin.is_none() {
+        return true;
+    }
+    gateway.state.current().vigils.find(&plan.route.name).is_none_or(|vigil| vigil.see(name, item))
 }
 
 async fn send_whole(session: &mut ServerSession, mut header: ResponseHeader, body: Bytes) -> bool {
@@ -301,7 +311,10 @@ async fn stream(
         return cut_short(tale, "client_gone");
     }
     let standing = plan.list.as_ref().map(|(_, standing)| standing).or(plan.resumed.as_ref());
-    let mut shows = |kind: Kind, name: &str| standing.is_none_or(|standing| plan.route.policy.shows(standing, kind, name));
+    let mut shows = |kind: Kind, name: &str, item: &str| {
+        let Some(standing) = standing else { return true };
+        is_as_approved(gateway, plan, kind, name, item) && plan.route.policy.shows(standing, kind, name)
+    };
     let mut filter = SseFilter::new(ANSWER);
     let mut expiry = pin!(tokio::time::sleep(plan.until.duration_since(SystemTime::now()).unwrap_or_default()));
     let watch =
@@ -325,12 +338,12 @@ async fn stream(
             Some(part) => {
                 let mut out = Vec::with_capacity(part.len());
                 let pushed = match &plan.legacy {
-                    None => filter.push(&part, &mut |data| listing::judge_event(data, watch, &mut shows), &mut out),
+                    None => filter.push(&part, &mut |data| listing::judge_items(data, watch, &mut shows), &mut out),
                     Some(Legacy { seals, session }) => {
                         let mut judge = |data: &[u8]| match reverse::rename(data, plan.depth, &mut |id| seals.request(session.as_ref(), id))
                         {
                             Ok(Some(renamed)) => Verdict::Replace(renamed),
-                            Ok(None) => listing::judge_event(data, watch, &mut shows),
+                            Ok(None) => listing::judge_items(data, watch, &mut shows),
                             Err(_) => Verdict::Unreadable,
                         };
                         filter.push_named(&part, &mut judge, Some(&mut |id| seals.event(session.as_ref(), id)), &mut out)

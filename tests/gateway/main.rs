@@ -29,6 +29,7 @@ mod lifecycle;
 mod limits;
 mod listeners;
 mod lists;
+mod pinning;
 mod policy;
 mod probe;
 mod providers;

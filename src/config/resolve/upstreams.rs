@@ -22,6 +22,7 @@ use crate::token::{Demand, IssuerRules};
 mod credential;
 mod grant;
 mod identity;
+mod pin;
 mod reach;
 
 /// What all upstreams lean on.
@@ -134,6 +135,7 @@ impl Section<'_> {
             require_dpop,
             require_certificate,
             tasks,
+            pin,
         } = raw;
         context.later(at, "clients", clients);
         context.later(at, "tasks", tasks);
@@ -168,6 +170,7 @@ impl Section<'_> {
         let upstream = reach.resolve(at, context).map(|(reach, path)| Upstream { reach: Arc::new(reach), path, credential: fixed });
         let origins = browser_origins(origins, &at.key("origins"), context);
         let limits = route_limits(limits, &at.key("limits"), context);
+        let pin = pin.and_then(|raw| pin::resolve(raw, name, credential.grant.is_some(), &at.key("pin"), context)).map(Arc::new);
         let sender = dpop::sender(require_dpop, require_certificate, self.dpop, self.dpop_offered);
         let (resource, upstream) = (resource?, upstream?);
         Some(Route {
@@ -186,6 +189,7 @@ impl Section<'_> {
             origins,
             limits,
             sender,
+            pin,
         })
     }
 
