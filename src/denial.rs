@@ -57,6 +57,8 @@ pub enum Fault {
     Forbidden(&'static str),
     /// Holds the seconds to wait.
     RateLimited(u64),
+    /// The caller listens by as many streams as one may.
+    TooManyStreams,
     /// The audit record could not be written, and calls without one are refused.
     AuditUnavailable,
     /// The authorization server did not answer for its metadata.
@@ -347,6 +349,7 @@ impl Fault {
             }
             Self::Forbidden(reason) => (403, reason, -31403, "the access rules do not allow this operation"),
             Self::RateLimited(_) => (429, "rate_limited", -31429, "too many requests"),
+            Self::TooManyStreams => (429, "too_many_streams", -31429, "too many open streams"),
             Self::AuditUnavailable => (503, "audit_unavailable", -31503, "the request cannot be recorded at present"),
             Self::MetadataUnavailable => {
                 (503, "metadata_unavailable", -31503, "the authorization server's metadata cannot be had at present")

@@ -37,6 +37,7 @@ mod refusals;
 mod reload;
 mod smuggling;
 mod step_up;
+mod streams;
 mod tokens;
 mod traces;
 mod upstream_credential;
