@@ -322,10 +322,14 @@ impl Exchange<'_> {
     }
 
     /// A place for a stream without an end.
-    fn listen(&self, admitted: &Admitted, own: Option<&Session>) -> Result<Box<Open>, Fault> {
+    fn listen(&mut self, admitted: &Admitted, own: Option<&Session>) -> Result<Box<Open>, Fault> {
         let most = admitted.route.limits.streams_per_subject;
         let open = self.gateway.streams.listen(holder(admitted, own), most, self.tale.begun());
-        open.map(Box::new).map_err(|TooMany| Fault::TooManyStreams)
+        open.map(Box::new).map_err(|TooMany| {
+            // Refused before it was permitted.
+            self.tale.tell(|event| event.reason = "too_many_streams");
+            Fault::TooManyStreams
+        })
     }
 
     fn check_rates(&self, route: &Route, admitted: &Admitted) -> Result<(), Fault> {

@@ -68,7 +68,14 @@ async fn ends_gracefully(stream: &mut reqwest::Response) {
     let last: Value = serde_json::from_str(last.trim().strip_prefix("data: ").expect("data")).unwrap();
     assert_eq!(last["result"]["resultType"], "complete");
     assert_eq!(last["result"]["_meta"]["io.modelcontextprotocol/subscriptionId"], last["id"]);
-    assert_eq!(soon("the end of the stream", stream.chunk()).await.unwrap(), None);
+    ends(stream).await;
+}
+
+/// Nothing more comes; on HTTP/2 the end is a frame of no bytes.
+async fn ends(stream: &mut reqwest::Response) {
+    while let Some(chunk) = soon("the end of the stream", stream.chunk()).await.unwrap() {
+        assert!(chunk.is_empty(), "{chunk:?}");
+    }
 }
 
 /// The same gateway, with the resource of `files` somewhere else.
@@ -168,8 +175,8 @@ async fn item_s19_a_reload_ends_the_streams_of_an_upstream_that_is_gone_within_a
         let begun = Instant::now();
         world.gateway.offer(&crate::support::gateway::yaml(&moved(&world)));
         ends_gracefully(&mut listening).await;
-        assert_eq!(soon("the end of the session's stream", attending.chunk()).await.unwrap(), None);
-        assert!(matches!(soon("the end of the call", call.chunk()).await, Ok(None) | Err(_)));
+        ends(&mut attending).await;
+        ends(&mut call).await;
         assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
         world.gateway.audited(3, |line| line["reason"] == "reload").await;
         eventually("no open stream", || async { (world.gateway.metrics().await.sum("doorward_open_streams", "") == 0.0).then_some(()) })
@@ -254,5 +261,4 @@ async fn a_stream_is_ended_though_its_reader_takes_nothing() {
     world.gateway.offer(&crate::support::gateway::yaml(&moved(&world)));
     soon("the end at the upstream", feed.closed()).await;
     world.gateway.audited(1, |line| line["reason"] == "reload").await;
-    eventually("no connection", || async { (world.gateway.metrics().await.sum("doorward_connections", "") == 0.0).then_some(()) }).await;
 }
