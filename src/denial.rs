@@ -60,6 +60,8 @@ pub enum Fault {
     Tool(Flaw),
     /// Holds the seconds to wait.
     RateLimited(u64),
+    /// The caller listens by as many streams as one may.
+    TooManyStreams,
     /// The audit record could not be written, and calls without one are refused.
     AuditUnavailable,
     /// The authorization server did not answer for its metadata.
@@ -354,6 +356,7 @@ impl Fault {
             Self::Tool(Flaw::Unapproved) => (403, "tool_unapproved", -31403, "the tool has not been approved"),
             Self::Tool(Flaw::Unverified) => (503, "tool_unverified", -31503, "the tool has not yet been compared with what was approved"),
             Self::RateLimited(_) => (429, "rate_limited", -31429, "too many requests"),
+            Self::TooManyStreams => (429, "too_many_streams", -31429, "too many open streams"),
             Self::AuditUnavailable => (503, "audit_unavailable", -31503, "the request cannot be recorded at present"),
             Self::MetadataUnavailable => {
                 (503, "metadata_unavailable", -31503, "the authorization server's metadata cannot be had at present")

@@ -39,13 +39,14 @@
 //! metrics      <- config event
 //! limit        <- route
 //! insist       <- (nothing)
+//! streams      <- principal token route
 //! state        <- config remote token mcp policy route metrics possession assertions vigil
 //! possession   <- principal token route
 //! assertions   <- token identity route config
 //! authenticate <- principal token route remote
 //! pipeline     <- principal token mcp policy route denial oauth session authenticate state possession
 //! server       <- config metrics state audit
-//! proxy        <- principal token mcp policy identity oauth route denial event session config audit metrics limit state authenticate pipeline server certificate trace remote insist possession advice vigil pin
+//! proxy        <- principal token mcp policy identity oauth route denial event session config audit metrics limit streams state authenticate pipeline server certificate trace remote insist possession advice vigil pin
 //! demo         <- config state audit metrics proxy server
 //! command      <- config oauth authenticate token principal mcp policy route denial state audit metrics proxy server demo remote advice pin vigil event
 //! ```
@@ -96,6 +97,7 @@ pub mod limit;
 
 pub mod insist;
 pub mod possession;
+pub mod streams;
 
 pub mod state;
 

@@ -102,7 +102,13 @@ mod tests {
             mode: Mode::Enforce,
             list: ListMode::Granted,
             origins: vec![],
-            limits: RouteLimits { body: 1, per_client: None, per_subject: None, timeout: Duration::from_secs(1) },
+            limits: RouteLimits {
+                body: 1,
+                per_client: None,
+                per_subject: None,
+                streams_per_subject: None,
+                timeout: Duration::from_secs(1),
+            },
             sender: Sender { demand, ..Sender::default() },
             pin: None,
         }
@@ -114,6 +120,7 @@ mod tests {
         Verified {
             principal: Arc::new(Principal::new(proof)),
             expires: forge::now(),
+            issued: Some(forge::now()),
             basis: Basis::Key(1),
             audience: Arc::new([]),
             bound: binding.boxed(),

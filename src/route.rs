@@ -225,6 +225,8 @@ pub struct RouteLimits {
     pub body: usize,
     pub per_client: Option<Rate>,
     pub per_subject: Option<Rate>,
+    /// Streams that one subject may listen by at once.
+    pub streams_per_subject: Option<usize>,
     /// Until the upstream's answer begins, and between two reads of it unless it is a stream.
     pub timeout: Duration,
 }

@@ -227,7 +227,7 @@ impl Up {
                 }
                 let now = self.state.current();
                 warn_of_restart(&before.config, &now.config);
-                self.running.reloaded();
+                self.running.reloaded(&before);
                 tracing::info!("configuration reloaded");
                 true
             }

@@ -625,8 +625,8 @@ pub struct RawRouteLimits {
     pub per_subject: Option<RateText>,
     /// Until the server's answer begins, and between two parts of it. Default 60s.
     pub timeout: Option<DurationText>,
-    #[schemars(skip)]
-    pub streams_per_subject: Option<Later>,
+    /// Streams that one subject may listen by at once. Default: no limit.
+    pub streams_per_subject: Option<usize>,
     #[schemars(skip)]
     pub tasks: Option<Later>,
 }

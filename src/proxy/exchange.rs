@@ -29,12 +29,15 @@ use crate::policy::{Caller, Standing};
 use crate::route::{self, Head, ListMode, Mode, Route, Target};
 use crate::session::{Seals, Session};
 use crate::state::Snapshot;
+use crate::streams::{Holder, Open, TooMany};
 use crate::token::Scheme;
 use crate::trace::{Parent, Step};
 
 /// A body of this size that a denied client is still sending is read to its end, so that its
 /// connection stays usable; a longer one is cut off.
 const DRAINED: usize = 64 << 10;
+/// For what is still unsent on a connection that is given up: its client may have stopped reading.
+const PARTING: Duration = Duration::from_secs(1);
 
 /// Answers one request. Returns the connection where another one may follow on it.
 pub async fn run(gateway: &Gateway, peer: &Peer, mut session: ServerSession, shutdown: &ShutdownWatch) -> Option<ReusedHttpStream> {
@@ -53,7 +56,7 @@ pub async fn run(gateway: &Gateway, peer: &Peer, mut session: ServerSession, shu
     }
     session.set_write_timeout(Some(gateway.write_timeout));
     if !answer(gateway, peer, &mut session).await {
-        session.shutdown().await;
+        drop(tokio::time::timeout(PARTING, session.shutdown()).await);
         return None;
     }
     let settings = HttpPersistentSettings::for_session(&session);
@@ -216,9 +219,11 @@ impl Exchange<'_> {
             accepted.headers_mut().extend(nonce);
             return Ok(reply::send(session, accepted, &self.cors, self.tale.id()).await);
         }
+        let endless = judgement.message.operation.method.verb == Verb::Listen;
+        let open = if endless { Some(self.listen(&admitted, None).map_err(with_id)?) } else { None };
         self.promise(judgement.decision.is_err() || flaw.is_some()).map_err(with_id)?;
         let resumed = if within { self.standing(&admitted) } else { None };
-        let plan = Plan { nonce, legacy, resumed, ..self.plan(route, &admitted, &judgement) };
+        let plan = Plan { nonce, legacy, resumed, open, ..self.plan(route, &admitted, &judgement) };
         self.forward(session, &admitted, &release, Method::POST, body.clone(), &plan).await.map_err(with_id)
     }
 
@@ -241,7 +246,8 @@ impl Exchange<'_> {
         });
         let Some(own) = &legacy.session else { return Err(Fault::Method("POST").into()) };
         let release = pipeline::attend(admitted, own);
-        let plan = Plan { endless: opens, repeatable: opens, ..self.bare_plan(admitted, legacy) };
+        let open = if opens { Some(self.listen(admitted, Some(own))?) } else { None };
+        let plan = Plan { endless: opens, repeatable: opens, open, ..self.bare_plan(admitted, legacy) };
         self.promise(false)?;
         Ok(self.forward(session, admitted, &release, if opens { Method::GET } else { Method::DELETE }, Bytes::new(), &plan).await?)
     }
@@ -296,7 +302,7 @@ impl Exchange<'_> {
         self.tale.step(Step::Upstream);
         let reached = self.gateway.upstreams.call(outgoing, session, plan, &mut self.tale).await?;
         self.tale.step(Step::Relay);
-        let relayed = response::relay(self.gateway, session, reached, plan, &mut self.tale, &self.cors).await;
+        let relayed = response::relay(self.gateway, session, reached, (plan, admitted), &mut self.tale, &self.cors).await;
         if let (Err(Fault::UpstreamUnauthorized), Some(token)) = (&relayed, &token) {
             self.world.upstream_tokens.reject(route, admitted.token, token);
         }
@@ -316,7 +322,19 @@ impl Exchange<'_> {
             repeatable: false,
             depth: self.world.config.limits.depth,
             until: admitted.verified.ends(),
+            open: None,
         }
+    }
+
+    /// A place for a stream without an end.
+    fn listen(&mut self, admitted: &Admitted, own: Option<&Session>) -> Result<Box<Open>, Fault> {
+        let most = admitted.route.limits.streams_per_subject;
+        let open = self.gateway.streams.listen(holder(admitted, own), most, self.tale.begun());
+        open.map(Box::new).map_err(|TooMany| {
+            // Refused before it was permitted.
+            self.tale.tell(|event| event.reason = "too_many_streams");
+            Fault::TooManyStreams
+        })
     }
 
     fn check_rates(&self, route: &Route, admitted: &Admitted) -> Result<(), Fault> {
@@ -395,6 +413,7 @@ impl Exchange<'_> {
             resumed: None,
             legacy: None,
             until: admitted.verified.ends(),
+            open: None,
             // A tool call may have had its effect; everything else may be asked again.
             endless: message.operation.method.verb == Verb::Listen,
             repeatable: !matches!(message.operation.method.verb, Verb::Use(crate::mcp::Kind::Tool, _)),
@@ -423,6 +442,17 @@ impl Exchange<'_> {
             reply.headers_mut().extend(self.nonce());
         }
         reply::send(session, reply, &self.cors, self.tale.id()).await
+    }
+}
+
+/// Whose a stream will be.
+pub(super) fn holder(admitted: &Admitted, own: Option<&Session>) -> Holder {
+    Holder {
+        upstream: admitted.route.name.clone(),
+        who: admitted.verified.principal.clone(),
+        token: admitted.token,
+        issued: admitted.verified.issued,
+        session: own.map(|own| Box::new(own.digest())),
     }
 }
 

@@ -109,6 +109,11 @@ impl<'g> Tale<'g> {
         });
     }
 
+    /// When the request came in.
+    pub fn begun(&self) -> Instant {
+        self.begun
+    }
+
     /// Adds a wait that is not the gateway's own time.
     pub fn waited(&mut self, since: Instant) {
         self.waited += since.elapsed();

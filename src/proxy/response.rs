@@ -5,7 +5,7 @@
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
@@ -14,6 +14,7 @@ use pingora::protocols::http::ServerSession;
 
 use super::Gateway;
 use super::dial::{Reached, gone};
+use super::exchange::holder;
 use super::record::Tale;
 use super::reply::{self, Cors};
 use super::server::told_to_stop;
@@ -23,12 +24,16 @@ use crate::mcp::listing::{self, Lens, Watch};
 use crate::mcp::reverse;
 use crate::mcp::sse::{SseFilter, Verdict};
 use crate::mcp::{Era, Id, Kind};
+use crate::pipeline::Admitted;
 use crate::policy::Standing;
 use crate::route::Route;
 use crate::session::{Seals, Session};
+use crate::streams::Open;
 
 /// Bytes of a list, and of one event of a stream that must be read.
 const ANSWER: usize = 8 << 20;
+/// For the last event of a stream that is ended.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// What was decided about the answer when the request was judged.
 pub struct Plan<'m> {
@@ -50,6 +55,8 @@ pub struct Plan<'m> {
     pub depth: usize,
     /// Whether the answer is a stream without an end of its own.
     pub endless: bool,
+    /// The place of such a stream.
+    pub open: Option<Box<Open>>,
 }
 
 /// What a legacy answer is sealed with.
@@ -72,7 +79,7 @@ pub async fn relay(
     gateway: &Gateway,
     session: &mut ServerSession,
     mut reached: Reached,
-    plan: &Plan<'_>,
+    (plan, admitted): (&Plan<'_>, &Admitted),
     tale: &mut Tale<'_>,
     cors: &Cors,
 ) -> Result<bool, Fault> {
@@ -107,9 +114,9 @@ pub async fn relay(
             Ok(send_whole(session, head.header, cut).await)
         }
         (Form::Events, _) => {
-            let _open = gateway.metrics.stream(&plan.route.name);
             tale.tell(|event| event.status = status);
-            Ok(stream(gateway, session, reached, plan, tale, head).await)
+            // On the heap: the task of a connection without a stream need not make room for one.
+            Ok(Box::pin(events(gateway, session, reached, (plan, admitted), tale, head)).await)
         }
         // What a session is listened to with is a stream; anything else was never asked for.
         _ if plan.endless && plan.era == Era::Legacy && success => Err(Fault::UnreadableList),
@@ -294,12 +301,34 @@ async fn pass(
     }
 }
 
+/// Passes a stream that is known to the gateway for as long as it lasts.
+async fn events(
+    gateway: &Gateway,
+    session: &mut ServerSession,
+    reached: Reached,
+    (plan, admitted): (&Plan<'_>, &Admitted),
+    tale: &mut Tale<'_>,
+    head: Head,
+) -> bool {
+    let _counted = gateway.metrics.stream(&plan.route.name);
+    let own = plan.legacy.as_ref().and_then(|legacy| legacy.session.as_ref());
+    let answer;
+    let open = match &plan.open {
+        Some(open) => open,
+        None => {
+            answer = gateway.streams.answer(holder(admitted, own), tale.begun());
+            &answer
+        }
+    };
+    stream(gateway, session, reached, (plan, open), tale, head).await
+}
+
 /// Passes a stream, event by event where its events must be read.
 async fn stream(
     gateway: &Gateway,
     session: &mut ServerSession,
     mut reached: Reached,
-    plan: &Plan<'_>,
+    (plan, open): (&Plan<'_>, &Open),
     tale: &mut Tale<'_>,
     head: Head,
 ) -> bool {
@@ -323,12 +352,14 @@ async fn stream(
         let waiting = Instant::now();
         let part = tokio::select! {
             biased;
+            // First, so that an upstream that never pauses cannot put its end off.
+            reason = open.ended() => return farewell(session, plan, tale, reason).await,
+            () = &mut expiry => return farewell(session, plan, tale, "token_expired").await,
             part = reached.session.read_response_body() => part,
             () = gone(session) => return cut_short(tale, "client_gone"),
             // A call's stream has an end, and is waited for like any call.
             // Later than the listeners close, where another process took over.
             () = told_to_stop(&gateway.closing), if plan.endless => return farewell(session, plan, tale, "stopping").await,
-            () = &mut expiry => return farewell(session, plan, tale, "token_expired").await,
         };
         tale.waited(waiting);
         let Ok(part) = part else { return cut_short(tale, "upstream_broken") };
@@ -355,7 +386,14 @@ async fn stream(
                 Bytes::from(out)
             }
         };
-        if session.write_response_body(out, done).await.is_err() {
+        // Who does not read is not waited for.
+        let written = tokio::select! {
+            biased;
+            written = session.write_response_body(out, done) => written,
+            reason = open.ended() => return cut_short(tale, reason),
+            () = &mut expiry => return cut_short(tale, "token_expired"),
+        };
+        if written.is_err() {
             return cut_short(tale, "client_gone");
         }
         if done {
@@ -378,7 +416,9 @@ async fn farewell(session: &mut ServerSession, plan: &Plan<'_>, tale: &mut Tale<
         }
         _ => String::new(),
     };
-    session.write_response_body(Bytes::from(last), true).await.is_ok() && plan.endless
+    // A reader who has stopped is not waited for.
+    let written = tokio::time::timeout(FAREWELL, session.write_response_body(Bytes::from(last), true)).await;
+    matches!(written, Ok(Ok(()))) && plan.endless
 }
 
 /// The answer had begun and cannot be finished: the connection says so.

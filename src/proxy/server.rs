@@ -5,7 +5,7 @@ use std::os::fd::{IntoRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use pingora::listeners::{L4BufferSettings, ListenerConfig};
@@ -28,7 +28,8 @@ use crate::insist::Insistence;
 use crate::limit::Limiter;
 use crate::metrics::Metrics;
 use crate::remote::collector::Collector;
-use crate::state::State;
+use crate::state::{Snapshot, State};
+use crate::streams::{self, Streams};
 
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 4_096;
@@ -51,6 +52,8 @@ pub struct Gateway {
     /// Challenges that went out without effect.
     pub insistence: Insistence,
     pub upstreams: Upstreams,
+    /// Open streams, to be ended from outside.
+    pub streams: Arc<Streams>,
     pub ids: Ids,
     /// Where spans go; none are made without it.
     pub traces: Option<Collector>,
@@ -110,6 +113,7 @@ pub async fn start_with(
     let gateway = Arc::new(Gateway {
         state,
         upstreams: Upstreams::new(metrics.clone()),
+        streams: Arc::default(),
         metrics,
         audit,
         limiter: Limiter::default(),
@@ -165,10 +169,17 @@ pub async fn told_to_stop(shutdown: &ShutdownWatch) {
 }
 
 impl Running {
-    /// Takes over what a new configuration changed outside the snapshot: certificates and addresses.
-    pub fn reloaded(&self) {
-        self.gateway.upstreams.keep(self.gateway.state.current().routes.routes());
+    /// Takes over what a new configuration changed outside the snapshot: certificates, addresses, and
+    /// streams that could not be opened any more.
+    pub fn reloaded(&self, before: &Snapshot) {
+        let now = self.gateway.state.current();
+        self.gateway.upstreams.keep(now.routes.routes());
         self.renew_certificates();
+        let lost = streams::lost(before.routes.routes(), now.routes.routes());
+        let ended: usize = lost.into_iter().map(|hit| self.gateway.streams.end(hit, "reload", Instant::now())).sum();
+        if ended > 0 {
+            tracing::info!(streams = ended, "streams ended with what they were opened under");
+        }
     }
 
     /// Reads certificates and authorities again, also where the rest of the configuration is broken.

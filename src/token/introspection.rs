@@ -101,6 +101,7 @@ impl Answer {
         Ok(Verified {
             principal: Arc::new(Principal::new(proof)),
             expires: expires.unwrap_or(until),
+            issued: time(claims, "iat")?,
             basis: Basis::Answer { until, any_audience: !claims.contains_key("aud") },
             audience: audience.into(),
             bound: binding.boxed(),

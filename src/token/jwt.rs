@@ -46,6 +46,8 @@ pub struct Verified {
     pub principal: Arc<Principal>,
     /// `exp`, without leeway.
     pub expires: SystemTime,
+    /// `iat`; only an issuer that is asked may leave it out.
+    pub issued: Option<SystemTime>,
     /// Whose word it is.
     pub basis: Basis,
     pub audience: Arc<[String]>,
@@ -146,9 +148,10 @@ impl<'a> Unverified<'a> {
         let message = self.message.as_bytes();
         let key = keys.find(|key| key.verifies(self.algorithm, message, &self.signature)).ok_or(Error::Signature)?;
         let expires = time(&self.claims, "exp")?.ok_or(Error::MissingClaim("exp"))?;
+        let issued = time(&self.claims, "iat")?;
         let principal = Arc::new(Principal::new(prove(rules.issuer.clone(), &self.claims, &rules.claims, kept)?));
         let (audience, bound) = (self.audience_under(rules).into(), Binding::read(&self.claims)?.boxed());
-        Ok(Verified { principal, expires, basis: Basis::Key(key.id()), audience, bound, rules: rules.clone() })
+        Ok(Verified { principal, expires, issued, basis: Basis::Key(key.id()), audience, bound, rules: rules.clone() })
     }
 
     /// SECURITY: a token that has `aud` is judged by it alone, or one bound to another resource would pass.

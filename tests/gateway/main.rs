@@ -38,6 +38,7 @@ mod refusals;
 mod reload;
 mod smuggling;
 mod step_up;
+mod streams;
 mod tokens;
 mod traces;
 mod upstream_credential;

@@ -333,15 +333,16 @@ fn browser_origins(raw: Option<Strings>, at: &At<'_>, context: &mut Context<'_>)
 }
 
 fn route_limits(raw: Option<RawRouteLimits>, at: &At<'_>, context: &mut Context<'_>) -> RouteLimits {
-    let default = RouteLimits { body: 4 << 20, per_client: None, per_subject: None, timeout: Duration::from_secs(60) };
+    let default =
+        RouteLimits { body: 4 << 20, per_client: None, per_subject: None, streams_per_subject: None, timeout: Duration::from_secs(60) };
     let Some(RawRouteLimits { body, per_client, per_subject, timeout, streams_per_subject, tasks }) = raw else { return default };
-    context.later(at, "streams_per_subject", streams_per_subject);
     context.later(at, "tasks", tasks);
     let report = &mut context.report;
     RouteLimits {
         body: quantity::size(body, default.body, &at.key("body"), report),
         per_client: quantity::rate(per_client, &at.key("per_client"), report),
         per_subject: quantity::rate(per_subject, &at.key("per_subject"), report),
+        streams_per_subject: streams_per_subject.map(|most| quantity::count(Some(most), most, &at.key("streams_per_subject"), report)),
         timeout: quantity::duration(timeout, default.timeout, &at.key("timeout"), report),
     }
 }

@@ -53,7 +53,7 @@ fn with(reach: Reach) -> Pool {
         sender: Default::default(),
         pin: None,
         origins: vec![],
-        limits: RouteLimits { body: 1, per_client: None, per_subject: None, timeout: Duration::from_secs(1) },
+        limits: RouteLimits { body: 1, per_client: None, per_subject: None, streams_per_subject: None, timeout: Duration::from_secs(1) },
     };
     Pool::new(&route, Metrics::new().expect("registers"))
 }
