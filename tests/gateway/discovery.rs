@@ -66,6 +66,16 @@ async fn item_5_the_document_has_no_empty_list_and_no_null() {
     }
 }
 
+/// What a document that claims to be signed must be is moot while none is: also not by the issuer's own signature.
+#[tokio::test]
+async fn item_s3_no_document_claims_to_be_signed() {
+    let world = World::start().await;
+    for path in [format!("{PRM}/mcp/files"), "/.well-known/oauth-authorization-server/mcp/files".to_owned()] {
+        let document = world.get(&path).await;
+        assert!(document.is(200).json().get("signed_metadata").is_none(), "{path}");
+    }
+}
+
 #[tokio::test]
 async fn item_6_a_foreign_host_gets_no_document_and_no_challenge() {
     let world = World::start().await;

@@ -493,7 +493,7 @@ async fn c_03_the_end_of_an_outage_is_noticed_within_seconds() {
     world.issuer.set_down(false);
     let begun = Instant::now();
     eventually("the new key", || async { (status(&world, &token).await == 200).then_some(()) }).await;
-    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
 }
 
 #[tokio::test]
