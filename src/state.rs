@@ -12,7 +12,7 @@ use arc_swap::ArcSwap;
 use crate::assertions::Assertions;
 use crate::config::{self, Config, Problem, Seen, Severity};
 use crate::mcp::listing::Memo;
-use crate::mcp::seal::Sealer;
+use crate::mcp::seal::{Owner, Sealer};
 use crate::metrics::Metrics;
 use crate::policy::Standing;
 use crate::possession::Proofs;
@@ -41,8 +41,8 @@ pub struct Snapshot {
     secret: [u8; 32],
     /// What seals that which clients bring back.
     pub sealer: Arc<Sealer>,
-    /// Cut lists by upstream and standing.
-    pub lists: Memo<(Arc<str>, Standing)>,
+    /// Cut lists by upstream and standing, and those that have a next page by caller: its cursor is the caller's own.
+    pub lists: Memo<(Arc<str>, Standing, Option<Owner>)>,
 }
 
 impl Snapshot {

@@ -16,6 +16,7 @@ use super::Gateway;
 use super::dial::{Reached, gone};
 use super::record::Tale;
 use super::reply::Cors;
+use super::results::{self, Asked, Begun, Gathered, Looking};
 use super::server::told_to_stop;
 use crate::denial::Fault;
 use crate::event::Outcome;
@@ -28,7 +29,7 @@ use crate::route::Route;
 use crate::session::{Seals, Session};
 
 /// Bytes of a list, and of one event of a stream that must be read.
-const ANSWER: usize = 8 << 20;
+pub(super) const ANSWER: usize = 8 << 20;
 
 /// What was decided about the answer when the request was judged.
 pub struct Plan<'m> {
@@ -41,6 +42,8 @@ pub struct Plan<'m> {
     pub list: Option<(Kind, Standing)>,
     /// What the caller may see of the lists that a stream of a session may deliver: answers to other requests too.
     pub resumed: Option<Standing>,
+    /// What was asked for; none of a session alone.
+    pub asked: Option<Asked<'m>>,
     /// Of a legacy caller.
     pub legacy: Option<Legacy>,
     /// When the caller's token ends, and with it every stream.
@@ -50,6 +53,13 @@ pub struct Plan<'m> {
     pub depth: usize,
     /// Whether the answer is a stream without an end of its own.
     pub endless: bool,
+}
+
+impl Plan<'_> {
+    /// The seals of the caller.
+    pub fn seals(&self) -> Option<Seals> {
+        self.legacy.as_ref().map(|legacy| legacy.seals.clone()).or_else(|| Some(self.asked?.seals()))
+    }
 }
 
 /// What a legacy answer is sealed with.
@@ -97,6 +107,7 @@ pub async fn relay(
         clean.insert_header("mcp-session-id", begun).map_err(|_| Fault::Internal)?;
     }
     let head = Head { header: clean, length: answer.headers.get(CONTENT_LENGTH).cloned() };
+    let sight = results::sight(plan);
     match (form, &plan.list) {
         (Form::Foreign, _) => Err(Fault::UpstreamCoding),
         (Form::Json, Some((kind, standing))) => {
@@ -106,6 +117,17 @@ pub async fn relay(
             gateway.upstreams.release(reached).await;
             Ok(send_whole(session, head.header, cut).await)
         }
+        (Form::Json, None) if success && sight.looks() => match results::gather(session, &mut reached, plan, tale, sight).await? {
+            Gathered::Replaced(body) => {
+                tale.tell(|event| event.status = status);
+                gateway.upstreams.release(reached).await;
+                Ok(send_whole(session, head.header, body).await)
+            }
+            Gathered::AsItIs(begun) => {
+                tale.tell(|event| event.status = status);
+                Ok(pass(gateway, session, reached, plan, tale, head, Some(begun)).await)
+            }
+        },
         (Form::Events, _) => {
             let _open = gateway.metrics.stream(&plan.route.name);
             tale.tell(|event| event.status = status);
@@ -116,7 +138,7 @@ pub async fn relay(
         (_, Some(_)) if success && status != 202 && status != 204 => Err(Fault::UnreadableList),
         _ => {
             tale.tell(|event| event.status = status);
-            Ok(pass(gateway, session, reached, plan, tale, head).await)
+            Ok(pass(gateway, session, reached, plan, tale, head, None).await)
         }
     }
 }
@@ -220,10 +242,14 @@ fn cut(gateway: &Gateway, plan: &Plan<'_>, kind: Kind, standing: &Standing, body
         plan.route.policy.shows(standing, kind, name)
     };
     let lists = &gateway.state.current().lists;
-    let key = (plan.route.name.clone(), standing.clone());
+    // Without a cursor equal standings see equal lists; a cursor is each caller's own.
+    let seals = if listing::may_go_on(body) { plan.seals() } else { None };
+    let key = (plan.route.name.clone(), standing.clone(), seals.as_ref().map(Seals::owner));
+    let mut name = |kind, cursor: &str| seals.as_ref()?.cursor(kind, cursor);
+    let naming: Option<listing::Naming<'_>> = if seals.is_some() { Some(&mut name) } else { None };
     let out = match plan.id {
-        Some(id) => lists.cut(&key, id, body, lens, &mut shows),
-        None => listing::cut(body, lens, &mut shows).map(|cut| cut.body),
+        Some(id) => lists.cut(&key, id, body, lens, &mut shows, naming),
+        None => listing::cut_sealing(body, lens, &mut shows, naming).map(|cut| cut.body),
     };
     if !names.is_empty() {
         gateway.metrics.learn(&plan.route.name, names.iter().map(String::as_str));
@@ -240,7 +266,7 @@ async fn send_whole(session: &mut ServerSession, mut header: ResponseHeader, bod
     set && session.write_response_header(Box::new(header)).await.is_ok() && session.write_response_body(body, true).await.is_ok()
 }
 
-/// Passes an answer as it is.
+/// Passes an answer as it is; what of it was read already comes first.
 async fn pass(
     gateway: &Gateway,
     session: &mut ServerSession,
@@ -248,6 +274,7 @@ async fn pass(
     plan: &Plan<'_>,
     tale: &mut Tale<'_>,
     head: Head,
+    mut begun: Option<Begun>,
 ) -> bool {
     let Head { mut header, length } = head;
     let bodiless = matches!(header.status.as_u16(), 204 | 304);
@@ -258,6 +285,15 @@ async fn pass(
     };
     if framed.is_err() || session.write_response_header(Box::new(header)).await.is_err() {
         return false;
+    }
+    if let Some(Begun { part, done }) = begun.take() {
+        if session.write_response_body(part, done).await.is_err() {
+            return cut_short(tale, "client_gone");
+        }
+        if done {
+            gateway.upstreams.release(reached).await;
+            return true;
+        }
     }
     loop {
         let waiting = Instant::now();
@@ -298,6 +334,8 @@ async fn stream(
     }
     let standing = plan.list.as_ref().map(|(_, standing)| standing).or(plan.resumed.as_ref());
     let mut shows = |kind: Kind, name: &str| standing.is_none_or(|standing| plan.route.policy.shows(standing, kind, name));
+    let mut name = |kind, cursor: &str| plan.seals()?.cursor(kind, cursor);
+    let mut looking = Looking::new(plan);
     let mut filter = SseFilter::new(ANSWER);
     let mut expiry = pin!(tokio::time::sleep(plan.until.duration_since(SystemTime::now()).unwrap_or_default()));
     let watch =
@@ -320,18 +358,21 @@ async fn stream(
             None => Bytes::new(),
             Some(part) => {
                 let mut out = Vec::with_capacity(part.len());
+                let mut lists = |data: &[u8]| listing::judge_event_sealing(data, watch, &mut shows, Some(&mut name));
+                let mut look = |data: &[u8]| looking.event(data, &mut lists);
                 let pushed = match &plan.legacy {
-                    None => filter.push(&part, &mut |data| listing::judge_event(data, watch, &mut shows), &mut out),
+                    None => filter.push(&part, &mut look, &mut out),
                     Some(Legacy { seals, session }) => {
                         let mut judge = |data: &[u8]| match reverse::rename(data, plan.depth, &mut |id| seals.request(session.as_ref(), id))
                         {
                             Ok(Some(renamed)) => Verdict::Replace(renamed),
-                            Ok(None) => listing::judge_event(data, watch, &mut shows),
+                            Ok(None) => look(data),
                             Err(_) => Verdict::Unreadable,
                         };
                         filter.push_named(&part, &mut judge, Some(&mut |id| seals.event(session.as_ref(), id)), &mut out)
                     }
                 };
+                looking.tell(tale);
                 if pushed.is_err() {
                     return cut_short(tale, "unreadable_list");
                 }

@@ -9,6 +9,7 @@ use pingora::http::RequestHeader;
 use super::shown::Shown;
 use crate::denial::Fault;
 use crate::identity::{self, assertion};
+use crate::mcp::headers;
 use crate::pipeline::{Admitted, Release};
 use crate::route::{Head, Route};
 use crate::session::Session;
@@ -40,6 +41,8 @@ pub struct Sent<'a> {
     /// The caller's own session.
     pub session: Option<&'a Session>,
     pub traceparent: Option<String>,
+    /// The task that it is about, as the upstream knows it.
+    pub task: Option<&'a str>,
     /// What the gateway itself shows.
     pub shown: Shown,
 }
@@ -65,6 +68,9 @@ fn build(route: &Route, head: &Head<'_>, admitted: &Admitted, sent: Sent<'_>) ->
         if let Some(event) = &session.last_event {
             header.insert_header("last-event-id", event.as_str()).ok()?;
         }
+    }
+    if let (Some(task), true) = (sent.task, header.headers.contains_key("mcp-name")) {
+        header.insert_header("mcp-name", headers::encode(task).as_ref()).ok()?;
     }
     header.insert_header(ACCEPT_ENCODING, "identity").ok()?;
     header.insert_header("X-Forwarded-For", identity::forwarded_for(head.source)).ok()?;

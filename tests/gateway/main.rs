@@ -35,6 +35,7 @@ mod providers;
 mod record;
 mod refusals;
 mod reload;
+mod round_trips;
 mod smuggling;
 mod step_up;
 mod tokens;
