@@ -257,7 +257,7 @@ proptest! {
             let lens = lens(Kind::Tool, Era::Modern);
             let mut shows = |name: &str| name.starts_with('a');
             let fresh = cut(body.as_bytes(), lens, &mut shows).unwrap().body;
-            prop_assert_eq!(memo.cut(&(), Id(&id), body.as_bytes(), lens, &mut shows).unwrap(), fresh);
+            prop_assert_eq!(memo.cut(&(), Id(&id), body.as_bytes(), lens, &mut shows, None).unwrap(), fresh);
         }
     }
 
