@@ -125,11 +125,6 @@ pub fn attend(_: &Admitted, _: &Session) -> Release {
 }
 
 impl Judgement<'_> {
-    /// Who asked.
-    pub fn admitted(&self) -> &Admitted {
-        self.admitted
-    }
-
     /// The id of the task that it is about, as the upstream knows it.
     pub fn task(&self) -> Option<&str> {
         self.restored.as_ref().ok()?.as_ref()?.task.as_deref()

@@ -287,7 +287,7 @@ impl<'g> Exchange<'g> {
         };
         let token = shown.token.clone();
         let own = plan.legacy.as_ref().and_then(|legacy| legacy.session.as_ref());
-        let task = plan.asked.and_then(|asked| asked.judgement.task());
+        let task = plan.asked.judgement.and_then(Judgement::task);
         let sent = Sent { method, body, session: own, traceparent: self.tale.traceparent(), task, shown };
         let outgoing = Outgoing::new(release, admitted, &self.head(session), sent)?;
         self.tale.step(Step::Upstream);
@@ -300,7 +300,17 @@ impl<'g> Exchange<'g> {
         relayed
     }
 
-    fn bare_plan(&self, admitted: &Admitted, legacy: Legacy) -> Plan<'static> {
+    fn asked<'m>(&self, admitted: &'m Admitted, judgement: Option<&'m Judgement<'m>>) -> Asked<'m>
+    where
+        'g: 'm,
+    {
+        Asked { admitted, judgement, world: self.world, source: self.source, received: self.received }
+    }
+
+    fn bare_plan<'m>(&self, admitted: &'m Admitted, legacy: Legacy) -> Plan<'m>
+    where
+        'g: 'm,
+    {
         Plan {
             route: admitted.route.clone(),
             era: Era::Legacy,
@@ -308,7 +318,7 @@ impl<'g> Exchange<'g> {
             nonce: None,
             list: None,
             resumed: self.standing(admitted),
-            asked: None,
+            asked: self.asked(admitted, None),
             legacy: Some(legacy),
             endless: false,
             repeatable: false,
@@ -370,7 +380,7 @@ impl<'g> Exchange<'g> {
         (route.mode == Mode::Enforce).then(|| route.policy.standing(caller, route.list == ListMode::Acquirable))
     }
 
-    fn plan<'m>(&self, route: &Arc<Route>, admitted: &Admitted, judgement: &'m Judgement<'m>) -> Plan<'m>
+    fn plan<'m>(&self, route: &Arc<Route>, admitted: &'m Admitted, judgement: &'m Judgement<'m>) -> Plan<'m>
     where
         'g: 'm,
     {
@@ -387,7 +397,7 @@ impl<'g> Exchange<'g> {
             id: message.id,
             list: list.zip(standing),
             resumed: None,
-            asked: Some(Asked { judgement, world: self.world, source: self.source, received: self.received }),
+            asked: self.asked(admitted, Some(judgement)),
             legacy: None,
             until: admitted.verified.ends(),
             // A tool call may have had its effect; everything else may be asked again.

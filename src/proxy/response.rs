@@ -42,8 +42,7 @@ pub struct Plan<'m> {
     pub list: Option<(Kind, Standing)>,
     /// What the caller may see of the lists that a stream of a session may deliver: answers to other requests too.
     pub resumed: Option<Standing>,
-    /// What was asked for; none of a session alone.
-    pub asked: Option<Asked<'m>>,
+    pub asked: Asked<'m>,
     /// Of a legacy caller.
     pub legacy: Option<Legacy>,
     /// When the caller's token ends, and with it every stream.
@@ -57,8 +56,8 @@ pub struct Plan<'m> {
 
 impl Plan<'_> {
     /// The seals of the caller.
-    pub fn seals(&self) -> Option<Seals> {
-        self.legacy.as_ref().map(|legacy| legacy.seals.clone()).or_else(|| Some(self.asked?.seals()))
+    pub fn seals(&self) -> Seals {
+        self.legacy.as_ref().map_or_else(|| self.asked.seals(), |legacy| legacy.seals.clone())
     }
 }
 
@@ -243,7 +242,7 @@ fn cut(gateway: &Gateway, plan: &Plan<'_>, kind: Kind, standing: &Standing, body
     };
     let lists = &gateway.state.current().lists;
     // Without a cursor equal standings see equal lists; a cursor is each caller's own.
-    let seals = if listing::may_go_on(body) { plan.seals() } else { None };
+    let seals = listing::may_go_on(body).then(|| plan.seals());
     let key = (plan.route.name.clone(), standing.clone(), seals.as_ref().map(Seals::owner));
     let mut name = |kind, cursor: &str| seals.as_ref()?.cursor(kind, cursor);
     let naming: Option<listing::Naming<'_>> = if seals.is_some() { Some(&mut name) } else { None };
@@ -334,7 +333,7 @@ async fn stream(
     }
     let standing = plan.list.as_ref().map(|(_, standing)| standing).or(plan.resumed.as_ref());
     let mut shows = |kind: Kind, name: &str| standing.is_none_or(|standing| plan.route.policy.shows(standing, kind, name));
-    let mut name = |kind, cursor: &str| plan.seals()?.cursor(kind, cursor);
+    let mut name = |kind, cursor: &str| plan.seals().cursor(kind, cursor);
     let mut looking = Looking::new(plan);
     let mut filter = SseFilter::new(ANSWER);
     let mut expiry = pin!(tokio::time::sleep(plan.until.duration_since(SystemTime::now()).unwrap_or_default()));

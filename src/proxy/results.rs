@@ -14,7 +14,7 @@ use crate::denial::Fault;
 use crate::mcp::result::{self, Keeper, Sight};
 use crate::mcp::sse::Verdict;
 use crate::mcp::{Era, Kind, Target, Verb};
-use crate::pipeline::Judgement;
+use crate::pipeline::{Admitted, Judgement};
 use crate::policy::{Caller, Standing};
 use crate::route::Mode;
 use crate::session::{Errand, Seals};
@@ -26,10 +26,12 @@ const SEARCHED: usize = 1 << 20;
 /// The reason that a record has where a resource was left out.
 const WITHHELD: &str = "resource_withheld";
 
-/// What was asked for, as far as its answer must be looked at.
+/// Who asked for what, as far as the answer must be looked at.
 #[derive(Clone, Copy)]
 pub struct Asked<'m> {
-    pub judgement: &'m Judgement<'m>,
+    pub admitted: &'m Admitted,
+    /// None of a session alone.
+    pub judgement: Option<&'m Judgement<'m>>,
     pub world: &'m Snapshot,
     pub source: IpAddr,
     pub received: SystemTime,
@@ -37,8 +39,7 @@ pub struct Asked<'m> {
 
 impl Asked<'_> {
     pub fn seals(&self) -> Seals {
-        let admitted = self.judgement.admitted();
-        Seals::new(self.world.sealer.clone(), &admitted.route, &admitted.verified.principal)
+        Seals::new(self.world.sealer.clone(), &self.admitted.route, &self.admitted.verified.principal)
     }
 }
 
@@ -46,8 +47,8 @@ impl Asked<'_> {
 pub fn sight(plan: &Plan<'_>) -> Sight {
     let rules = || plan.route.policy.speaks_of_resources();
     let bare = Sight { depth: plan.depth, ..Sight::default() };
-    let Some(asked) = plan.asked else { return Sight { resources: plan.resumed.is_some() && rules(), ..bare } };
-    let message = &asked.judgement.message;
+    let Some(judgement) = plan.asked.judgement else { return Sight { resources: plan.resumed.is_some() && rules(), ..bare } };
+    let message = &judgement.message;
     let modern = plan.era == Era::Modern;
     match (message.operation.method.verb, message.operation.method.name) {
         (Verb::Use(kind, _), "tools/call" | "prompts/get" | "resources/read") => Sight {
@@ -173,21 +174,15 @@ impl<'p> Looking<'p> {
         }
     }
 
-    fn seals(&mut self) -> Option<&Seals> {
-        if self.seals.is_none() {
-            self.seals = self.plan.seals();
-        }
-        self.seals.as_ref()
+    fn seals(&mut self) -> &Seals {
+        self.seals.get_or_insert_with(|| self.plan.seals())
     }
 
     fn may_see(&mut self, uri: &str) -> bool {
-        let policy = &self.plan.route.policy;
-        if let Some(standing) = &self.plan.resumed {
-            return policy.shows(standing, Kind::Resource, uri);
-        }
-        let Some(asked) = self.plan.asked else { return false };
+        let (policy, asked) = (&self.plan.route.policy, &self.plan.asked);
+        // SECURITY: not as lists are cut, which may show what a wider scope would allow.
         let standing = self.standing.get_or_insert_with(|| {
-            let caller = Caller { principal: &asked.judgement.admitted().verified.principal, source: asked.source, now: asked.received };
+            let caller = Caller { principal: &asked.admitted.verified.principal, source: asked.source, now: asked.received };
             policy.standing(caller, false)
         });
         policy.shows(standing, Kind::Resource, uri)
@@ -196,18 +191,18 @@ impl<'p> Looking<'p> {
 
 impl Keeper for Looking<'_> {
     fn state(&mut self, state: &str) -> Option<String> {
-        let asked = self.plan.asked?;
-        self.seals()?.state(&Errand::of(&asked.judgement.message), state, asked.received)
+        let asked = self.plan.asked;
+        self.seals().state(&Errand::of(&asked.judgement?.message), state, asked.received)
     }
 
     fn task(&mut self, id: &str) -> Option<String> {
-        let asked = self.plan.asked?;
-        let Target::One(tool) = &asked.judgement.message.operation.target else { return None };
-        self.seals()?.task(asked.judgement.message.era, &tool.name, id)
+        let message = &self.plan.asked.judgement?.message;
+        let Target::One(tool) = &message.operation.target else { return None };
+        self.seals().task(message.era, &tool.name, id)
     }
 
     fn shows(&mut self, uri: &str, embedded: bool) -> bool {
-        let own = self.plan.asked.is_some_and(|asked| match &asked.judgement.message.operation.target {
+        let own = self.plan.asked.judgement.is_some_and(|judgement| match &judgement.message.operation.target {
             Target::One(thing) => thing.kind == Kind::Resource && thing.name == uri,
             Target::Nothing | Target::Each(_) => false,
         });
