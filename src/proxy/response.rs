@@ -116,17 +116,19 @@ pub async fn relay(
             gateway.upstreams.release(reached).await;
             Ok(send_whole(session, head.header, cut).await)
         }
-        (Form::Json, None) if success && sight.looks() => match results::gather(session, &mut reached, plan, tale, sight).await? {
-            Gathered::Replaced(body) => {
-                tale.tell(|event| event.status = status);
-                gateway.upstreams.release(reached).await;
-                Ok(send_whole(session, head.header, body).await)
+        (Form::Json, None) if success && !plan.endless && sight.looks() => {
+            match results::gather(session, &mut reached, plan, tale, sight).await? {
+                Gathered::Replaced(body) => {
+                    tale.tell(|event| event.status = status);
+                    gateway.upstreams.release(reached).await;
+                    Ok(send_whole(session, head.header, body).await)
+                }
+                Gathered::AsItIs(begun) => {
+                    tale.tell(|event| event.status = status);
+                    Ok(pass(gateway, session, reached, plan, tale, head, Some(begun)).await)
+                }
             }
-            Gathered::AsItIs(begun) => {
-                tale.tell(|event| event.status = status);
-                Ok(pass(gateway, session, reached, plan, tale, head, Some(begun)).await)
-            }
-        },
+        }
         (Form::Events, _) => {
             let _open = gateway.metrics.stream(&plan.route.name);
             tale.tell(|event| event.status = status);
