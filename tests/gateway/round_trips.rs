@@ -179,6 +179,27 @@ async fn a_state_in_an_answer_that_has_two_readings_is_not_passed() {
 }
 
 #[tokio::test]
+async fn item_96_a_list_is_not_answered_with_a_question() {
+    let world = World::start().await;
+    world.files.script(asks);
+    let reply = world.modern("tools/list", json!({})).token(&world.ta()).send().await;
+    assert_eq!(reply.status, 502, "{reply:?}");
+    assert!(!reply.text().contains("requestState"), "{reply:?}");
+}
+
+#[tokio::test]
+async fn item_102_nothing_that_is_sealed_is_written_down() {
+    let world = World::start().await;
+    world.files.script(asks);
+    let own = state(read_file(&world, &world.ta())).await;
+    retry(read_file(&world, &world.ta()), &own).send().await.is(200);
+    retry(read_file(&world, &world.tb()), &own).send().await.refuses(400, -32602);
+    let lines = world.gateway.audited(3, |line| line["operation"] == "tools/call").await;
+    let written = format!("{lines:?} {}", world.gateway.stderr());
+    assert!(!written.contains(&own) && !written.contains('\u{1F511}'), "{written}");
+}
+
+#[tokio::test]
 async fn a_large_answer_without_anything_to_seal_passes_as_it_is() {
     let world = World::with(|config| {
         config["upstreams"]["files"]["rules"] = json!([{"tools": ["read_file"], "scopes": ["files:read"]}]);
