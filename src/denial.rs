@@ -43,6 +43,12 @@ pub enum Fault {
     HttpVersion,
     /// A session id that was not given out here.
     UnknownSession,
+    /// A `requestState` that was not given to this caller for this very request, or too long ago.
+    UnknownState,
+    /// A task id that was not given to this caller.
+    UnknownTask,
+    /// A cursor that was not given to this caller for this list.
+    UnknownCursor,
     /// Only scopes are missing: all that the operation asks for.
     InsufficientScope(Vec<String>),
     /// The login is too weak or too old (RFC 9470): what the next one must be, its greatest age in
@@ -84,6 +90,8 @@ pub enum Fault {
     UpstreamSession,
     /// A list that cannot be read cannot be cut, so it is not passed.
     UnreadableList,
+    /// A result that must be looked through and cannot be read, or that its request does not allow.
+    UnreadableResult,
     Internal,
 }
 
@@ -141,9 +149,9 @@ impl From<&Refusal<'_>> for Fault {
 
 impl Denial {
     pub fn status(&self) -> u16 {
-        // Legacy clients hear of an unknown method as JSON-RPC alone.
+        // Legacy clients hear of an unknown method or task as JSON-RPC alone.
         match (&self.fault, self.era) {
-            (Fault::Message(mcp::Error::UnknownMethod), Some(Era::Legacy)) if self.id.is_some() => 200,
+            (Fault::Message(mcp::Error::UnknownMethod) | Fault::UnknownTask, Some(Era::Legacy)) if self.id.is_some() => 200,
             _ => self.fault.row().status,
         }
     }
@@ -342,6 +350,10 @@ impl Fault {
             Self::HeadMalformed(what) => (400, "head_malformed", -31400, what),
             Self::HttpVersion => (505, "http_version", -31505, "this version of HTTP is not served"),
             Self::UnknownSession => (404, "unknown_session", -31404, "the session is not known here"),
+            // One answer for what is another's, what is altered and what never was.
+            Self::UnknownState => (400, "unknown_state", -32602, "the request state is not known here"),
+            Self::UnknownTask => (400, "unknown_task", -32602, "the task is not known here"),
+            Self::UnknownCursor => (400, "unknown_cursor", -32602, "the cursor is not known here"),
             Self::HeadTooLarge => (431, "head_too_large", -31431, "the request head is larger than the limit"),
 
             Self::InsufficientScope(_) => (403, "insufficient_scope", -31403, "this operation needs a scope that the access token lacks"),
@@ -371,6 +383,7 @@ impl Fault {
             Self::UpstreamSession => (502, "upstream_session", -31502, "the MCP server's answer cannot be read"),
             Self::ClientGone => (499, "client_gone", -31499, "the client went away"),
             Self::UnreadableList => (502, "unreadable_list", -31502, "the MCP server's list cannot be read"),
+            Self::UnreadableResult => (502, "unreadable_result", -31502, "the MCP server's answer cannot be read"),
             Self::Internal => (500, "internal", -31500, "the gateway failed"),
         };
         Row { status, reason, code, message: Cow::Borrowed(message) }

@@ -5,13 +5,16 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::authenticate::{prove, recall};
 use crate::denial::{Denial, Fault};
 use crate::mcp::headers::Claim;
-use crate::mcp::{self, Failure, Message};
+use crate::mcp::seal::Sealer;
+use crate::mcp::{self, Failure, Kind, Message, Passed, Returned, Target, Thing, result};
 use crate::policy::{Caller, Permit, Refusal};
 use crate::route::{Head, Mode, Route};
-use crate::session::Session;
+use crate::session::{Errand, Seals, Session};
 use crate::state::Snapshot;
 use crate::token::{self, Credential, Digest, Verified};
 
@@ -45,16 +48,71 @@ pub async fn admit(route: &Arc<Route>, head: &Head<'_>, world: &Snapshot) -> Res
 pub struct Judgement<'a> {
     pub message: Message<'a>,
     pub decision: Result<Permit<'a>, Refusal<'a>>,
+    /// What came back by way of the client, as the upstream knows it; none where nothing did.
+    pub restored: Result<Option<Box<Restored>>, Fault>,
     admitted: &'a Admitted,
 }
 
+/// A message in which what was sealed is opened.
+#[derive(Debug)]
+pub struct Restored {
+    pub body: Bytes,
+    /// The task that it is about.
+    pub task: Option<String>,
+}
+
 /// What, and may they? Pure: bytes in, proof or reason out.
-pub fn judge<'a>(admitted: &'a Admitted, head: &Head<'_>, body: &'a [u8], depth: usize) -> Result<Judgement<'a>, Denial> {
+pub fn judge<'a>(
+    admitted: &'a Admitted,
+    head: &Head<'_>,
+    body: &'a [u8],
+    depth: usize,
+    sealer: &Arc<Sealer>,
+) -> Result<Judgement<'a>, Denial> {
     let claim = Claim::read(head.headers).map_err(|error| unclaimed(error, body, depth))?;
-    let message = Message::parse(body, &claim, depth).map_err(denied)?;
+    let mut message = Message::parse(body, &claim, depth).map_err(denied)?;
+    let restored = if message.returned.is_empty() { Ok(None) } else { restore(admitted, head, body, &mut message, sealer).map(Some) };
     let caller = Caller { principal: &admitted.verified.principal, source: head.source, now: head.received };
     let decision = admitted.route.policy.authorize(caller, &message.operation);
-    Ok(Judgement { message, decision, admitted })
+    Ok(Judgement { message, decision, restored, admitted })
+}
+
+/// Opens what was given to this caller. A task then names the tool that began it, so that the rules are
+/// asked about that tool again. SECURITY: what does not open never goes on; a state also binds the
+/// caller to what it was given for.
+fn restore(
+    admitted: &Admitted,
+    head: &Head<'_>,
+    body: &[u8],
+    message: &mut Message<'_>,
+    sealer: &Arc<Sealer>,
+) -> Result<Box<Restored>, Fault> {
+    let seals = Seals::new(sealer.clone(), &admitted.route, &admitted.verified.principal);
+    let mut edits = Vec::new();
+    let mut task = None;
+    for Returned { what, text, place } in &message.returned {
+        let opened = match what {
+            Passed::State => seals.opened_state(&Errand::of(message), text, head.received).ok_or(Fault::UnknownState)?,
+            Passed::Task => {
+                let (tool, id) = seals.opened_task(message.era, text).ok_or(Fault::UnknownTask)?;
+                task = Some((tool, id.clone()));
+                id
+            }
+            Passed::Cursor => match (seals.opened_cursor(message.operation.method, text), admitted.route.mode) {
+                (Some(cursor), _) => cursor.to_owned(),
+                // Lists pass as they are there, with their cursors.
+                (None, Mode::Observe) => continue,
+                (None, Mode::Enforce) => return Err(Fault::UnknownCursor),
+            },
+        };
+        edits.push((place.clone(), serde_json::to_string(&opened).map_err(|_| Fault::Internal)?));
+    }
+    let task = task.map(|(tool, id)| {
+        message.operation.target = Target::One(Thing { kind: Kind::Tool, name: tool.into() });
+        id
+    });
+    let body = std::str::from_utf8(body).map_err(|_| Fault::Internal)?;
+    Ok(Box::new(Restored { body: result::rewrite(body, &edits).into(), task }))
 }
 
 /// The right to forward a message: permitted, or refused in an upstream that only observes.
@@ -67,7 +125,27 @@ pub fn attend(_: &Admitted, _: &Session) -> Release {
 }
 
 impl Judgement<'_> {
+    /// The id of the task that it is about, as the upstream knows it.
+    pub fn task(&self) -> Option<&str> {
+        self.restored.as_ref().ok()?.as_ref()?.task.as_deref()
+    }
+
+    /// What is to be sent on: these bytes, or the same with what came back opened.
+    pub fn body(&self, read: &Bytes) -> Bytes {
+        match &self.restored {
+            Ok(Some(restored)) => restored.body.clone(),
+            _ => read.clone(),
+        }
+    }
+
     pub fn release(&self, mode: Mode) -> Result<Release, Denial> {
+        if let (Err(fault), true) = (&self.restored, self.decision.is_ok() || mode == Mode::Observe) {
+            return Err(Denial {
+                fault: fault.clone(),
+                id: self.message.id.map(|id| id.as_json().to_owned()),
+                era: Some(self.message.era),
+            });
+        }
         match (&self.decision, mode) {
             (Ok(_), _) | (Err(_), Mode::Observe) => Ok(Release(())),
             (Err(refusal), Mode::Enforce) => {

@@ -5,6 +5,8 @@
 //! without the right one is answered like what never was (MCP 2025-11-25 "Session Management",
 //! "Session Hijacking"). Knows no sockets.
 
+mod passing;
+
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -15,6 +17,8 @@ use crate::mcp;
 use crate::mcp::seal::{Owner, Purpose, Sealer};
 use crate::principal::{Kind, Principal};
 use crate::route::Route;
+
+pub use passing::Errand;
 
 /// Bytes of the longest id that an upstream may give out.
 const LONGEST: usize = 1 << 10;

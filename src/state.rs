@@ -12,7 +12,7 @@ use arc_swap::ArcSwap;
 use crate::assertions::Assertions;
 use crate::config::{self, Config, Problem, Seen, Severity};
 use crate::mcp::listing::Memo;
-use crate::mcp::seal::Sealer;
+use crate::mcp::seal::{Owner, Sealer};
 use crate::metrics::Metrics;
 use crate::policy::Standing;
 use crate::possession::Proofs;
@@ -42,8 +42,9 @@ pub struct Snapshot {
     secret: [u8; 32],
     /// What seals that which clients bring back.
     pub sealer: Arc<Sealer>,
-    /// Cut lists by upstream, standing and the changes of tools that were seen before.
-    pub lists: Memo<(Arc<str>, Standing, u64)>,
+    /// Cut lists by upstream, standing and the changes of tools that were seen before, and those that have a next page by
+    /// caller too: its cursor is the caller's own.
+    pub lists: Memo<(Arc<str>, Standing, u64, Option<Owner>)>,
     /// What was seen of the tools of pinned upstreams.
     pub vigils: Vigils,
 }

@@ -7,6 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
 
+use super::message::Passed;
 use super::{Era, Error, Message, Target, Verb};
 
 /// The standard request headers of MCP 2026-07-28 ("Request Metadata"), each at most once.
@@ -41,13 +42,16 @@ impl<'a> Claim<'a> {
             None if !method.notification => return Err(Error::Header("the Mcp-Method header is required")),
             _ => {}
         }
-        let (Verb::Use(..), Target::One(thing)) = (method.verb, &message.operation.target) else {
-            return Ok(());
+        let expected = match (method.verb, &message.operation.target) {
+            (Verb::Use(..), Target::One(thing)) => Some(&thing.name),
+            (Verb::Task, _) => message.returned.iter().find(|one| one.what == Passed::Task).map(|one| &one.text),
+            _ => None,
         };
+        let Some(expected) = expected else { return Ok(()) };
         match self.name.map(decode) {
             None => Err(Error::Header("the Mcp-Name header is required")),
             Some(Err(error)) => Err(error),
-            Some(Ok(name)) if name != thing.name => Err(Error::Header("header mismatch: Mcp-Name and the body name different things")),
+            Some(Ok(name)) if name != *expected => Err(Error::Header("header mismatch: Mcp-Name and the body name different things")),
             Some(Ok(_)) => Ok(()),
         }
     }
@@ -67,6 +71,12 @@ fn once<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<Option<&'a str
     } else {
         Err(Error::Header("an MCP header holds a character that is not printable ASCII"))
     }
+}
+
+/// A name as a header value: plain, or behind the sentinel where the revision demands it.
+pub fn encode(name: &str) -> Cow<'_, str> {
+    let plain = name.bytes().all(|byte| matches!(byte, b' '..=b'~')) && name.trim() == name && !name.starts_with("=?base64?");
+    if plain && !name.is_empty() { Cow::Borrowed(name) } else { Cow::Owned(format!("=?base64?{}?=", STANDARD.encode(name))) }
 }
 
 /// The base64 sentinel of "Value Encoding": both markers exact, else the value is literal.
@@ -127,6 +137,9 @@ mod tests {
         ];
         for (value, name) in table {
             assert_eq!(decode(value).ok().as_deref(), name, "{value}");
+        }
+        for name in ["plain", "Hello, 世界", " padded ", "=?base64?literal?=", ""] {
+            assert_eq!(decode(&encode(name)).ok().as_deref(), Some(name));
         }
     }
 }

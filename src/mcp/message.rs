@@ -1,6 +1,7 @@
 //! One JSON-RPC message, read once.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use serde_json::value::RawValue;
 
@@ -44,6 +45,26 @@ pub struct Operation<'a> {
     pub arguments: Option<&'a RawValue>,
 }
 
+/// What a client is given to bring back as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Passed {
+    /// `requestState` of a multi round trip (MCP 2026-07-28).
+    State,
+    /// `cursor` of a list.
+    Cursor,
+    /// `taskId`.
+    Task,
+}
+
+/// A member of `params` that was given to the client before.
+#[derive(Clone, Debug)]
+pub struct Returned<'a> {
+    pub what: Passed,
+    pub text: Cow<'a, str>,
+    /// Where it stands in the body, quotes included.
+    pub place: Range<usize>,
+}
+
 #[derive(Clone, Debug)]
 pub struct Message<'a> {
     /// Absent for a notification.
@@ -52,6 +73,14 @@ pub struct Message<'a> {
     pub operation: Operation<'a>,
     /// W3C trace context from `params._meta.traceparent`, as sent.
     pub traceparent: Option<Cow<'a, str>>,
+    /// What comes back in it: states of any method, the cursor of a list, the id of a task.
+    pub returned: Vec<Returned<'a>>,
+    /// `params.arguments` of any method, as sent; empty without.
+    pub arguments: &'a str,
+    /// Whether it declares the extension `io.modelcontextprotocol/tasks`.
+    pub speaks_tasks: bool,
+    /// Whether a tool call asks for a task (MCP 2025-11-25).
+    pub begins_task: bool,
 }
 
 /// Why a message was refused, with what an answer to it can carry.
@@ -105,7 +134,7 @@ fn apparent_era(draft: &Draft<'_>, claim: &Claim<'_>, readable: bool) -> Option<
     if readable { claimed.or(Some(Era::Legacy)) } else { claimed }
 }
 
-fn judge<'a>(draft: Draft<'a>, claim: &Claim<'_>, id: Option<Id<'a>>) -> Result<Message<'a>, Error> {
+fn judge<'a>(mut draft: Draft<'a>, claim: &Claim<'_>, id: Option<Id<'a>>) -> Result<Message<'a>, Error> {
     let name = method_name(&draft)?;
     let row = Method::find(&name);
     let notification = row.map_or(id.is_none(), |row| row.notification);
@@ -128,7 +157,10 @@ fn judge<'a>(draft: Draft<'a>, claim: &Claim<'_>, id: Option<Id<'a>>) -> Result<
         Field::Text(text) => Some(text.clone()),
         Field::Absent | Field::Other => None,
     };
-    let message = Message { id, era, operation: operation(draft, method)?, traceparent };
+    let returned = returned(&mut draft, method)?;
+    let (arguments, speaks_tasks, begins_task) = (draft.arguments_text, draft.speaks_tasks, draft.task);
+    let operation = operation(draft, method, era)?;
+    let message = Message { id, era, operation, traceparent, returned, arguments, speaks_tasks, begins_task };
     claim.agree(&message)?;
     Ok(message)
 }
@@ -207,7 +239,28 @@ fn require_meta(draft: &Draft<'_>, notification: bool) -> Result<(), Error> {
     Ok(())
 }
 
-fn operation<'a>(draft: Draft<'a>, method: &'static Method) -> Result<Operation<'a>, Error> {
+/// Those members that the method gives a meaning to; a state is one for whatever server looks at it.
+fn returned<'a>(draft: &mut Draft<'a>, method: &Method) -> Result<Vec<Returned<'a>>, Error> {
+    let counts = |what: Passed| match what {
+        Passed::State => true,
+        Passed::Cursor => matches!(method.verb, Verb::List(_)),
+        Passed::Task => method.verb == Verb::Task,
+    };
+    match draft.unreturnable.filter(|what| counts(*what)) {
+        Some(Passed::State) => return Err(Error::Params("`requestState` must be a string")),
+        Some(Passed::Cursor) => return Err(Error::Params("`cursor` must be a string")),
+        Some(Passed::Task) => return Err(Error::Params("`taskId` must be a string")),
+        None => {}
+    }
+    let mut returned = std::mem::take(&mut draft.returned);
+    returned.retain(|one| counts(one.what));
+    if method.verb == Verb::Task && !returned.iter().any(|one| one.what == Passed::Task) {
+        return Err(Error::Params("`taskId` must be a string"));
+    }
+    Ok(returned)
+}
+
+fn operation<'a>(draft: Draft<'a>, method: &'static Method, era: Era) -> Result<Operation<'a>, Error> {
     if draft.arguments == Shape::Other {
         return Err(Error::Params("`arguments` must be an object"));
     }
@@ -215,7 +268,7 @@ fn operation<'a>(draft: Draft<'a>, method: &'static Method) -> Result<Operation<
     let target = match method.verb {
         Verb::Use(kind, member) => {
             if kind == Kind::Tool {
-                if draft.task {
+                if draft.task && era == Era::Modern {
                     return Err(Error::Params("tasks are not supported"));
                 }
                 arguments = (draft.arguments == Shape::Object).then_some(draft.arguments_text);
@@ -226,7 +279,7 @@ fn operation<'a>(draft: Draft<'a>, method: &'static Method) -> Result<Operation<
         }
         Verb::Complete => Target::One(completed(draft)?),
         Verb::Listen => Target::Each(subscribed(draft)?),
-        Verb::List(_) | Verb::Plain | Verb::Absorb => Target::Nothing,
+        Verb::List(_) | Verb::Plain | Verb::Absorb | Verb::Task => Target::Nothing,
     };
     let arguments = match arguments {
         Some(text) => Some(json::raw_value(text).ok_or(Error::NotJson)?),

@@ -34,6 +34,8 @@ pub enum Verb {
     List(Kind),
     /// Opens a stream of changes; each resource in `params.notifications.resourceSubscriptions` is judged.
     Listen,
+    /// Acts on a task that a tool call has begun, named by `params.taskId`: judged as the use of that tool.
+    Task,
     /// Names nothing that a rule could speak of: any admitted caller may.
     Plain,
     /// A notification that speaks of other requests: it goes on within a session, which is its caller's
@@ -93,6 +95,10 @@ pub static METHODS: &[Method] = &[
     Method::both("completion/complete", Verb::Complete),
     Method::modern("server/discover", Verb::Plain),
     Method::modern("subscriptions/listen", Verb::Listen),
+    Method::both("tasks/get", Verb::Task),
+    Method::both("tasks/cancel", Verb::Task),
+    Method::legacy("tasks/result", Verb::Task),
+    Method::modern("tasks/update", Verb::Task),
     Method::legacy("initialize", Verb::Plain),
     Method::legacy("ping", Verb::Plain),
     Method::legacy("resources/subscribe", Verb::Use(Kind::Resource, "uri")),

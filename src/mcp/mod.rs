@@ -16,11 +16,12 @@ pub mod listing;
 mod memo;
 pub mod message;
 pub mod method;
+pub mod result;
 pub mod reverse;
 pub mod seal;
 pub mod sse;
 
 pub use era::Era;
 pub use error::Error;
-pub use message::{Failure, Id, Message, Operation, Target, Thing};
+pub use message::{Failure, Id, Message, Operation, Passed, Returned, Target, Thing};
 pub use method::{Kind, Method, Verb};

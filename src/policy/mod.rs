@@ -33,7 +33,7 @@ pub use step_up::{Demand, StepUp};
 use std::net::IpAddr;
 use std::time::SystemTime;
 
-use crate::mcp::{Kind, Operation, Target, Thing};
+use crate::mcp::{Kind, Operation, Target, Thing, Verb};
 use crate::principal::Principal;
 use condition::Outcome;
 
@@ -80,7 +80,9 @@ impl Policy {
         if rule.deny {
             return Err(Refusal::new(Some(rule), Why::Denied));
         }
-        match condition::all(&rule.conditions, caller, Some(operation)) {
+        // What a task was called with is not known any more; it was judged when the task began.
+        let judged = (operation.method.verb != Verb::Task).then_some(operation);
+        match condition::all(&rule.conditions, caller, judged) {
             Outcome::Met => Ok(Permit::by(rule)),
             Outcome::Lacks(lack) => Err(Refusal::new(Some(rule), lack.step_up().map_or_else(Why::Scope, Why::StepUp))),
             Outcome::Not(unmet) => Err(Refusal::new(Some(rule), Why::Unmet(unmet))),
@@ -137,6 +139,11 @@ impl Policy {
         }
         let naming = self.rules.iter().position(|rule| rule.names(kind, name));
         naming.is_some_and(|index| standing.holds(index))
+    }
+
+    /// Whether any rule speaks of resources.
+    pub fn speaks_of_resources(&self) -> bool {
+        self.rules.iter().any(|rule| !rule.resources.is_empty())
     }
 
     /// The paths of the claims that conditions look at.

@@ -15,6 +15,7 @@ use super::peer::{Client, Peer};
 use super::record::{self, PERMITTED, Tale};
 use super::reply::{self, Cors};
 use super::response::{self, Legacy, Plan};
+use super::results::Asked;
 use super::shown::Shown;
 use super::upstream::{Outgoing, Sent};
 use super::{Gateway, body, hosted};
@@ -141,7 +142,7 @@ async fn public(exchange: &mut Exchange<'_>, session: &mut ServerSession, docume
     reply::send(session, reply, &exchange.cors, exchange.tale.id()).await
 }
 
-impl Exchange<'_> {
+impl<'g> Exchange<'g> {
     fn head<'s>(&self, session: &'s ServerSession) -> Head<'s> {
         let header = session.req_header();
         let authority = header.uri.authority().map(|authority| authority.as_str());
@@ -188,7 +189,7 @@ impl Exchange<'_> {
         let body = body?;
 
         self.tale.step(Step::Judge);
-        let judgement = match pipeline::judge(&admitted, &self.head(session), &body, self.world.config.limits.depth) {
+        let judgement = match pipeline::judge(&admitted, &self.head(session), &body, self.world.config.limits.depth, &self.world.sealer) {
             Err(Denial { fault: Fault::Message(mcp::Error::Response), .. }) => {
                 return Box::pin(self.answer(session, &admitted, &body)).await;
             }
@@ -224,7 +225,7 @@ impl Exchange<'_> {
         self.promise(judgement.decision.is_err() || flaw.is_some()).map_err(with_id)?;
         let resumed = if within { self.standing(&admitted) } else { None };
         let plan = Plan { nonce, legacy, resumed, open, ..self.plan(route, &admitted, &judgement) };
-        self.forward(session, &admitted, &release, Method::POST, body.clone(), &plan).await.map_err(with_id)
+        self.forward(session, &admitted, &release, Method::POST, judgement.body(&body), &plan).await.map_err(with_id)
     }
 
     /// The seals of a legacy caller, and the session that the head names.
@@ -297,7 +298,8 @@ impl Exchange<'_> {
         };
         let token = shown.token.clone();
         let own = plan.legacy.as_ref().and_then(|legacy| legacy.session.as_ref());
-        let sent = Sent { method, body, session: own, traceparent: self.tale.traceparent(), shown };
+        let task = plan.asked.judgement.and_then(Judgement::task);
+        let sent = Sent { method, body, session: own, traceparent: self.tale.traceparent(), task, shown };
         let outgoing = Outgoing::new(release, admitted, &self.head(session), sent)?;
         self.tale.step(Step::Upstream);
         let reached = self.gateway.upstreams.call(outgoing, session, plan, &mut self.tale).await?;
@@ -309,7 +311,17 @@ impl Exchange<'_> {
         relayed
     }
 
-    fn bare_plan(&self, admitted: &Admitted, legacy: Legacy) -> Plan<'static> {
+    fn asked<'m>(&self, admitted: &'m Admitted, judgement: Option<&'m Judgement<'m>>) -> Asked<'m>
+    where
+        'g: 'm,
+    {
+        Asked { admitted, judgement, world: self.world, source: self.source, received: self.received }
+    }
+
+    fn bare_plan<'m>(&self, admitted: &'m Admitted, legacy: Legacy) -> Plan<'m>
+    where
+        'g: 'm,
+    {
         Plan {
             route: admitted.route.clone(),
             era: Era::Legacy,
@@ -317,6 +329,7 @@ impl Exchange<'_> {
             nonce: None,
             list: None,
             resumed: self.standing(admitted),
+            asked: self.asked(admitted, None),
             legacy: Some(legacy),
             endless: false,
             repeatable: false,
@@ -377,7 +390,10 @@ impl Exchange<'_> {
     fn tell_judgement(&mut self, judgement: &Judgement<'_>) {
         let operation = &judgement.message.operation;
         let (rule, reason) = match &judgement.decision {
-            Ok(permit) => (permit.rule(), PERMITTED),
+            Ok(permit) => match &judgement.restored {
+                Ok(_) => (permit.rule(), PERMITTED),
+                Err(fault) => (permit.rule(), Denial::from(fault.clone()).reason()),
+            },
             Err(refusal) => (refusal.rule(), Denial::from(Fault::from(refusal)).reason()),
         };
         self.tale.tell(|event| {
@@ -397,7 +413,10 @@ impl Exchange<'_> {
         (route.mode == Mode::Enforce).then(|| route.policy.standing(caller, route.list == ListMode::Acquirable))
     }
 
-    fn plan<'m>(&self, route: &Arc<Route>, admitted: &Admitted, judgement: &Judgement<'m>) -> Plan<'m> {
+    fn plan<'m>(&self, route: &Arc<Route>, admitted: &'m Admitted, judgement: &'m Judgement<'m>) -> Plan<'m>
+    where
+        'g: 'm,
+    {
         let message = &judgement.message;
         let list = match message.operation.method.verb {
             Verb::List(kind) if route.mode == Mode::Enforce => Some(kind),
@@ -411,12 +430,13 @@ impl Exchange<'_> {
             id: message.id,
             list: list.zip(standing),
             resumed: None,
+            asked: self.asked(admitted, Some(judgement)),
             legacy: None,
             until: admitted.verified.ends(),
             open: None,
             // A tool call may have had its effect; everything else may be asked again.
             endless: message.operation.method.verb == Verb::Listen,
-            repeatable: !matches!(message.operation.method.verb, Verb::Use(crate::mcp::Kind::Tool, _)),
+            repeatable: !matches!(message.operation.method.verb, Verb::Use(crate::mcp::Kind::Tool, _) | Verb::Task),
             depth: self.world.config.limits.depth,
         }
     }

@@ -45,6 +45,7 @@ mod record;
 mod reply;
 mod resolve;
 mod response;
+mod results;
 pub mod server;
 mod shown;
 mod standing;

@@ -17,6 +17,7 @@ use super::dial::{Reached, gone};
 use super::exchange::holder;
 use super::record::Tale;
 use super::reply::{self, Cors};
+use super::results::{self, Asked, Begun, Gathered, Looking};
 use super::server::told_to_stop;
 use crate::denial::Fault;
 use crate::event::Outcome;
@@ -31,7 +32,7 @@ use crate::session::{Seals, Session};
 use crate::streams::Open;
 
 /// Bytes of a list, and of one event of a stream that must be read.
-const ANSWER: usize = 8 << 20;
+pub(super) const ANSWER: usize = 8 << 20;
 /// For the last event of a stream that is ended.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -46,6 +47,7 @@ pub struct Plan<'m> {
     pub list: Option<(Kind, Standing)>,
     /// What the caller may see of the lists that a stream of a session may deliver: answers to other requests too.
     pub resumed: Option<Standing>,
+    pub asked: Asked<'m>,
     /// Of a legacy caller.
     pub legacy: Option<Legacy>,
     /// When the caller's token ends, and with it every stream.
@@ -57,6 +59,13 @@ pub struct Plan<'m> {
     pub endless: bool,
     /// The place of such a stream.
     pub open: Option<Box<Open>>,
+}
+
+impl Plan<'_> {
+    /// The seals of the caller.
+    pub fn seals(&self) -> Seals {
+        self.legacy.as_ref().map_or_else(|| self.asked.seals(), |legacy| legacy.seals.clone())
+    }
 }
 
 /// What a legacy answer is sealed with.
@@ -104,6 +113,7 @@ pub async fn relay(
         clean.insert_header("mcp-session-id", begun).map_err(|_| Fault::Internal)?;
     }
     let head = Head { header: clean, length: answer.headers.get(CONTENT_LENGTH).cloned() };
+    let sight = results::sight(plan);
     match (form, &plan.list) {
         (Form::Foreign, _) => Err(Fault::UpstreamCoding),
         (Form::Json, Some((kind, standing))) => {
@@ -112,6 +122,19 @@ pub async fn relay(
             tale.tell(|event| event.status = status);
             gateway.upstreams.release(reached).await;
             Ok(send_whole(session, head.header, cut).await)
+        }
+        (Form::Json, None) if success && !plan.endless && sight.looks() => {
+            match results::gather(session, &mut reached, plan, tale, sight).await? {
+                Gathered::Replaced(body) => {
+                    tale.tell(|event| event.status = status);
+                    gateway.upstreams.release(reached).await;
+                    Ok(send_whole(session, head.header, body).await)
+                }
+                Gathered::AsItIs(begun) => {
+                    tale.tell(|event| event.status = status);
+                    Ok(pass(gateway, session, reached, plan, tale, head, Some(begun)).await)
+                }
+            }
         }
         (Form::Events, _) => {
             tale.tell(|event| event.status = status);
@@ -123,7 +146,7 @@ pub async fn relay(
         (_, Some(_)) if success && status != 202 && status != 204 => Err(Fault::UnreadableList),
         _ => {
             tale.tell(|event| event.status = status);
-            Ok(pass(gateway, session, reached, plan, tale, head).await)
+            Ok(pass(gateway, session, reached, plan, tale, head, None).await)
         }
     }
 }
@@ -233,10 +256,14 @@ fn cut(gateway: &Gateway, plan: &Plan<'_>, kind: Kind, standing: &Standing, body
         // Seen in any case: what one caller's list shows of a change counts for all.
         vigil.is_none_or(|vigil| vigil.see(name, item)) && plan.route.policy.shows(standing, kind, name)
     };
-    let key = (plan.route.name.clone(), standing.clone(), vigil.map_or(0, |vigil| vigil.changes()));
+    // Without a cursor equal standings see equal lists; a cursor is each caller's own.
+    let seals = listing::may_go_on(body).then(|| plan.seals());
+    let key = (plan.route.name.clone(), standing.clone(), vigil.map_or(0, |vigil| vigil.changes()), seals.as_ref().map(Seals::owner));
+    let mut name = |kind, cursor: &str| seals.as_ref()?.cursor(kind, cursor);
+    let naming: Option<listing::Naming<'_>> = if seals.is_some() { Some(&mut name) } else { None };
     let out = match plan.id {
-        Some(id) => world.lists.cut_items(&key, id, body, lens, &mut shows),
-        None => listing::cut_items(body, lens, &mut shows).map(|cut| cut.body),
+        Some(id) => world.lists.cut(&key, id, body, lens, &mut shows, naming),
+        None => listing::cut_items(body, lens, &mut shows, naming).map(|cut| cut.body),
     };
     if !names.is_empty() {
         gateway.metrics.learn(&plan.route.name, names.iter().map(String::as_str));
@@ -261,7 +288,7 @@ async fn send_whole(session: &mut ServerSession, mut header: ResponseHeader, bod
     set && session.write_response_header(Box::new(header)).await.is_ok() && session.write_response_body(body, true).await.is_ok()
 }
 
-/// Passes an answer as it is.
+/// Passes an answer as it is; what of it was read already comes first.
 async fn pass(
     gateway: &Gateway,
     session: &mut ServerSession,
@@ -269,6 +296,7 @@ async fn pass(
     plan: &Plan<'_>,
     tale: &mut Tale<'_>,
     head: Head,
+    mut begun: Option<Begun>,
 ) -> bool {
     let Head { mut header, length } = head;
     let bodiless = matches!(header.status.as_u16(), 204 | 304);
@@ -279,6 +307,15 @@ async fn pass(
     };
     if framed.is_err() || session.write_response_header(Box::new(header)).await.is_err() {
         return false;
+    }
+    if let Some(Begun { part, done }) = begun.take() {
+        if session.write_response_body(part, done).await.is_err() {
+            return cut_short(tale, "client_gone");
+        }
+        if done {
+            gateway.upstreams.release(reached).await;
+            return true;
+        }
     }
     loop {
         let waiting = Instant::now();
@@ -344,6 +381,8 @@ async fn stream(
         let Some(standing) = standing else { return true };
         is_as_approved(gateway, plan, kind, name, item) && plan.route.policy.shows(standing, kind, name)
     };
+    let mut name = |kind, cursor: &str| plan.seals().cursor(kind, cursor);
+    let mut looking = Looking::new(plan);
     let mut filter = SseFilter::new(ANSWER);
     let mut expiry = pin!(tokio::time::sleep(plan.until.duration_since(SystemTime::now()).unwrap_or_default()));
     let watch =
@@ -368,18 +407,21 @@ async fn stream(
             None => Bytes::new(),
             Some(part) => {
                 let mut out = Vec::with_capacity(part.len());
+                let mut lists = |data: &[u8]| listing::judge_items(data, watch, &mut shows, Some(&mut name));
+                let mut look = |data: &[u8]| looking.event(data, &mut lists);
                 let pushed = match &plan.legacy {
-                    None => filter.push(&part, &mut |data| listing::judge_items(data, watch, &mut shows), &mut out),
+                    None => filter.push(&part, &mut look, &mut out),
                     Some(Legacy { seals, session }) => {
                         let mut judge = |data: &[u8]| match reverse::rename(data, plan.depth, &mut |id| seals.request(session.as_ref(), id))
                         {
                             Ok(Some(renamed)) => Verdict::Replace(renamed),
-                            Ok(None) => listing::judge_items(data, watch, &mut shows),
+                            Ok(None) => look(data),
                             Err(_) => Verdict::Unreadable,
                         };
                         filter.push_named(&part, &mut judge, Some(&mut |id| seals.event(session.as_ref(), id)), &mut out)
                     }
                 };
+                looking.tell(tale);
                 if pushed.is_err() {
                     return cut_short(tale, "unreadable_list");
                 }

@@ -10,12 +10,14 @@ use pingora::http::RequestHeader;
 use super::shown::Shown;
 use crate::denial::Fault;
 use crate::identity::{self, assertion};
+use crate::mcp::headers;
 use crate::pipeline::{Admitted, Release};
 use crate::route::{Head, Route};
 use crate::session::Session;
 
 const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 const LAST_EVENT: HeaderName = HeaderName::from_static("last-event-id");
+const NAME: HeaderName = HeaderName::from_static("mcp-name");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
@@ -46,6 +48,8 @@ pub struct Sent<'a> {
     /// The caller's own session.
     pub session: Option<&'a Session>,
     pub traceparent: Option<String>,
+    /// The task that it is about, as the upstream knows it.
+    pub task: Option<&'a str>,
     /// What the gateway itself shows.
     pub shown: Shown,
 }
@@ -76,6 +80,9 @@ fn build(route: &Route, head: &Head<'_>, admitted: &Admitted, sent: Sent<'_>) ->
     }
     set(ACCEPT_ENCODING, HeaderValue::from_static("identity"))?;
     set(FORWARDED_FOR, HeaderValue::try_from(identity::forwarded_for(head.source)).ok()?)?;
+    if let (Some(task), true) = (sent.task, head.headers.contains_key(NAME)) {
+        set(NAME, HeaderValue::from_str(&headers::encode(task)).ok()?)?;
+    }
     if let Some(traceparent) = sent.traceparent {
         set(TRACEPARENT, HeaderValue::try_from(traceparent).ok()?)?;
     }

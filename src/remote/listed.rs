@@ -179,7 +179,8 @@ impl Dialogue {
                 all.push(Defined { name: name.to_owned(), text: text.to_owned() });
                 false
             };
-            listing::cut_items(text.as_bytes(), lens, &mut take).map_err(|_| "`tools/list` was answered with what has several readings")?;
+            listing::cut_items(text.as_bytes(), lens, &mut take, None)
+                .map_err(|_| "`tools/list` was answered with what has several readings")?;
             bytes += text.len();
             if bytes > LARGEST || all.len() > NAMES {
                 return Err("its list of tools is too long".into());

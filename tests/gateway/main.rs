@@ -37,6 +37,7 @@ mod providers;
 mod record;
 mod refusals;
 mod reload;
+mod round_trips;
 mod smuggling;
 mod step_up;
 mod streams;
