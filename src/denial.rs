@@ -79,6 +79,8 @@ pub enum Fault {
     UpstreamSession,
     /// A list that cannot be read cannot be cut, so it is not passed.
     UnreadableList,
+    /// An answer that is not one message cannot be put among others.
+    UnreadableAnswer,
     Internal,
 }
 
@@ -315,7 +317,7 @@ impl Fault {
             Self::Message(M::VariantMember) => {
                 (400, "variant_member", -32600, "a member is spelled like a protocol member in another case")
             }
-            Self::Message(M::Batch) => (400, "batch", -32600, "batches are not accepted"),
+            Self::Message(M::Batch(what)) => (400, "batch", -32600, what),
             Self::Message(M::NotRequest(what)) => (400, "not_a_request", -32600, what),
             Self::Message(M::Response) => (400, "unexpected_response", -32600, "no request is waiting for this response"),
             Self::Message(M::UnknownMethod) => (404, "unknown_method", -32601, "the method is not known here"),
@@ -361,6 +363,7 @@ impl Fault {
             Self::UpstreamSession => (502, "upstream_session", -31502, "the MCP server's answer cannot be read"),
             Self::ClientGone => (499, "client_gone", -31499, "the client went away"),
             Self::UnreadableList => (502, "unreadable_list", -31502, "the MCP server's list cannot be read"),
+            Self::UnreadableAnswer => (502, "unreadable_answer", -31502, "the MCP server's answer cannot be read"),
             Self::Internal => (500, "internal", -31500, "the gateway failed"),
         };
         Row { status, reason, code, message: Cow::Borrowed(message) }

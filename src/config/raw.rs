@@ -636,6 +636,8 @@ pub struct RawLimits {
     pub idle_timeout: Option<DurationText>,
     /// Nesting of a message. Default 64.
     pub depth: Option<usize>,
+    /// Messages in one batch of a client of 2025-03-26. Default 20.
+    pub batch: Option<usize>,
     /// Verified tokens that are remembered. Default 50000.
     pub token_cache: Option<usize>,
     /// How long a stop waits for requests in flight. Default 10s.

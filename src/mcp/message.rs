@@ -136,7 +136,7 @@ fn judge<'a>(draft: Draft<'a>, claim: &Claim<'_>, id: Option<Id<'a>>) -> Result<
 /// All that JSON-RPC 2.0 asks of a request or notification.
 fn method_name<'a>(draft: &Draft<'a>) -> Result<Cow<'a, str>, Error> {
     if draft.array {
-        return Err(Error::Batch);
+        return Err(Error::Batch("batches are not accepted"));
     }
     if !draft.object {
         return Err(Error::NotRequest("the message is not an object"));

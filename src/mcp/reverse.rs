@@ -34,6 +34,20 @@ pub fn rename(data: &[u8], depth: usize, name: &mut dyn FnMut(&str) -> Option<St
     Ok(Some(splice(text, place, &named)))
 }
 
+/// The id that a server's message answers, as JSON text; none where it is no answer.
+pub fn answered(data: &[u8], depth: usize) -> Result<Option<&str>, Unreadable> {
+    let text = std::str::from_utf8(data).map_err(|_| Unreadable)?;
+    let mut found = Envelope::default();
+    if !found.read(text, depth).map_err(|_| Unreadable)? {
+        return Err(Unreadable);
+    }
+    match (found.method, found.answers, found.id) {
+        (None, 1, Some(place)) => Ok(text.get(place)),
+        (Some(_), 0, _) => Ok(None),
+        _ => Err(Unreadable),
+    }
+}
+
 /// A client's answer to a server's request.
 #[derive(Debug)]
 pub struct Answer<'a> {

@@ -19,6 +19,7 @@ use super::reply::Cors;
 use super::server::told_to_stop;
 use crate::denial::Fault;
 use crate::event::Outcome;
+use crate::mcp::batch;
 use crate::mcp::listing::{self, Lens, Watch};
 use crate::mcp::reverse;
 use crate::mcp::sse::{SseFilter, Verdict};
@@ -28,7 +29,7 @@ use crate::route::Route;
 use crate::session::{Seals, Session};
 
 /// Bytes of a list, and of one event of a stream that must be read.
-const ANSWER: usize = 8 << 20;
+pub(super) const ANSWER: usize = 8 << 20;
 
 /// What was decided about the answer when the request was judged.
 pub struct Plan<'m> {
@@ -58,7 +59,7 @@ pub struct Legacy {
     pub session: Option<Session>,
 }
 
-enum Form {
+pub(super) enum Form {
     Json,
     Events,
     Other,
@@ -78,14 +79,7 @@ pub async fn relay(
 ) -> Result<bool, Fault> {
     let Some(answer) = reached.session.response_header() else { return Err(Fault::UpstreamUnreachable) };
     let status = answer.status.as_u16();
-    match status {
-        401 | 407 => return Err(Fault::UpstreamUnauthorized),
-        300..=399 => return Err(Fault::UpstreamRedirect),
-        _ => {}
-    }
-    if answer.headers.get(CONTENT_ENCODING).is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
-        return Err(Fault::UpstreamCoding);
-    }
+    check_head(answer)?;
     let form = form(&answer.headers);
     let success = answer.status.is_success();
     let mut clean = header(answer, cors, tale.id())?;
@@ -121,12 +115,23 @@ pub async fn relay(
     }
 }
 
+/// What no client is to see: a challenge, a redirect, an encoding that was not asked for.
+pub(super) fn check_head(answer: &ResponseHeader) -> Result<(), Fault> {
+    match answer.status.as_u16() {
+        401 | 407 => return Err(Fault::UpstreamUnauthorized),
+        300..=399 => return Err(Fault::UpstreamRedirect),
+        _ => {}
+    }
+    let coded = answer.headers.get(CONTENT_ENCODING).is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"));
+    if coded { Err(Fault::UpstreamCoding) } else { Ok(()) }
+}
+
 struct Head {
     header: ResponseHeader,
     length: Option<HeaderValue>,
 }
 
-fn form(headers: &HeaderMap) -> Form {
+pub(super) fn form(headers: &HeaderMap) -> Form {
     let text = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let (essence, parameters) = text.split_once(';').unwrap_or((text, ""));
     let form = match essence.trim() {
@@ -185,7 +190,12 @@ fn is_kept_back(name: &str) -> bool {
 }
 
 /// Reads a whole answer, bounded in size, and in time as a whole.
-async fn collect(session: &mut ServerSession, reached: &mut Reached, plan: &Plan<'_>, tale: &mut Tale<'_>) -> Result<Bytes, Fault> {
+pub(super) async fn collect(
+    session: &mut ServerSession,
+    reached: &mut Reached,
+    plan: &Plan<'_>,
+    tale: &mut Tale<'_>,
+) -> Result<Bytes, Fault> {
     let waiting = Instant::now();
     let read = async {
         let mut whole = BytesMut::new();
@@ -210,7 +220,7 @@ async fn collect(session: &mut ServerSession, reached: &mut Reached, plan: &Plan
 }
 
 /// The list as the caller may see it. The same answer to the same standing is not read twice.
-fn cut(gateway: &Gateway, plan: &Plan<'_>, kind: Kind, standing: &Standing, body: &[u8]) -> Result<Bytes, Fault> {
+pub(super) fn cut(gateway: &Gateway, plan: &Plan<'_>, kind: Kind, standing: &Standing, body: &[u8]) -> Result<Bytes, Fault> {
     let lens = Lens { kind, era: plan.era, depth: plan.depth };
     let mut names = Vec::new();
     let mut shows = |name: &str| {
@@ -323,12 +333,12 @@ async fn stream(
                 let pushed = match &plan.legacy {
                     None => filter.push(&part, &mut |data| listing::judge_event(data, watch, &mut shows), &mut out),
                     Some(Legacy { seals, session }) => {
-                        let mut judge = |data: &[u8]| match reverse::rename(data, plan.depth, &mut |id| seals.request(session.as_ref(), id))
-                        {
+                        let mut one = |data: &[u8]| match reverse::rename(data, plan.depth, &mut |id| seals.request(session.as_ref(), id)) {
                             Ok(Some(renamed)) => Verdict::Replace(renamed),
                             Ok(None) => listing::judge_event(data, watch, &mut shows),
                             Err(_) => Verdict::Unreadable,
                         };
+                        let mut judge = |data: &[u8]| batch::judge_each(data, plan.depth, &mut one);
                         filter.push_named(&part, &mut judge, Some(&mut |id| seals.event(session.as_ref(), id)), &mut out)
                     }
                 };
