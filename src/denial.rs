@@ -79,6 +79,10 @@ pub enum Fault {
     UpstreamSession,
     /// A list that cannot be read cannot be cut, so it is not passed.
     UnreadableList,
+    /// The answer broke off before anything of it was sent.
+    UpstreamBroken,
+    /// The server asked for what this upstream's servers may not ask of clients.
+    ServerRequest,
     /// An answer that is not one message cannot be put among others.
     UnreadableAnswer,
     Internal,
@@ -363,6 +367,8 @@ impl Fault {
             Self::UpstreamSession => (502, "upstream_session", -31502, "the MCP server's answer cannot be read"),
             Self::ClientGone => (499, "client_gone", -31499, "the client went away"),
             Self::UnreadableList => (502, "unreadable_list", -31502, "the MCP server's list cannot be read"),
+            Self::UpstreamBroken => (502, "upstream_broken", -31502, "the MCP server's answer broke off"),
+            Self::ServerRequest => (502, "server_request", -31502, "the MCP server asked for what is not passed on to clients"),
             Self::UnreadableAnswer => (502, "unreadable_answer", -31502, "the MCP server's answer cannot be read"),
             Self::Internal => (500, "internal", -31500, "the gateway failed"),
         };

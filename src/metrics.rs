@@ -12,7 +12,8 @@ use std::time::Duration;
 use prometheus::{Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 
 use crate::config::Config;
-use crate::event::Event;
+use crate::event::{Event, Outcome};
+use crate::mcp::ask::Ask;
 use series::{Known, Series, Tools};
 
 /// Tool names taken as labels, for each upstream.
@@ -44,6 +45,7 @@ pub struct Metrics {
     tools: Arc<RwLock<HashMap<Arc<str>, Arc<Tools>>>>,
     known: Arc<Known>,
     step_up_loops: IntCounterVec,
+    server_requests: IntCounterVec,
 }
 
 impl Metrics {
@@ -125,6 +127,11 @@ impl Metrics {
                 "doorward_step_up_loops_total",
                 "Challenges held back because they had no effect before",
                 &["upstream"],
+            )?,
+            server_requests: counter(
+                "doorward_server_requests_total",
+                "What servers asked of clients, by what became of it",
+                &["upstream", "kind", "outcome"],
             )?,
             tools: Arc::default(),
             known: Arc::default(),
@@ -208,6 +215,11 @@ impl Metrics {
 
     pub fn step_up_loop(&self, upstream: &str) {
         self.step_up_loops.with_label_values(&[upstream]).inc();
+    }
+
+    /// Counts what a server asked of a client.
+    pub fn server_request(&self, upstream: &str, ask: Ask, outcome: Outcome) {
+        self.server_requests.with_label_values(&[upstream, ask.label(), outcome.as_str()]).inc();
     }
 
     pub fn connection_refused(&self) {

@@ -103,6 +103,7 @@ mod tests {
             list: ListMode::Granted,
             origins: vec![],
             limits: RouteLimits { body: 1, per_client: None, per_subject: None, timeout: Duration::from_secs(1) },
+            asks: Default::default(),
             sender: Sender { demand, ..Sender::default() },
         }
     }

@@ -16,6 +16,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method};
 
 use crate::identity::IdentityRules;
+use crate::mcp::ask::Asks;
 use crate::policy::Policy;
 use crate::token::{Demand, IssuerRules};
 
@@ -60,6 +61,8 @@ pub struct Route {
     pub origins: Vec<String>,
     pub limits: RouteLimits,
     pub sender: Sender,
+    /// What the server may ask of the client.
+    pub asks: Asks,
 }
 
 /// How callers prove that a token is theirs.

@@ -357,8 +357,22 @@ pub struct RawUpstream {
     pub require_dpop: Option<bool>,
     /// Accept only tokens that are bound to the client certificate of the connection (RFC 8705). Default false.
     pub require_certificate: Option<bool>,
+    /// What the server may ask of a client while it answers: `elicitation` (a form), `elicitation_url` (a page that the user is
+    /// sent to), `sampling` (the client's model works for the server), `roots` (folders of the user's). Default: nothing.
+    pub allow_server_requests: Option<Vec<RawServerRequest>>,
     #[schemars(skip)]
     pub tasks: Option<Later>,
+}
+
+/// What a server may ask of a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(rename = "ServerRequest", inline)]
+pub enum RawServerRequest {
+    Elicitation,
+    ElicitationUrl,
+    Sampling,
+    Roots,
 }
 
 /// How servers are looked after between calls.

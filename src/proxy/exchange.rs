@@ -13,6 +13,7 @@ use pingora::apps::{HttpPersistentSettings, ReusedHttpStream};
 use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
 
+use super::asked::Asked;
 use super::dial::Reached;
 use super::peer::{Client, Peer};
 use super::record::{self, PERMITTED, Tale};
@@ -315,7 +316,8 @@ impl Exchange<'_> {
     ) -> Result<bool, Fault> {
         let (reached, token) = self.reach(session, admitted, release, method, body, plan).await?;
         self.tale.step(Step::Relay);
-        let relayed = response::relay(self.gateway, session, reached, plan, &mut self.tale, &self.cors).await;
+        let asked = Asked::new(self.gateway, self.world, admitted, &self.head(session));
+        let relayed = response::relay(self.gateway, session, reached, plan, &mut self.tale, &self.cors, &asked).await;
         self.believe(admitted, token, relayed)
     }
 

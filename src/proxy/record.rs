@@ -163,7 +163,7 @@ impl Ids {
         Self { process, next: AtomicU64::new(1) }
     }
 
-    fn next(&self) -> String {
+    pub(super) fn next(&self) -> String {
         format!("{:016x}{:016x}", self.process, self.next.fetch_add(1, Ordering::Relaxed))
     }
 }

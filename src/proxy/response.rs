@@ -13,6 +13,7 @@ use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
 
 use super::Gateway;
+use super::asked::{Asked, Held};
 use super::dial::{Reached, gone};
 use super::record::Tale;
 use super::reply::Cors;
@@ -21,8 +22,7 @@ use crate::denial::Fault;
 use crate::event::Outcome;
 use crate::mcp::batch;
 use crate::mcp::listing::{self, Lens, Watch};
-use crate::mcp::reverse;
-use crate::mcp::sse::{SseFilter, Verdict};
+use crate::mcp::sse::SseFilter;
 use crate::mcp::{Era, Id, Kind};
 use crate::policy::Standing;
 use crate::route::Route;
@@ -76,6 +76,7 @@ pub async fn relay(
     plan: &Plan<'_>,
     tale: &mut Tale<'_>,
     cors: &Cors,
+    asked: &Asked<'_>,
 ) -> Result<bool, Fault> {
     let Some(answer) = reached.session.response_header() else { return Err(Fault::UpstreamUnreachable) };
     let status = answer.status.as_u16();
@@ -91,7 +92,7 @@ pub async fn relay(
         clean.insert_header("mcp-session-id", begun).map_err(|_| Fault::Internal)?;
     }
     let head = Head { header: clean, length: answer.headers.get(CONTENT_LENGTH).cloned() };
-    match (form, &plan.list) {
+    match (&form, &plan.list) {
         (Form::Foreign, _) => Err(Fault::UpstreamCoding),
         (Form::Json, Some((kind, standing))) => {
             let body = collect(session, &mut reached, plan, tale).await?;
@@ -103,14 +104,19 @@ pub async fn relay(
         (Form::Events, _) => {
             let _open = gateway.metrics.stream(&plan.route.name);
             tale.tell(|event| event.status = status);
-            Ok(stream(gateway, session, reached, plan, tale, head).await)
+            Ok(stream(gateway, session, reached, plan, tale, head, asked).await)
         }
         // What a session is listened to with is a stream; anything else was never asked for.
         _ if plan.endless && plan.era == Era::Legacy && success => Err(Fault::UnreadableList),
         (_, Some(_)) if success && status != 202 && status != 204 => Err(Fault::UnreadableList),
         _ => {
+            let held = if matches!(form, Form::Json) && success && asked.refuses() {
+                Some(asked.hold(session, &mut reached, plan, tale).await?)
+            } else {
+                None
+            };
             tale.tell(|event| event.status = status);
-            Ok(pass(gateway, session, reached, plan, tale, head).await)
+            Ok(pass(gateway, session, reached, plan, tale, head, held).await)
         }
     }
 }
@@ -258,6 +264,7 @@ async fn pass(
     plan: &Plan<'_>,
     tale: &mut Tale<'_>,
     head: Head,
+    held: Option<Held>,
 ) -> bool {
     let Head { mut header, length } = head;
     let bodiless = matches!(header.status.as_u16(), 204 | 304);
@@ -269,16 +276,26 @@ async fn pass(
     if framed.is_err() || session.write_response_header(Box::new(header)).await.is_err() {
         return false;
     }
+    let (mut held, mut watcher) = held.map_or((None, None), |held| (Some(held.part), held.watcher));
     loop {
-        let waiting = Instant::now();
-        let part = tokio::select! {
-            biased;
-            part = reached.session.read_response_body() => part,
-            () = gone(session) => return cut_short(tale, "client_gone"),
-            () = tokio::time::sleep(plan.route.limits.timeout) => return cut_short(tale, "upstream_timeout"),
+        let part = if let Some(held) = held.take() {
+            Some(held)
+        } else {
+            let waiting = Instant::now();
+            let part = tokio::select! {
+                biased;
+                part = reached.session.read_response_body() => part,
+                () = gone(session) => return cut_short(tale, "client_gone"),
+                () = tokio::time::sleep(plan.route.limits.timeout) => return cut_short(tale, "upstream_timeout"),
+            };
+            tale.waited(waiting);
+            let Ok(part) = part else { return cut_short(tale, "upstream_broken") };
+            // SECURITY: cut here it is no JSON, and nobody asks anything with it.
+            if watcher.as_mut().is_some_and(|watcher| watcher.sees(part.as_deref().unwrap_or_default())) {
+                return cut_short(tale, "server_request");
+            }
+            part
         };
-        tale.waited(waiting);
-        let Ok(part) = part else { return cut_short(tale, "upstream_broken") };
         let done = part.is_none() || reached.session.response_done();
         if session.write_response_body(part.unwrap_or_default(), done).await.is_err() {
             return cut_short(tale, "client_gone");
@@ -298,6 +315,7 @@ async fn stream(
     plan: &Plan<'_>,
     tale: &mut Tale<'_>,
     head: Head,
+    asked: &Asked<'_>,
 ) -> bool {
     let mut header = head.header;
     let _ = header.insert_header("x-accel-buffering", "no");
@@ -309,6 +327,7 @@ async fn stream(
     let standing = plan.list.as_ref().map(|(_, standing)| standing).or(plan.resumed.as_ref());
     let mut shows = |kind: Kind, name: &str| standing.is_none_or(|standing| plan.route.policy.shows(standing, kind, name));
     let mut filter = SseFilter::new(ANSWER);
+    let mut refused = Vec::new();
     let mut expiry = pin!(tokio::time::sleep(plan.until.duration_since(SystemTime::now()).unwrap_or_default()));
     let watch =
         Watch { expected: plan.list.as_ref().map(|(kind, _)| *kind), resumed: plan.resumed.is_some(), era: plan.era, depth: plan.depth };
@@ -330,14 +349,11 @@ async fn stream(
             None => Bytes::new(),
             Some(part) => {
                 let mut out = Vec::with_capacity(part.len());
+                let mut one =
+                    |data: &[u8]| asked.judge(data, plan, &mut refused).unwrap_or_else(|| listing::judge_event(data, watch, &mut shows));
                 let pushed = match &plan.legacy {
-                    None => filter.push(&part, &mut |data| listing::judge_event(data, watch, &mut shows), &mut out),
+                    None => filter.push(&part, &mut one, &mut out),
                     Some(Legacy { seals, session }) => {
-                        let mut one = |data: &[u8]| match reverse::rename(data, plan.depth, &mut |id| seals.request(session.as_ref(), id)) {
-                            Ok(Some(renamed)) => Verdict::Replace(renamed),
-                            Ok(None) => listing::judge_event(data, watch, &mut shows),
-                            Err(_) => Verdict::Unreadable,
-                        };
                         let mut judge = |data: &[u8]| batch::judge_each(data, plan.depth, &mut one);
                         filter.push_named(&part, &mut judge, Some(&mut |id| seals.event(session.as_ref(), id)), &mut out)
                     }
@@ -350,6 +366,9 @@ async fn stream(
         };
         if session.write_response_body(out, done).await.is_err() {
             return cut_short(tale, "client_gone");
+        }
+        if !refused.is_empty() {
+            Box::pin(asked.decline(session, plan, tale, std::mem::take(&mut refused))).await;
         }
         if done {
             gateway.upstreams.release(reached).await;

@@ -15,6 +15,7 @@
 
 mod support;
 
+mod asks;
 mod assertion;
 mod balance;
 mod batches;

@@ -14,6 +14,7 @@ use crate::mcp::reverse;
 use crate::mcp::sse::{SseFilter, Verdict};
 use crate::mcp::{self, Era, batch};
 use crate::pipeline::{self, Admitted, Judgement};
+use crate::proxy::asked::Asked;
 use crate::proxy::dial::{Reached, gone};
 use crate::proxy::record::Tale;
 use crate::proxy::reply;
@@ -165,11 +166,17 @@ impl<'g> Exchange<'g> {
         plan: &Plan<'_>,
     ) -> Result<Option<Bytes>, Fault> {
         let (reached, token) = self.reach(session, admitted, release, "POST", body, plan).await?;
-        let gathered = self.read(session, reached, plan).await;
+        let gathered = self.read(session, admitted, reached, plan).await;
         self.believe(admitted, token, gathered)
     }
 
-    async fn read(&mut self, session: &mut ServerSession, mut reached: Reached, plan: &Plan<'_>) -> Result<Option<Bytes>, Fault> {
+    async fn read(
+        &mut self,
+        session: &mut ServerSession,
+        admitted: &Admitted,
+        mut reached: Reached,
+        plan: &Plan<'_>,
+    ) -> Result<Option<Bytes>, Fault> {
         let Some(answer) = reached.session.response_header() else { return Err(Fault::UpstreamUnreachable) };
         response::check_head(answer)?;
         let (status, form) = (answer.status.as_u16(), response::form(&answer.headers));
@@ -181,7 +188,7 @@ impl<'g> Exchange<'g> {
             return Err(Fault::UnknownSession);
         }
         match form {
-            Form::Events => self.out_of_stream(session, reached, plan, id.as_json()).await.map(Some),
+            Form::Events => self.out_of_stream(session, admitted, reached, plan, id.as_json()).await.map(Some),
             Form::Other | Form::Foreign => Err(Fault::UnreadableAnswer),
             Form::Json => {
                 let body = response::collect(session, &mut reached, plan, &mut self.tale).await?;
@@ -200,6 +207,7 @@ impl<'g> Exchange<'g> {
     async fn out_of_stream(
         &mut self,
         session: &mut ServerSession,
+        admitted: &Admitted,
         mut reached: Reached,
         plan: &Plan<'_>,
         id: &str,
@@ -212,22 +220,9 @@ impl<'g> Exchange<'g> {
             era: Era::Legacy,
             depth: plan.depth,
         };
+        let asked = Asked::new(self.gateway, self.world, admitted, &self.head(session)).nothing();
+        let mut refused = Vec::new();
         let mut found: Option<Bytes> = None;
-        let mut judge = |data: &[u8]| match reverse::answered(data, plan.depth) {
-            Err(_) => Verdict::Unreadable,
-            Ok(Some(other)) if other == id && found.is_none() => match listing::judge_event(data, watch, &mut shows) {
-                Verdict::Pass => {
-                    found = Some(Bytes::copy_from_slice(data));
-                    Verdict::Drop
-                }
-                Verdict::Replace(cut) => {
-                    found = Some(cut.into());
-                    Verdict::Drop
-                }
-                verdict => verdict,
-            },
-            Ok(_) => Verdict::Drop,
-        };
         let mut filter = SseFilter::new(ANSWER);
         loop {
             let part = tokio::select! {
@@ -237,9 +232,32 @@ impl<'g> Exchange<'g> {
                 () = tokio::time::sleep(plan.route.limits.timeout) => return Err(Fault::UpstreamTimeout),
             };
             let ended = part.is_none() || reached.session.response_done();
+            let mut judge = |data: &[u8]| match reverse::answered(data, plan.depth) {
+                Err(_) => Verdict::Unreadable,
+                Ok(Some(other)) if other == id && found.is_none() => match listing::judge_event(data, watch, &mut shows) {
+                    Verdict::Pass => {
+                        found = Some(Bytes::copy_from_slice(data));
+                        Verdict::Drop
+                    }
+                    Verdict::Replace(cut) => {
+                        found = Some(cut.into());
+                        Verdict::Drop
+                    }
+                    verdict => verdict,
+                },
+                // Nothing can be asked on the way; what is refused is told to the server.
+                Ok(None) => asked.judge(data, plan, &mut refused).map_or(Verdict::Drop, |verdict| match verdict {
+                    Verdict::Unreadable => verdict,
+                    _ => Verdict::Drop,
+                }),
+                Ok(Some(_)) => Verdict::Drop,
+            };
             let mut each = |data: &[u8]| batch::judge_each(data, plan.depth, &mut judge);
             let pushed = filter.push(&part.unwrap_or_default(), &mut each, &mut Vec::new());
-            if pushed.is_err() || ended {
+            if !refused.is_empty() {
+                asked.decline(session, plan, &mut self.tale, std::mem::take(&mut refused)).await;
+            }
+            if pushed.is_err() || ended || found.is_some() {
                 break;
             }
         }

@@ -53,6 +53,7 @@ fn with(reach: Reach) -> Pool {
         sender: Default::default(),
         origins: vec![],
         limits: RouteLimits { body: 1, per_client: None, per_subject: None, timeout: Duration::from_secs(1) },
+        asks: Default::default(),
     };
     Pool::new(&route, Metrics::new().expect("registers"))
 }
