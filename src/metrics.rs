@@ -186,6 +186,11 @@ impl Metrics {
         self.config_hash.set(i64::try_from(config.hash >> 1).unwrap_or_default());
         for route in &config.routes {
             self.step_up_loops.with_label_values(&[&*route.name]);
+            for ask in Ask::ALL.into_iter().filter(|ask| *ask != Ask::Ping) {
+                for outcome in [Outcome::Permitted, Outcome::Refused] {
+                    self.server_requests.with_label_values(&[&*route.name, ask.label(), outcome.as_str()]);
+                }
+            }
             let exact = route.policy.rules().iter().flat_map(|rule| &rule.tools).filter(|pattern| pattern.is_exact());
             self.learn(&route.name, exact.map(|pattern| pattern.as_str()));
         }

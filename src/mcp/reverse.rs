@@ -12,6 +12,7 @@ use super::sse::Verdict;
 
 const MESSAGE: &[&str] = &["jsonrpc", "id", "method", "params", "result", "error"];
 const CANCELLED: &str = "notifications/cancelled";
+const UPDATED: &str = "notifications/resources/updated";
 
 /// A server's message that names a request of its own, with the id as JSON text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub enum Told<'a> {
     Request(Ask, &'a str),
     /// It takes the request back.
     Cancelled(&'a str),
+    /// No request: a resource has changed. None where it is not named in one way.
+    Updated(Option<&'a str>),
 }
 
 /// What becomes of such a message.
@@ -26,11 +29,13 @@ pub enum Told<'a> {
 pub enum Fate {
     /// It goes on, with another id as JSON text.
     As(String),
+    /// It goes on as it is, as far as this room is concerned.
+    Unchanged,
     Dropped,
     Unreadable,
 }
 
-/// Judges a server's request, or its cancellation of one. None for what is neither.
+/// Judges a server's request, its cancellation of one, and what tells of a resource. None for what is none of these.
 pub fn judge(data: &[u8], depth: usize, fate: &mut dyn FnMut(Told<'_>) -> Fate) -> Option<Verdict> {
     if !may_hold_method(data) {
         return None;
@@ -52,6 +57,14 @@ fn read(data: &[u8], depth: usize, fate: &mut dyn FnMut(Told<'_>) -> Fate) -> Re
     if found.answers > 0 {
         return Err(Unreadable);
     }
+    if found.id.is_none() && method == UPDATED {
+        let uri = found.uri.as_deref().filter(|_| !found.other_uri);
+        return Ok(match fate(Told::Updated(uri)) {
+            Fate::As(_) | Fate::Unchanged => None,
+            Fate::Dropped => Some(Verdict::Drop),
+            Fate::Unreadable => Some(Verdict::Unreadable),
+        });
+    }
     let (place, is_request) = match (found.id, found.cancelled) {
         (Some(id), _) => (id, true),
         (None, Some(id)) if method == CANCELLED => (id, false),
@@ -59,11 +72,12 @@ fn read(data: &[u8], depth: usize, fate: &mut dyn FnMut(Told<'_>) -> Fate) -> Re
     };
     let id = text.get(place.clone()).ok_or(Unreadable)?;
     let told = if is_request { Told::Request(Ask::of(&method, found.page), id) } else { Told::Cancelled(id) };
-    Ok(Some(match fate(told) {
-        Fate::As(named) => Verdict::Replace(splice(text, place, &named)),
-        Fate::Dropped => Verdict::Drop,
-        Fate::Unreadable => Verdict::Unreadable,
-    }))
+    Ok(match fate(told) {
+        Fate::As(named) => Some(Verdict::Replace(splice(text, place, &named))),
+        Fate::Unchanged => None,
+        Fate::Dropped => Some(Verdict::Drop),
+        Fate::Unreadable => Some(Verdict::Unreadable),
+    })
 }
 
 /// The id that a server's message answers, as JSON text; none where it is no answer.
@@ -122,6 +136,10 @@ struct Envelope<'a> {
     id: Option<Range<usize>>,
     /// `params.requestId`.
     cancelled: Option<Range<usize>>,
+    /// `params.uri`.
+    uri: Option<Cow<'a, str>>,
+    /// It is there in another form, or in another spelling.
+    other_uri: bool,
     /// `params` would send a user to a page.
     page: bool,
     answers: usize,
@@ -160,10 +178,10 @@ impl<'a> Envelope<'a> {
         let start = scanner.at();
         self.page = sends_to_page(scanner)?;
         let text = scanner.between(start, scanner.at());
-        if !text.contains("request") && !text.contains('\\') {
+        if !["request", "uri", "URI", "Uri", "\\"].iter().any(|mark| text.contains(mark)) {
             return Ok(());
         }
-        // Read again for a member that only cancellations have.
+        // Read again for what only a few notifications have.
         let mut again = Scanner::new(text, usize::MAX);
         again.object(|scanner, name| {
             if name == "requestId" {
@@ -171,6 +189,11 @@ impl<'a> Envelope<'a> {
                 self.cancelled = Some(start + found.start..start + found.end);
                 return Ok(());
             }
+            if name == "uri" && scanner.peek()? == b'"' {
+                self.uri = Some(scanner.string()?);
+                return Ok(());
+            }
+            self.other_uri |= name == "uri" || is_variant(name, &["uri"]);
             scanner.skip()
         })
     }
@@ -187,6 +210,7 @@ mod tests {
 
     fn renamed(data: &str) -> Result<Option<String>, Unreadable> {
         let mut fate = |told: Told<'_>| match told {
+            Told::Updated(_) => Fate::Unchanged,
             Told::Request(_, id) | Told::Cancelled(id) => Fate::As(format!("\"x{}\"", id.replace('"', "'"))),
         };
         match judge(data.as_bytes(), 32, &mut fate) {
@@ -232,6 +256,26 @@ mod tests {
             told,
             Ok(Some(r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":"x7","reason":"r"}}"#.into()))
         );
+    }
+
+    #[test]
+    fn a_changed_resource_is_told_by_its_one_uri() {
+        for (params, uri) in [
+            (r#"{"uri":"file:///a"}"#, Some("file:///a")),
+            (r#"{"\u0075ri":"file:///\u0061"}"#, Some("file:///a")),
+            (r#"{"uri":"file:///a","URI":"file:///b"}"#, None),
+            (r#"{"uRi":"file:///b"}"#, None),
+            (r#"{"uri":["file:///a"]}"#, None),
+            ("{}", None),
+            ("3", None),
+        ] {
+            let data = format!(r#"{{"params":{params},"method":"notifications/resources/updated"}}"#);
+            let verdict = judge(data.as_bytes(), 32, &mut |told| {
+                assert_eq!(told, Told::Updated(uri), "{params}");
+                Fate::Dropped
+            });
+            assert_eq!(verdict, Some(Verdict::Drop), "{params}");
+        }
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::event::{Event, Outcome};
 use crate::mcp::ask::{self, Ask, Asks, Watcher};
 use crate::mcp::reverse::{self, Fate, Told};
 use crate::mcp::sse::Verdict;
-use crate::mcp::{Era, Id};
+use crate::mcp::{Era, Id, Kind};
 use crate::pipeline::{self, Admitted};
 use crate::route::{Head, Mode};
 use crate::session::Session;
@@ -78,12 +78,16 @@ impl<'a> Asked<'a> {
             return Some(plan.id.map_or(Verdict::Drop, |id| Verdict::Replace(refusal(id))));
         }
         reverse::judge(data, plan.depth, &mut |told| match (told, &plan.legacy) {
+            (Told::Updated(uri), _) => match &plan.resumed {
+                Some(standing) if !uri.is_some_and(|uri| plan.route.policy.shows(standing, Kind::Resource, uri)) => Fate::Dropped,
+                _ => Fate::Unchanged,
+            },
             // The modern era has no requests of servers (MCP 2026-07-28 "Transports").
             (Told::Request(ask, _), None) => {
                 self.tell(ask, Outcome::Refused, "server_request", plan);
                 Fate::Dropped
             }
-            (Told::Cancelled(id), None) => Fate::As(id.to_owned()),
+            (Told::Cancelled(_), None) => Fate::Unchanged,
             (Told::Cancelled(id), Some(legacy)) => named(legacy.seals.request(legacy.session.as_ref(), id)),
             (Told::Request(ask, id), Some(legacy)) => {
                 let answerable = legacy.session.is_some();

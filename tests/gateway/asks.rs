@@ -154,6 +154,22 @@ async fn a_ping_passes_and_progress_and_log_messages_too() {
 }
 
 #[tokio::test]
+async fn item_86_a_change_of_a_resource_that_may_not_be_read_is_not_told() {
+    let world = allowing(&[]).await;
+    let session = begin(&world, &world.ta()).await;
+    let mut call = Streaming::call(&world, &session).await;
+    let changed = |params: Value| json!({"jsonrpc": "2.0", "method": "notifications/resources/updated", "params": params});
+    let hidden = ["file:///priv/b", "file:///pub/../priv/b", "FILE:///pub/a", "file:///pub/%2e%2e/priv"];
+    for params in hidden.map(|uri| json!({"uri": uri})) {
+        call.tell(&changed(params)).await;
+    }
+    call.tell(&changed(json!({"uri": "file:///pub/a", "Uri": "file:///priv/b"}))).await;
+    call.tell(&json!([changed(json!({"uri": "file:///priv/b"})), changed(json!({}))])).await;
+    call.tell(&changed(json!({"uri": "file:///pub/a"}))).await;
+    assert_eq!(call.next().await, changed(json!({"uri": "file:///pub/a"})));
+}
+
+#[tokio::test]
 async fn a_stream_that_is_listened_to_is_no_way_round() {
     let world = World::start().await;
     let (answer, feed) = Answer::stream();

@@ -39,6 +39,7 @@ mod refusals;
 mod reload;
 mod smuggling;
 mod step_up;
+mod strangers;
 mod tokens;
 mod traces;
 mod upstream_credential;
