@@ -57,7 +57,7 @@ pub(super) struct Held {
 impl<'a> Asked<'a> {
     /// Whether there is anything that would not pass.
     pub fn refuses(&self) -> bool {
-        !self.observes && Ask::ALL.into_iter().any(|ask| ask != Ask::Other && !self.allowed.permits(ask))
+        Ask::ALL.into_iter().any(|ask| ask != Ask::Other && !self.allowed.permits(ask))
     }
 
     pub fn new(gateway: &'a Gateway, world: &'a Snapshot, admitted: &'a Admitted, head: &Head<'_>) -> Self {
@@ -74,8 +74,13 @@ impl<'a> Asked<'a> {
     /// Judges one message of a stream; none where it asks nothing. The ids of refused requests are put
     /// into `refused`, to be [declined](Self::decline).
     pub fn judge(&self, data: &[u8], plan: &Plan<'_>, refused: &mut Vec<String>) -> Option<Verdict> {
-        if plan.era == Era::Modern && ask::may_ask(data) && !self.may_pass(data, plan) {
-            return Some(plan.id.map_or(Verdict::Drop, |id| Verdict::Replace(refusal(id))));
+        // A request as such is judged below.
+        if plan.era == Era::Modern && ask::may_ask(data) && !matches!(reverse::answered(data, plan.depth), Ok(None)) {
+            match self.answer(data, plan) {
+                Ok(()) => {}
+                Err(Fault::ServerRequest) => return Some(plan.id.map_or(Verdict::Drop, |id| Verdict::Replace(refusal(id)))),
+                Err(_) => return Some(Verdict::Unreadable),
+            }
         }
         reverse::judge(data, plan.depth, &mut |told| match (told, &plan.legacy) {
             (Told::Updated(uri), _) => match &plan.resumed {
@@ -107,7 +112,11 @@ impl<'a> Asked<'a> {
         if !ask::may_ask(body) {
             return Ok(());
         }
-        let asks = ask::asked(body, plan.depth).map_err(|_| Fault::UnreadableAnswer)?;
+        let asks = match ask::asked(body, plan.depth) {
+            Ok(asks) => asks,
+            Err(_) if self.observes => return Ok(()),
+            Err(_) => return Err(Fault::UnreadableAnswer),
+        };
         // All are told, though one is enough to refuse.
         match asks.into_iter().filter(|ask| !self.passes(*ask, true, plan)).count() {
             0 => Ok(()),
@@ -155,6 +164,9 @@ impl<'a> Asked<'a> {
             }
             seen |= watcher.sees(part.get(looked..).unwrap_or_default()) || part.trim_ascii_start().first() != Some(&b'{');
             looked = part.len();
+            if self.observes {
+                return Ok(Held { part: part.freeze(), watcher: None });
+            }
             if !seen {
                 return Ok(Held { part: part.freeze(), watcher: Some(watcher) });
             }
@@ -164,15 +176,6 @@ impl<'a> Asked<'a> {
         }
         self.answer(&part, plan)?;
         Ok(Held { part: part.freeze(), watcher: None })
-    }
-
-    /// For the message of a modern stream; one that is a request is dropped for that alone.
-    fn may_pass(&self, data: &[u8], plan: &Plan<'_>) -> bool {
-        match reverse::answered(data, plan.depth) {
-            Ok(Some(_)) => self.answer(data, plan).is_ok(),
-            // What cannot be read is not passed by who reads it next.
-            Ok(None) | Err(_) => true,
-        }
     }
 
     fn passes(&self, ask: Ask, answerable: bool, plan: &Plan<'_>) -> bool {

@@ -138,11 +138,19 @@ struct Head {
 }
 
 pub(super) fn form(headers: &HeaderMap) -> Form {
-    let text = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let mut types = headers.get_all(CONTENT_TYPE).iter();
+    let text = types.next().and_then(|value| value.to_str().ok()).unwrap_or_default();
+    // SECURITY: clients join what comes twice, and look for a type anywhere in the text.
+    if types.next().is_some() {
+        return Form::Foreign;
+    }
     let (essence, parameters) = text.split_once(';').unwrap_or((text, ""));
     let form = match essence.trim() {
         json if json.eq_ignore_ascii_case("application/json") => Form::Json,
         events if events.eq_ignore_ascii_case("text/event-stream") => Form::Events,
+        _ if ["application/json", "text/event-stream"].iter().any(|known| text.to_ascii_lowercase().contains(known)) => {
+            return Form::Foreign;
+        }
         _ => return Form::Other,
     };
     let parameters = parameters.to_ascii_lowercase();

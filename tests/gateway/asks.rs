@@ -221,7 +221,9 @@ async fn where_rules_are_observed_a_refused_question_passes_and_is_recorded() {
     let mut call = Streaming::call(&world, &session).await;
     call.tell(&asking(&json!(1), "sampling/createMessage", "{}")).await;
     assert_eq!(call.next().await["method"], "sampling/createMessage");
-    world.gateway.audited(1, |line| line["reason"] == "server_request" && line["outcome"] == "observed").await;
+    world.files.once(Answer::json(needing(&json!({"k": {"method": "roots/list"}}))));
+    assert!(world.tool("read_file").token(&world.ta()).send().await.is(200).text().contains("inputRequests"));
+    world.gateway.audited(2, |line| line["reason"] == "server_request" && line["outcome"] == "observed").await;
 }
 
 #[tokio::test]
@@ -289,6 +291,20 @@ async fn no_spelling_and_no_length_hides_what_is_asked() {
         world.tool("read_file").token(&world.ta()).send().await.is(502);
         world.files.once(Answer::text(200, "application/json", body.clone()));
         world.legacy("tools/call", json!({"name": "read_file", "arguments": {}})).token(&world.ta()).send().await.is(502);
+    }
+    // Types that some clients take for JSON, and events that have two readings or no id.
+    for media in ["application/json+x", "text/plain; x=application/json", "x/text/event-stream"] {
+        world.files.once(Answer::text(200, media, body.clone()));
+        world.tool("read_file").token(&world.ta()).send().await.is(502);
+    }
+    world.files.once(Answer::text(200, "text/plain", body.clone()).with("content-type", "application/json"));
+    world.tool("read_file").token(&world.ta()).send().await.is(502);
+    let without_id = body.replace(r#""id":1,"#, "");
+    for data in [body.replace(r#"{"id":1"#, r#"{"id":1,"id":1"#), without_id, format!("[{body}]"), format!("{body} x")] {
+        assert!(data.contains("inputRequests"));
+        world.files.once(Answer::events(format!("data: {data}\n\n")));
+        let reply = world.tool("read_file").token(&world.ta()).try_send().await;
+        assert!(!reply.is_ok_and(|reply| reply.text().contains("inputRequests")), "{data}");
     }
     // Behind what was already passed on it ends the answer, which is then no JSON.
     let body = body.replace(r#""inputRequests""#, &format!(r#""x":"{filler}","inputRequests""#));
