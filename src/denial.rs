@@ -92,6 +92,12 @@ pub enum Fault {
     UnreadableList,
     /// A result that must be looked through and cannot be read, or that its request does not allow.
     UnreadableResult,
+    /// The answer broke off before anything of it was sent.
+    UpstreamBroken,
+    /// The server asked for what this upstream's servers may not ask of clients.
+    ServerRequest,
+    /// An answer that is not one message cannot be put among others.
+    UnreadableAnswer,
     Internal,
 }
 
@@ -329,7 +335,7 @@ impl Fault {
             Self::Message(M::VariantMember) => {
                 (400, "variant_member", -32600, "a member is spelled like a protocol member in another case")
             }
-            Self::Message(M::Batch) => (400, "batch", -32600, "batches are not accepted"),
+            Self::Message(M::Batch(what)) => (400, "batch", -32600, what),
             Self::Message(M::NotRequest(what)) => (400, "not_a_request", -32600, what),
             Self::Message(M::Response) => (400, "unexpected_response", -32600, "no request is waiting for this response"),
             Self::Message(M::UnknownMethod) => (404, "unknown_method", -32601, "the method is not known here"),
@@ -384,6 +390,9 @@ impl Fault {
             Self::ClientGone => (499, "client_gone", -31499, "the client went away"),
             Self::UnreadableList => (502, "unreadable_list", -31502, "the MCP server's list cannot be read"),
             Self::UnreadableResult => (502, "unreadable_result", -31502, "the MCP server's answer cannot be read"),
+            Self::UpstreamBroken => (502, "upstream_broken", -31502, "the MCP server's answer broke off"),
+            Self::ServerRequest => (502, "server_request", -31502, "the MCP server asked for what is not passed on to clients"),
+            Self::UnreadableAnswer => (502, "unreadable_answer", -31502, "the MCP server's answer cannot be read"),
             Self::Internal => (500, "internal", -31500, "the gateway failed"),
         };
         Row { status, reason, code, message: Cow::Borrowed(message) }

@@ -26,7 +26,7 @@
 //! identity     <- principal
 //! oauth        <- (nothing)
 //! pin          <- mcp
-//! route        <- principal token policy identity pin
+//! route        <- principal token mcp policy identity pin
 //! vigil        <- mcp pin route
 //! denial       <- principal token mcp policy route oauth pin
 //! event        <- principal mcp policy denial
@@ -36,7 +36,7 @@
 //! trace        <- event
 //! advice       <- config token route
 //! audit        <- config event
-//! metrics      <- config event
+//! metrics      <- config event mcp
 //! limit        <- route
 //! insist       <- (nothing)
 //! streams      <- principal token route

@@ -12,7 +12,8 @@ use std::time::Duration;
 use prometheus::{Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 
 use crate::config::Config;
-use crate::event::Event;
+use crate::event::{Event, Outcome};
+use crate::mcp::ask::Ask;
 use series::{Known, Series, Tools};
 
 /// Tool names taken as labels, for each upstream.
@@ -46,6 +47,7 @@ pub struct Metrics {
     step_up_loops: IntCounterVec,
     tools_changed: IntCounterVec,
     pinned_tools: IntGaugeVec,
+    server_requests: IntCounterVec,
 }
 
 impl Metrics {
@@ -130,6 +132,11 @@ impl Metrics {
             )?,
             tools_changed: counter("doorward_tools_changed_total", "Tools found to be other than approved", &["upstream"])?,
             pinned_tools: gauge("doorward_pinned_tools", "Approved tools by what was seen of them", &["upstream", "state"])?,
+            server_requests: counter(
+                "doorward_server_requests_total",
+                "What servers asked of clients, by what became of it",
+                &["upstream", "kind", "outcome"],
+            )?,
             tools: Arc::default(),
             known: Arc::default(),
             registry: registry.clone(),
@@ -186,6 +193,11 @@ impl Metrics {
             if route.pin.is_some() {
                 self.tools_changed.with_label_values(&[&*route.name]);
             }
+            for ask in Ask::ALL.into_iter().filter(|ask| *ask != Ask::Ping) {
+                for outcome in [Outcome::Permitted, Outcome::Refused] {
+                    self.server_requests.with_label_values(&[&*route.name, ask.label(), outcome.as_str()]);
+                }
+            }
             let exact = route.policy.rules().iter().flat_map(|rule| &rule.tools).filter(|pattern| pattern.is_exact());
             self.learn(&route.name, exact.map(|pattern| pattern.as_str()));
         }
@@ -231,6 +243,11 @@ impl Metrics {
     /// Pinned upstreams are about to be told anew; those that are gone have no metric.
     pub fn pins_changed(&self) {
         self.pinned_tools.reset();
+    }
+
+    /// Counts what a server asked of a client.
+    pub fn server_request(&self, upstream: &str, ask: Ask, outcome: Outcome) {
+        self.server_requests.with_label_values(&[upstream, ask.label(), outcome.as_str()]).inc();
     }
 
     pub fn connection_refused(&self) {

@@ -109,6 +109,7 @@ mod tests {
                 streams_per_subject: None,
                 timeout: Duration::from_secs(1),
             },
+            asks: Default::default(),
             sender: Sender { demand, ..Sender::default() },
             pin: None,
         }

@@ -16,6 +16,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method};
 
 use crate::identity::IdentityRules;
+use crate::mcp::ask::Asks;
 use crate::pin::Pin;
 use crate::policy::Policy;
 use crate::token::{Demand, IssuerRules};
@@ -63,6 +64,8 @@ pub struct Route {
     pub sender: Sender,
     /// Where its tools are only let through as they were approved.
     pub pin: Option<Arc<Pin>>,
+    /// What the server may ask of the client.
+    pub asks: Asks,
 }
 
 /// How callers prove that a token is theirs.

@@ -107,6 +107,11 @@ impl Session {
         out
     }
 
+    /// The same session, with no stream of it to resume.
+    pub fn without_event(&self) -> Self {
+        Self { last_event: None, ..self.clone() }
+    }
+
     /// As the upstream knows it. Never told to anybody else.
     pub fn id(&self) -> &str {
         &self.id

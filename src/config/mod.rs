@@ -233,6 +233,8 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// Nesting of a message.
     pub depth: usize,
+    /// Messages in one batch (MCP 2025-03-26).
+    pub batch: usize,
     /// Verified tokens remembered.
     pub token_cache: usize,
     /// How long a stop waits for requests in flight.
@@ -249,6 +251,7 @@ impl Default for Limits {
             body_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
             depth: 64,
+            batch: 20,
             token_cache: 50_000,
             drain_timeout: Duration::from_secs(10),
         }

@@ -357,6 +357,9 @@ pub struct RawUpstream {
     pub require_dpop: Option<bool>,
     /// Accept only tokens that are bound to the client certificate of the connection (RFC 8705). Default false.
     pub require_certificate: Option<bool>,
+    /// What the server may ask of a client while it answers: `elicitation` (a form), `elicitation_url` (a page that the user is
+    /// sent to), `sampling` (the client's model works for the server), `roots` (folders of the user's). Default: nothing.
+    pub allow_server_requests: Option<Vec<RawServerRequest>>,
     #[schemars(skip)]
     pub tasks: Option<Later>,
     /// Let the server's tools through only as they were approved. Without it their definitions may change at any time.
@@ -373,6 +376,17 @@ pub struct RawPin {
     pub file: Option<String>,
     /// How often the servers are asked for their tools, besides what callers' lists show. Default 1m, at least 1s.
     pub interval: Option<DurationText>,
+}
+
+/// What a server may ask of a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(rename = "ServerRequest", inline)]
+pub enum RawServerRequest {
+    Elicitation,
+    ElicitationUrl,
+    Sampling,
+    Roots,
 }
 
 /// How servers are looked after between calls.
@@ -650,6 +664,8 @@ pub struct RawLimits {
     pub idle_timeout: Option<DurationText>,
     /// Nesting of a message. Default 64.
     pub depth: Option<usize>,
+    /// Messages in one batch of a client of 2025-03-26. Default 20.
+    pub batch: Option<usize>,
     /// Verified tokens that are remembered. Default 50000.
     pub token_cache: Option<usize>,
     /// How long a stop waits for requests in flight. Default 10s.

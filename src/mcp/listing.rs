@@ -106,7 +106,7 @@ pub struct Watch {
 ///   "Transports"), and pass in the legacy one. Notifications pass.
 /// * On the stream of a list request, and on one that is resumed, each result that holds a list is cut, whatever its id: a
 ///   resumed stream delivers the answers to other requests.
-/// * On other streams nothing else is looked at.
+/// * On other streams nothing else is looked at, but for arrays, which no single message is.
 pub fn judge_event(data: &[u8], watch: Watch, shows: &mut dyn FnMut(Kind, &str) -> bool) -> Verdict {
     judge_items(data, watch, &mut |kind, name, _| shows(kind, name), None)
 }
@@ -115,6 +115,9 @@ pub fn judge_event(data: &[u8], watch: Watch, shows: &mut dyn FnMut(Kind, &str) 
 /// The `nextCursor` of a list is given another name on its way.
 pub fn judge_items(data: &[u8], watch: Watch, shows: &mut dyn FnMut(Kind, &str, &str) -> bool, cursor: Option<Naming<'_>>) -> Verdict {
     let lists = watch.expected.is_some() || watch.resumed;
+    if data.trim_ascii_start().first() == Some(&b'[') {
+        return Verdict::Unreadable;
+    }
     if !lists && (watch.era == Era::Legacy || !may_hold_method(data)) {
         return Verdict::Pass;
     }

@@ -168,7 +168,7 @@ fn judge<'a>(mut draft: Draft<'a>, claim: &Claim<'_>, id: Option<Id<'a>>) -> Res
 /// All that JSON-RPC 2.0 asks of a request or notification.
 fn method_name<'a>(draft: &Draft<'a>) -> Result<Cow<'a, str>, Error> {
     if draft.array {
-        return Err(Error::Batch);
+        return Err(Error::Batch("batches are not accepted"));
     }
     if !draft.object {
         return Err(Error::NotRequest("the message is not an object"));

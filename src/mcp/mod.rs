@@ -5,6 +5,8 @@
 //! another parser would take for ours (`Method`, `paramſ`), ids that are neither string nor
 //! integer, batches, unknown methods. This room knows nothing of HTTP frameworks, tokens or rules.
 
+pub mod ask;
+pub mod batch;
 mod bytes;
 pub mod definition;
 mod draft;

@@ -1,5 +1,7 @@
 //! One request, from its head to its record: the line of [`crate::pipeline`] with sockets.
 
+mod batch;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -11,6 +13,8 @@ use pingora::apps::{HttpPersistentSettings, ReusedHttpStream};
 use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
 
+use super::asked::Questions;
+use super::dial::Reached;
 use super::peer::{Client, Peer};
 use super::record::{self, PERMITTED, Tale};
 use super::reply::{self, Cors};
@@ -193,39 +197,67 @@ impl<'g> Exchange<'g> {
             Err(Denial { fault: Fault::Message(mcp::Error::Response), .. }) => {
                 return Box::pin(self.answer(session, &admitted, &body)).await;
             }
+            Err(denial @ Denial { fault: Fault::Message(mcp::Error::Batch(_)), .. }) => {
+                return Box::pin(self.batch(session, &admitted, &body, denial)).await;
+            }
             judged => judged?,
         };
+        match self.prepare(session, &admitted, &judgement)? {
+            None => {
+                self.tale.answered("absorbed", 202);
+                let mut accepted = reply::empty(StatusCode::ACCEPTED);
+                accepted.headers_mut().extend(self.nonce_for(&admitted));
+                Ok(reply::send(session, accepted, &self.cors, self.tale.id()).await)
+            }
+            Some((release, plan)) => {
+                let sent = self.forward(session, &admitted, &release, Method::POST, judgement.body(&body), &plan).await;
+                sent.map_err(|fault| of(&judgement, fault))
+            }
+        }
+    }
+
+    /// From what was judged to what is done: everything between the two that does not wait. None where
+    /// it is acknowledged here and goes no further.
+    fn prepare<'m>(
+        &mut self,
+        session: &ServerSession,
+        admitted: &'m Admitted,
+        judgement: &'m Judgement<'m>,
+    ) -> Result<Option<(Release, Plan<'m>)>, Denial>
+    where
+        'g: 'm,
+    {
+        let route = &admitted.route;
         self.tale.within(parent(judgement.message.traceparent.as_deref(), &session.req_header().headers));
-        self.tell_judgement(&judgement);
-        let nonce = admitted.verified.binding().key.and_then(|_| self.nonce());
-        let era = judgement.message.era;
-        let id = judgement.message.id;
-        let with_id = |fault: Fault| Denial { fault, id: id.map(|id| id.as_json().to_owned()), era: Some(era) };
-        let legacy = match era {
-            Era::Legacy => Some(self.legacy(session, &admitted).map_err(with_id)?),
+        self.tell_judgement(judgement);
+        let nonce = self.nonce_for(admitted);
+        let with_id = |fault: Fault| of(judgement, fault);
+        let legacy = match judgement.message.era {
+            Era::Legacy => Some(self.legacy(session, admitted).map_err(with_id)?),
             Era::Modern => None,
         };
-        let release = judgement.release(route.mode).map_err(|denial| self.insisted(denial, &admitted, &judgement))?;
-        let flaw = self.flaw(route, &judgement);
+        let release = judgement.release(route.mode).map_err(|denial| self.insisted(denial, admitted, judgement))?;
+        let flaw = self.flaw(route, judgement);
         if let (Some(flaw), Mode::Enforce) = (flaw, route.mode) {
             return Err(with_id(Fault::Tool(flaw)));
         }
         if judgement.decision.is_ok() {
-            self.gateway.insistence.cured(errand(&admitted, &judgement));
+            self.gateway.insistence.cured(errand(admitted, judgement));
         }
         let within = legacy.as_ref().is_some_and(|legacy| legacy.session.is_some());
         if judgement.message.operation.method.verb == Verb::Absorb && !within {
-            self.tale.answered("absorbed", 202);
-            let mut accepted = reply::empty(StatusCode::ACCEPTED);
-            accepted.headers_mut().extend(nonce);
-            return Ok(reply::send(session, accepted, &self.cors, self.tale.id()).await);
+            return Ok(None);
         }
         let endless = judgement.message.operation.method.verb == Verb::Listen;
-        let open = if endless { Some(self.listen(&admitted, None).map_err(with_id)?) } else { None };
+        let open = if endless { Some(self.listen(admitted, None).map_err(with_id)?) } else { None };
         self.promise(judgement.decision.is_err() || flaw.is_some()).map_err(with_id)?;
-        let resumed = if within { self.standing(&admitted) } else { None };
-        let plan = Plan { nonce, legacy, resumed, open, ..self.plan(route, &admitted, &judgement) };
-        self.forward(session, &admitted, &release, Method::POST, judgement.body(&body), &plan).await.map_err(with_id)
+        let resumed = if within { self.standing(admitted) } else { None };
+        Ok(Some((release, Plan { nonce, legacy, resumed, open, ..self.plan(route, admitted, judgement) })))
+    }
+
+    /// The nonce for a caller whose token is bound to a key.
+    fn nonce_for(&self, admitted: &Admitted) -> Option<(HeaderName, HeaderValue)> {
+        admitted.verified.binding().key.and_then(|_| self.nonce())
     }
 
     /// The seals of a legacy caller, and the session that the head names.
@@ -255,6 +287,15 @@ impl<'g> Exchange<'g> {
 
     /// A client's answer to what its server asked it, if it was asked.
     async fn answer(&mut self, session: &mut ServerSession, admitted: &Admitted, body: &Bytes) -> Result<bool, Denial> {
+        let (release, body, plan) = self.reply(session, admitted, body)?;
+        Ok(self.forward(session, admitted, &release, Method::POST, body, &plan).await?)
+    }
+
+    /// The answer as the server is to have it.
+    fn reply<'m>(&mut self, session: &ServerSession, admitted: &'m Admitted, body: &Bytes) -> Result<(Release, Bytes, Plan<'m>), Denial>
+    where
+        'g: 'm,
+    {
         let legacy = self.legacy(session, admitted)?;
         self.tale.tell(|event| {
             event.operation = "session/answer";
@@ -268,7 +309,7 @@ impl<'g> Exchange<'g> {
         let body = answer.to(id).into();
         let plan = self.bare_plan(admitted, legacy);
         self.promise(false)?;
-        Ok(self.forward(session, admitted, &release, Method::POST, body, &plan).await?)
+        Ok((release, body, plan))
     }
 
     /// Takes the place of the record that what goes on from here will have, and what it will say if nothing fails.
@@ -291,6 +332,23 @@ impl<'g> Exchange<'g> {
         body: Bytes,
         plan: &Plan<'_>,
     ) -> Result<bool, Fault> {
+        let (reached, token) = self.reach(session, admitted, release, method, body, plan).await?;
+        self.tale.step(Step::Relay);
+        let questions = Questions::new(self.gateway, self.world, admitted, &self.head(session));
+        let relayed = response::relay(self.gateway, session, reached, plan, &mut self.tale, &self.cors, &questions).await;
+        self.believe(admitted, token, relayed)
+    }
+
+    /// To the upstream, as far as the head of its answer; with the token that was shown to it.
+    async fn reach(
+        &mut self,
+        session: &mut ServerSession,
+        admitted: &Admitted,
+        release: &Release,
+        method: Method,
+        body: Bytes,
+        plan: &Plan<'_>,
+    ) -> Result<(Reached, Option<HeaderValue>), Fault> {
         let route = &admitted.route;
         let shown = match route.identity.asserts() || route.grant.is_some() {
             true => Box::pin(Shown::gather(self.world, route, &self.head(session), admitted, &mut self.tale)).await?,
@@ -303,12 +361,15 @@ impl<'g> Exchange<'g> {
         let outgoing = Outgoing::new(release, admitted, &self.head(session), sent)?;
         self.tale.step(Step::Upstream);
         let reached = self.gateway.upstreams.call(outgoing, session, plan, &mut self.tale).await?;
-        self.tale.step(Step::Relay);
-        let relayed = response::relay(self.gateway, session, reached, (plan, admitted), &mut self.tale, &self.cors).await;
-        if let (Err(Fault::UpstreamUnauthorized), Some(token)) = (&relayed, &token) {
-            self.world.upstream_tokens.reject(route, admitted.token, token);
+        Ok((reached, token))
+    }
+
+    /// A token that the upstream did not accept is not shown again.
+    fn believe<T>(&self, admitted: &Admitted, token: Option<HeaderValue>, answered: Result<T, Fault>) -> Result<T, Fault> {
+        if let (Err(Fault::UpstreamUnauthorized), Some(token)) = (&answered, &token) {
+            self.world.upstream_tokens.reject(&admitted.route, admitted.token, token);
         }
-        relayed
+        answered
     }
 
     fn asked<'m>(&self, admitted: &'m Admitted, judgement: Option<&'m Judgement<'m>>) -> Asked<'m>
@@ -503,6 +564,11 @@ fn check_media(headers: &HeaderMap) -> Result<(), Fault> {
         Some(coding) if !coding.as_bytes().eq_ignore_ascii_case(b"identity") => Err(Fault::ContentCoding),
         _ => Ok(()),
     }
+}
+
+/// The answer to a judged message that went wrong.
+fn of(judgement: &Judgement<'_>, fault: Fault) -> Denial {
+    Denial { fault, id: judgement.message.id.map(|id| id.as_json().to_owned()), era: Some(judgement.message.era) }
 }
 
 /// Who is about what: a caller, and the operation with what it names.

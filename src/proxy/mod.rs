@@ -25,10 +25,12 @@
 //! | `health` | looks after servers between calls |
 //! | `trust` | what a TLS connection to an upstream is made with |
 //! | `response` | what comes back: headers, lists cut, streams |
+//! | `asked` | what servers ask of clients on the way to an answer |
 //! | `reply` | answers of our own, and CORS |
 //! | `record` | the one event of a request, also when it is cut short |
 //! | `tls` | certificates by SNI and of clients, replaced while serving |
 
+mod asked;
 mod body;
 mod connection;
 mod destination;

@@ -13,19 +13,19 @@ use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
 
 use super::Gateway;
+use super::asked::Questions;
 use super::dial::{Reached, gone};
 use super::exchange::holder;
 use super::record::Tale;
 use super::reply::{self, Cors};
-use super::results::{self, Asked, Begun, Gathered, Looking};
+use super::results::{self, Asked, Gathered, Held, Looking};
 use super::server::told_to_stop;
 use crate::denial::Fault;
 use crate::event::Outcome;
+use crate::mcp::batch;
 use crate::mcp::listing::{self, Lens, Watch};
-use crate::mcp::reverse;
-use crate::mcp::sse::{SseFilter, Verdict};
+use crate::mcp::sse::SseFilter;
 use crate::mcp::{Era, Id, Kind};
-use crate::pipeline::Admitted;
 use crate::policy::Standing;
 use crate::route::Route;
 use crate::session::{Seals, Session};
@@ -74,7 +74,7 @@ pub struct Legacy {
     pub session: Option<Session>,
 }
 
-enum Form {
+pub(super) enum Form {
     Json,
     Events,
     Other,
@@ -88,20 +88,14 @@ pub async fn relay(
     gateway: &Gateway,
     session: &mut ServerSession,
     mut reached: Reached,
-    (plan, admitted): (&Plan<'_>, &Admitted),
+    plan: &Plan<'_>,
     tale: &mut Tale<'_>,
     cors: &Cors,
+    questions: &Questions<'_>,
 ) -> Result<bool, Fault> {
     let Some(answer) = reached.session.response_header() else { return Err(Fault::UpstreamUnreachable) };
     let status = answer.status.as_u16();
-    match status {
-        401 | 407 => return Err(Fault::UpstreamUnauthorized),
-        300..=399 => return Err(Fault::UpstreamRedirect),
-        _ => {}
-    }
-    if answer.headers.get(CONTENT_ENCODING).is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
-        return Err(Fault::UpstreamCoding);
-    }
+    check_head(answer)?;
     let form = form(&answer.headers);
     let success = answer.status.is_success();
     let mut clean = header(answer, cors, tale.id()).ok_or(Fault::Internal)?;
@@ -123,23 +117,23 @@ pub async fn relay(
             gateway.upstreams.release(reached).await;
             Ok(send_whole(session, head.header, cut).await)
         }
-        (Form::Json, None) if success && !plan.endless && sight.looks() => {
-            match results::gather(session, &mut reached, plan, tale, sight).await? {
+        (Form::Json, None) if success && !plan.endless && (sight.looks() || questions.refuses()) => {
+            match results::gather(session, &mut reached, plan, tale, (sight, questions)).await? {
                 Gathered::Replaced(body) => {
                     tale.tell(|event| event.status = status);
                     gateway.upstreams.release(reached).await;
                     Ok(send_whole(session, head.header, body).await)
                 }
-                Gathered::AsItIs(begun) => {
+                Gathered::AsItIs(held) => {
                     tale.tell(|event| event.status = status);
-                    Ok(pass(gateway, session, reached, plan, tale, head, Some(begun)).await)
+                    Ok(pass(gateway, session, reached, plan, tale, head, Some(held)).await)
                 }
             }
         }
         (Form::Events, _) => {
             tale.tell(|event| event.status = status);
             // On the heap: the task of a connection without a stream need not make room for one.
-            Ok(Box::pin(events(gateway, session, reached, (plan, admitted), tale, head)).await)
+            Ok(Box::pin(events(gateway, session, reached, plan, tale, head, questions)).await)
         }
         // What a session is listened to with is a stream; anything else was never asked for.
         _ if plan.endless && plan.era == Era::Legacy && success => Err(Fault::UnreadableList),
@@ -151,17 +145,36 @@ pub async fn relay(
     }
 }
 
+/// What no client is to see: a challenge, a redirect, an encoding that was not asked for.
+pub(super) fn check_head(answer: &ResponseHeader) -> Result<(), Fault> {
+    match answer.status.as_u16() {
+        401 | 407 => return Err(Fault::UpstreamUnauthorized),
+        300..=399 => return Err(Fault::UpstreamRedirect),
+        _ => {}
+    }
+    let coded = answer.headers.get(CONTENT_ENCODING).is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"));
+    if coded { Err(Fault::UpstreamCoding) } else { Ok(()) }
+}
+
 struct Head {
     header: ResponseHeader,
     length: Option<HeaderValue>,
 }
 
-fn form(headers: &HeaderMap) -> Form {
-    let text = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+pub(super) fn form(headers: &HeaderMap) -> Form {
+    let mut types = headers.get_all(CONTENT_TYPE).iter();
+    let text = types.next().and_then(|value| value.to_str().ok()).unwrap_or_default();
+    // SECURITY: clients join what comes twice, and look for a type anywhere in the text.
+    if types.next().is_some() {
+        return Form::Foreign;
+    }
     let (essence, parameters) = text.split_once(';').unwrap_or((text, ""));
     let form = match essence.trim() {
         json if json.eq_ignore_ascii_case("application/json") => Form::Json,
         events if events.eq_ignore_ascii_case("text/event-stream") => Form::Events,
+        _ if ["application/json", "text/event-stream"].iter().any(|known| text.to_ascii_lowercase().contains(known)) => {
+            return Form::Foreign;
+        }
         _ => return Form::Other,
     };
     let parameters = parameters.to_ascii_lowercase();
@@ -219,7 +232,12 @@ fn is_kept_back(name: &str) -> bool {
 }
 
 /// Reads a whole answer, bounded in size, and in time as a whole.
-async fn collect(session: &mut ServerSession, reached: &mut Reached, plan: &Plan<'_>, tale: &mut Tale<'_>) -> Result<Bytes, Fault> {
+pub(super) async fn collect(
+    session: &mut ServerSession,
+    reached: &mut Reached,
+    plan: &Plan<'_>,
+    tale: &mut Tale<'_>,
+) -> Result<Bytes, Fault> {
     let waiting = Instant::now();
     let read = async {
         let mut whole = BytesMut::new();
@@ -244,7 +262,7 @@ async fn collect(session: &mut ServerSession, reached: &mut Reached, plan: &Plan
 }
 
 /// The list as the caller may see it. The same answer to the same standing is not read twice.
-fn cut(gateway: &Gateway, plan: &Plan<'_>, kind: Kind, standing: &Standing, body: &[u8]) -> Result<Bytes, Fault> {
+pub(super) fn cut(gateway: &Gateway, plan: &Plan<'_>, kind: Kind, standing: &Standing, body: &[u8]) -> Result<Bytes, Fault> {
     let lens = Lens { kind, era: plan.era, depth: plan.depth };
     let mut names = Vec::new();
     let world = gateway.state.current();
@@ -272,7 +290,7 @@ fn cut(gateway: &Gateway, plan: &Plan<'_>, kind: Kind, standing: &Standing, body
 }
 
 /// Of a pinned upstream. A stream may live longer than the approvals that it began under.
-fn is_as_approved(gateway: &Gateway, plan: &Plan<'_>, kind: Kind, name: &str, item: &str) -> bool {
+pub(super) fn is_as_approved(gateway: &Gateway, plan: &Plan<'_>, kind: Kind, name: &str, item: &str) -> bool {
     if kind != Kind::Tool || plan.route.pin.is_none() {
         return true;
     }
@@ -296,7 +314,7 @@ async fn pass(
     plan: &Plan<'_>,
     tale: &mut Tale<'_>,
     head: Head,
-    mut begun: Option<Begun>,
+    held: Option<Held>,
 ) -> bool {
     let Head { mut header, length } = head;
     let bodiless = matches!(header.status.as_u16(), 204 | 304);
@@ -308,25 +326,36 @@ async fn pass(
     if framed.is_err() || session.write_response_header(Box::new(header)).await.is_err() {
         return false;
     }
-    if let Some(Begun { part, done }) = begun.take() {
-        if session.write_response_body(part, done).await.is_err() {
-            return cut_short(tale, "client_gone");
-        }
-        if done {
+    let (mut held, mut watcher) = match held {
+        Some(Held { part, done: true, .. }) => {
+            if session.write_response_body(part, true).await.is_err() {
+                return cut_short(tale, "client_gone");
+            }
             gateway.upstreams.release(reached).await;
             return true;
         }
-    }
+        Some(Held { part, watcher, .. }) => (Some(part), watcher),
+        None => (None, None),
+    };
     loop {
-        let waiting = Instant::now();
-        let part = tokio::select! {
-            biased;
-            part = reached.session.read_response_body() => part,
-            () = gone(session) => return cut_short(tale, "client_gone"),
-            () = tokio::time::sleep(plan.route.limits.timeout) => return cut_short(tale, "upstream_timeout"),
+        let part = if let Some(held) = held.take() {
+            Some(held)
+        } else {
+            let waiting = Instant::now();
+            let part = tokio::select! {
+                biased;
+                part = reached.session.read_response_body() => part,
+                () = gone(session) => return cut_short(tale, "client_gone"),
+                () = tokio::time::sleep(plan.route.limits.timeout) => return cut_short(tale, "upstream_timeout"),
+            };
+            tale.waited(waiting);
+            let Ok(part) = part else { return cut_short(tale, "upstream_broken") };
+            // SECURITY: cut here it is no JSON, and nobody asks anything with it.
+            if watcher.as_mut().is_some_and(|watcher| watcher.sees(part.as_deref().unwrap_or_default())) {
+                return cut_short(tale, "server_request");
+            }
+            part
         };
-        tale.waited(waiting);
-        let Ok(part) = part else { return cut_short(tale, "upstream_broken") };
         let done = part.is_none() || reached.session.response_done();
         if session.write_response_body(part.unwrap_or_default(), done).await.is_err() {
             return cut_short(tale, "client_gone");
@@ -343,9 +372,10 @@ async fn events(
     gateway: &Gateway,
     session: &mut ServerSession,
     reached: Reached,
-    (plan, admitted): (&Plan<'_>, &Admitted),
+    plan: &Plan<'_>,
     tale: &mut Tale<'_>,
     head: Head,
+    questions: &Questions<'_>,
 ) -> bool {
     let _counted = gateway.metrics.stream(&plan.route.name);
     let own = plan.legacy.as_ref().and_then(|legacy| legacy.session.as_ref());
@@ -353,11 +383,11 @@ async fn events(
     let open = match &plan.open {
         Some(open) => open,
         None => {
-            answer = gateway.streams.answer(holder(admitted, own), tale.begun());
+            answer = gateway.streams.answer(holder(plan.asked.admitted, own), tale.begun());
             &answer
         }
     };
-    stream(gateway, session, reached, (plan, open), tale, head).await
+    stream(gateway, session, reached, (plan, open), tale, head, questions).await
 }
 
 /// Passes a stream, event by event where its events must be read.
@@ -368,6 +398,7 @@ async fn stream(
     (plan, open): (&Plan<'_>, &Open),
     tale: &mut Tale<'_>,
     head: Head,
+    questions: &Questions<'_>,
 ) -> bool {
     let mut header = head.header;
     let _ = header.insert_header("x-accel-buffering", "no");
@@ -384,6 +415,7 @@ async fn stream(
     let mut name = |kind, cursor: &str| plan.seals().cursor(kind, cursor);
     let mut looking = Looking::new(plan);
     let mut filter = SseFilter::new(ANSWER);
+    let mut refused = Vec::new();
     let mut expiry = pin!(tokio::time::sleep(plan.until.duration_since(SystemTime::now()).unwrap_or_default()));
     let watch =
         Watch { expected: plan.list.as_ref().map(|(kind, _)| *kind), resumed: plan.resumed.is_some(), era: plan.era, depth: plan.depth };
@@ -408,16 +440,12 @@ async fn stream(
             Some(part) => {
                 let mut out = Vec::with_capacity(part.len());
                 let mut lists = |data: &[u8]| listing::judge_items(data, watch, &mut shows, Some(&mut name));
-                let mut look = |data: &[u8]| looking.event(data, &mut lists);
+                let mut rest = |data: &[u8]| looking.event(data, &mut lists);
+                let mut one = |data: &[u8]| questions.judge(data, plan, &mut refused).unwrap_or_else(|| rest(data));
                 let pushed = match &plan.legacy {
-                    None => filter.push(&part, &mut look, &mut out),
+                    None => filter.push(&part, &mut one, &mut out),
                     Some(Legacy { seals, session }) => {
-                        let mut judge = |data: &[u8]| match reverse::rename(data, plan.depth, &mut |id| seals.request(session.as_ref(), id))
-                        {
-                            Ok(Some(renamed)) => Verdict::Replace(renamed),
-                            Ok(None) => look(data),
-                            Err(_) => Verdict::Unreadable,
-                        };
+                        let mut judge = |data: &[u8]| batch::judge_each(data, plan.depth, &mut one);
                         filter.push_named(&part, &mut judge, Some(&mut |id| seals.event(session.as_ref(), id)), &mut out)
                     }
                 };
@@ -437,6 +465,9 @@ async fn stream(
         };
         if written.is_err() {
             return cut_short(tale, "client_gone");
+        }
+        if !refused.is_empty() {
+            Box::pin(questions.decline(session, plan, tale, std::mem::take(&mut refused))).await;
         }
         if done {
             gateway.upstreams.release(reached).await;

@@ -7,10 +7,12 @@ use std::time::{Instant, SystemTime};
 use bytes::{Bytes, BytesMut};
 use pingora::protocols::http::ServerSession;
 
+use super::asked::Questions;
 use super::dial::{Reached, gone};
 use super::record::Tale;
 use super::response::{ANSWER, Plan};
 use crate::denial::Fault;
+use crate::mcp::ask::Watcher;
 use crate::mcp::result::{self, Keeper, Sight};
 use crate::mcp::sse::Verdict;
 use crate::mcp::{Era, Kind, Target, Verb};
@@ -23,6 +25,8 @@ use crate::state::Snapshot;
 /// Bytes that are searched for what must be sealed, where nothing else is looked for. A state or task that
 /// comes after them is passed as it is, and opens nothing when it comes back.
 const SEARCHED: usize = 1 << 20;
+/// Bytes of an answer that are held back until it is known what it asks.
+const HELD: usize = 64 << 10;
 /// The reason that a record has where a resource was left out.
 const WITHHELD: &str = "resource_withheld";
 
@@ -64,72 +68,106 @@ pub fn sight(plan: &Plan<'_>) -> Sight {
     }
 }
 
-/// A body of which this much was read.
-pub struct Begun {
+/// What was read of an answer before anything of it is sent.
+pub struct Held {
     pub part: Bytes,
+    /// It is the whole.
     pub done: bool,
+    /// Looks at the rest, where there is one, for questions.
+    pub watcher: Option<Box<Watcher>>,
 }
 
 /// An answer that was looked at.
 pub enum Gathered {
-    AsItIs(Begun),
+    AsItIs(Held),
     Replaced(Bytes),
 }
 
-/// Reads an answer in JSON and looks through it. One that comes in a single part is not copied.
+/// Reads an answer in JSON and looks through it: for what is to be sealed or left out, and for what the server asks
+/// with it. One that comes in a single part is not copied.
 pub async fn gather(
     session: &mut ServerSession,
     reached: &mut Reached,
     plan: &Plan<'_>,
     tale: &mut Tale<'_>,
-    sight: Sight,
+    (sight, questions): (Sight, &Questions<'_>),
 ) -> Result<Gathered, Fault> {
-    let begun = collect(session, reached, plan, tale, sight).await?;
-    if !begun.done || !result::may_hold(&begun.part, sight) {
-        return Ok(Gathered::AsItIs(begun));
+    let first = read(session, reached, plan, tale).await?;
+    let held = if first.is_none() || reached.session.response_done() {
+        Held { part: first.unwrap_or_default(), done: true, watcher: None }
+    } else {
+        Box::pin(hold(session, reached, plan, tale, (sight, questions), first.unwrap_or_default())).await?
+    };
+    if !held.done {
+        return Ok(Gathered::AsItIs(held));
+    }
+    questions.answer(&held.part, plan)?;
+    Ok(refit(&held.part, plan, sight, tale)?.map_or_else(|| Gathered::AsItIs(held), Gathered::Replaced))
+}
+
+/// A whole answer with what must be sealed sealed and what may not be seen left out; none where it stays as it is.
+pub fn refit(body: &[u8], plan: &Plan<'_>, sight: Sight, tale: &mut Tale<'_>) -> Result<Option<Bytes>, Fault> {
+    if !result::may_hold(body, sight) {
+        return Ok(None);
     }
     let mut looking = Looking::new(plan);
-    let verdict = looking.look(&begun.part);
+    let verdict = looking.look(body);
     looking.tell(tale);
     match verdict {
-        Verdict::Pass => Ok(Gathered::AsItIs(begun)),
-        Verdict::Replace(body) => Ok(Gathered::Replaced(body.into())),
+        Verdict::Pass => Ok(None),
+        Verdict::Replace(body) => Ok(Some(body.into())),
         Verdict::Drop | Verdict::Unreadable => Err(Fault::UnreadableResult),
     }
 }
 
-async fn collect(
+/// The whole of an answer, or enough of a longer one; its rest is watched where a question in it would not pass.
+async fn hold(
     session: &mut ServerSession,
     reached: &mut Reached,
     plan: &Plan<'_>,
     tale: &mut Tale<'_>,
-    sight: Sight,
-) -> Result<Begun, Fault> {
-    let mut whole = BytesMut::new();
-    loop {
-        let waiting = Instant::now();
-        let part = tokio::select! {
-            biased;
-            part = reached.session.read_response_body() => part,
-            () = gone(session) => return Err(Fault::ClientGone),
-            () = tokio::time::sleep(plan.route.limits.timeout) => return Err(Fault::UpstreamTimeout),
-        };
-        tale.waited(waiting);
-        let part = part.map_err(|_| Fault::UnreadableResult)?;
-        let done = part.is_none() || reached.session.response_done();
-        let part = part.unwrap_or_default();
-        if done && whole.is_empty() {
-            return Ok(Begun { part, done });
-        }
-        whole.extend_from_slice(&part);
-        if done || (whole.len() > SEARCHED && !sight.resources) {
-            return Ok(Begun { part: whole.freeze(), done });
+    (sight, questions): (Sight, &Questions<'_>),
+    first: Bytes,
+) -> Result<Held, Fault> {
+    let most = if sight.looks() { SEARCHED } else { HELD };
+    let watches = questions.refuses() && !questions.observes;
+    let mut part = BytesMut::from(&*first);
+    let mut watcher = Box::<Watcher>::default();
+    let (mut seen, mut looked) = (false, 0);
+    while let Some(next) = read(session, reached, plan, tale).await? {
+        part.extend_from_slice(&next);
+        if reached.session.response_done() {
+            break;
         }
         // SECURITY: what the rules speak of does not pass for being large.
-        if whole.len() > ANSWER {
-            return Err(Fault::UnreadableResult);
+        if part.len() > ANSWER {
+            return Err(if sight.resources { Fault::UnreadableResult } else { Fault::UnreadableAnswer });
+        }
+        if part.len() <= most || sight.resources {
+            continue;
+        }
+        if !watches {
+            return Ok(Held { part: part.freeze(), done: false, watcher: None });
+        }
+        seen |= watcher.sees(part.get(looked..).unwrap_or_default()) || part.trim_ascii_start().first() != Some(&b'{');
+        looked = part.len();
+        if !seen {
+            return Ok(Held { part: part.freeze(), done: false, watcher: Some(watcher) });
         }
     }
+    Ok(Held { part: part.freeze(), done: true, watcher: None })
+}
+
+async fn read(session: &mut ServerSession, reached: &mut Reached, plan: &Plan<'_>, tale: &mut Tale<'_>) -> Result<Option<Bytes>, Fault> {
+    let waiting = Instant::now();
+    let part = tokio::select! {
+        biased;
+        part = reached.session.read_response_body() => part.map_err(|_| Fault::UpstreamBroken),
+        () = gone(session) => Err(Fault::ClientGone),
+        () = tokio::time::sleep(plan.route.limits.timeout) => Err(Fault::UpstreamTimeout),
+    };
+    tale.waited(waiting);
+    part
 }
 
 /// Looks through the messages of one answer.

@@ -9,7 +9,7 @@ use crate::support::{Setup, World, eventually, soon};
 
 /// An upstream that gives out the same easily guessed session id to everybody.
 async fn with_sessions() -> World {
-    let world = World::start().await;
+    let world = World::with(|config| config["upstreams"]["files"]["allow_server_requests"] = json!(["elicitation"])).await;
     world.files.script(sessions);
     world
 }

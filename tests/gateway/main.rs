@@ -15,9 +15,11 @@
 
 mod support;
 
+mod asks;
 mod assertion;
 mod balance;
 mod bars;
+mod batches;
 mod discovery;
 mod doctor;
 mod dpop;
@@ -40,6 +42,7 @@ mod reload;
 mod round_trips;
 mod smuggling;
 mod step_up;
+mod strangers;
 mod streams;
 mod tokens;
 mod traces;

@@ -252,6 +252,7 @@ fn limits(raw: Option<RawLimits>, at: &At<'_>, context: &mut Context<'_>) -> Lim
         body_timeout,
         idle_timeout,
         depth,
+        batch,
         token_cache,
         drain_timeout,
         streams_per_subject,
@@ -268,6 +269,7 @@ fn limits(raw: Option<RawLimits>, at: &At<'_>, context: &mut Context<'_>) -> Lim
         body_timeout: quantity::duration(body_timeout, default.body_timeout, &at.key("body_timeout"), report),
         idle_timeout: quantity::duration(idle_timeout, default.idle_timeout, &at.key("idle_timeout"), report),
         depth: quantity::count(depth, default.depth, &at.key("depth"), report),
+        batch: quantity::count(batch, default.batch, &at.key("batch"), report),
         token_cache: quantity::count(token_cache, default.token_cache, &at.key("token_cache"), report),
         drain_timeout: quantity::duration(drain_timeout, default.drain_timeout, &at.key("drain_timeout"), report),
     }

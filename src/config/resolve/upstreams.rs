@@ -10,9 +10,12 @@ use bytes::Bytes;
 use super::scopes::Scopes;
 use super::{Context, Included, dpop, folder, quantity, rules, web};
 use crate::config::document::{Document, list, near_miss};
-use crate::config::raw::{Keyed, RawChallenge, RawChallengeScopes, RawList, RawMode, RawOwnership, RawRouteLimits, RawUpstream, Strings};
+use crate::config::raw::{
+    Keyed, RawChallenge, RawChallengeScopes, RawList, RawMode, RawOwnership, RawRouteLimits, RawServerRequest, RawUpstream, Strings,
+};
 use crate::config::report::At;
 use crate::config::{Issuer, Seen, lint};
+use crate::mcp::ask::Asks;
 use crate::oauth::resource_metadata::{self, SenderConstraint};
 use crate::policy::Policy;
 use crate::route::{ChallengeScopes, ListMode, Mode, Route, RouteLimits, Sender, Upstream};
@@ -134,6 +137,7 @@ impl Section<'_> {
             clients,
             require_dpop,
             require_certificate,
+            allow_server_requests,
             tasks,
             pin,
         } = raw;
@@ -190,6 +194,7 @@ impl Section<'_> {
             limits,
             sender,
             pin,
+            asks: asks(&allow_server_requests.unwrap_or_default()),
         })
     }
 
@@ -284,6 +289,16 @@ fn refuse_ownership(raw: Option<RawOwnership>, at: &At<'_>, context: &mut Contex
         format!("`ownership: {written}` is not yet in this version"),
         "write `hosted`, or remove the key",
     );
+}
+
+fn asks(named: &[RawServerRequest]) -> Asks {
+    let names = |one| named.contains(&one);
+    Asks {
+        elicitation: names(RawServerRequest::Elicitation),
+        elicitation_url: names(RawServerRequest::ElicitationUrl),
+        sampling: names(RawServerRequest::Sampling),
+        roots: names(RawServerRequest::Roots),
+    }
 }
 
 fn resolve_mode(raw: RawMode, at: &At<'_>, context: &mut Context<'_>) -> Mode {

@@ -213,9 +213,9 @@ fn members_that_go_would_take_for_ours_are_refused() {
 fn item_55_a_batch_is_refused_in_every_era() {
     let call = modern("tools/call", json!({"name": "a"})).to_string();
     for body in ["[]".to_owned(), format!("[{call}]"), format!(" [{call},{call}]")] {
-        assert_eq!(legacy_error(&body), Error::Batch);
+        assert_eq!(legacy_error(&body), Error::Batch("batches are not accepted"));
         let failure = Message::parse(body.as_bytes(), &claim("tools/call", Some("a")), 64).expect_err("a batch");
-        assert_eq!((failure.error, failure.era), (Error::Batch, Some(Era::Modern)));
+        assert_eq!((failure.error, failure.era), (Error::Batch("batches are not accepted"), Some(Era::Modern)));
     }
     assert_eq!(legacy_error("[1,"), Error::NotJson);
 }

@@ -54,6 +54,7 @@ fn with(reach: Reach) -> Pool {
         pin: None,
         origins: vec![],
         limits: RouteLimits { body: 1, per_client: None, per_subject: None, streams_per_subject: None, timeout: Duration::from_secs(1) },
+        asks: Default::default(),
     };
     Pool::new(&route, Metrics::new().expect("registers"))
 }
