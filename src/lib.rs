@@ -25,7 +25,7 @@
 //! policy       <- principal mcp
 //! identity     <- principal
 //! oauth        <- (nothing)
-//! route        <- principal token policy identity
+//! route        <- principal token mcp policy identity
 //! denial       <- principal token mcp policy route oauth
 //! event        <- principal mcp policy denial
 //! session      <- principal mcp route denial

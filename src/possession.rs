@@ -104,6 +104,7 @@ mod tests {
             origins: vec![],
             limits: RouteLimits { body: 1, per_client: None, per_subject: None, timeout: Duration::from_secs(1) },
             sender: Sender { demand, ..Sender::default() },
+            protocol: Default::default(),
         }
     }
 

@@ -5,6 +5,7 @@
 //! nothing of sockets; a [`Head`] is a view that the rim makes and tests build from literals.
 
 pub mod grant;
+pub mod protocol;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -60,6 +61,7 @@ pub struct Route {
     pub origins: Vec<String>,
     pub limits: RouteLimits,
     pub sender: Sender,
+    pub protocol: protocol::Protocol,
 }
 
 /// How callers prove that a token is theirs.

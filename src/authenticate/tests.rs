@@ -44,6 +44,7 @@ fn route(resource: &str, issuers: Vec<Arc<IssuerRules>>) -> Route {
         origins: vec![],
         limits: RouteLimits { body: 1, per_client: None, per_subject: None, timeout: Duration::from_secs(1) },
         sender: Default::default(),
+        protocol: Default::default(),
     }
 }
 

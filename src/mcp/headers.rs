@@ -41,8 +41,11 @@ impl<'a> Claim<'a> {
             None if !method.notification => return Err(Error::Header("the Mcp-Method header is required")),
             _ => {}
         }
-        let (Verb::Use(..), Target::One(thing)) = (method.verb, &message.operation.target) else {
-            return Ok(());
+        let thing = match (method.verb, &message.operation.target) {
+            (Verb::Use(..), Target::One(thing)) => thing,
+            // Whether an extension sends the name is its own affair; if it does, it is the name.
+            (Verb::Point(..), Target::One(thing)) if self.name.is_some() => thing,
+            _ => return Ok(()),
         };
         match self.name.map(decode) {
             None => Err(Error::Header("the Mcp-Name header is required")),

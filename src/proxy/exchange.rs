@@ -11,6 +11,7 @@ use pingora::apps::{HttpPersistentSettings, ReusedHttpStream};
 use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
 
+use super::attention::{Attending, Attention};
 use super::peer::{Client, Peer};
 use super::record::{self, PERMITTED, Tale};
 use super::reply::{self, Cors};
@@ -22,7 +23,7 @@ use crate::config::Limits;
 use crate::denial::{Denial, Fault};
 use crate::event::Outcome;
 use crate::mcp::reverse::Answer;
-use crate::mcp::{self, Era, Operation, Target as Names, Verb};
+use crate::mcp::{self, Era, Operation, Target as Names, Verb, listen};
 use crate::pipeline::{self, Admitted, Judgement, Release};
 use crate::policy::{Caller, Standing};
 use crate::route::{self, Head, ListMode, Mode, Route, Target};
@@ -212,9 +213,44 @@ impl Exchange<'_> {
             return Ok(reply::send(session, accepted, &self.cors, self.tale.id()).await);
         }
         self.promise(judgement.decision.is_err()).map_err(with_id)?;
+        let sent = self.narrowed(&judgement, &body);
         let resumed = if within { self.standing(&admitted) } else { None };
         let plan = Plan { nonce, legacy, resumed, ..self.plan(route, &admitted, &judgement) };
-        self.forward(session, &admitted, &release, "POST", body.clone(), &plan).await.map_err(with_id)
+        self.forward(session, &admitted, &release, "POST", sent, &plan).await.map_err(with_id)
+    }
+
+    /// The bytes to send on: those that were judged, but for the resources of a subscription that may not be read.
+    fn narrowed(&mut self, judgement: &Judgement<'_>, body: &Bytes) -> Bytes {
+        let operation = &judgement.message.operation;
+        let (Verb::Listen, Names::Each(granted), Ok(_)) = (operation.method.verb, &operation.target, &judgement.decision) else {
+            return body.clone();
+        };
+        let mut keeps = |uri: &str| granted.iter().any(|thing| thing.name == uri);
+        match listen::narrow(body, self.world.config.limits.depth, &mut keeps) {
+            Some(narrowed) => {
+                self.tale.tell(|event| event.reason = "narrowed");
+                narrowed.into()
+            }
+            None => body.clone(),
+        }
+    }
+
+    /// What the answer must be looked at for, beside lists; nothing where the rules are only observed.
+    fn attention(&self, admitted: &Admitted, judgement: &Judgement<'_>) -> Option<Box<Attention>> {
+        let operation = &judgement.message.operation;
+        match (operation.method.verb, &operation.target) {
+            _ if admitted.route.mode != Mode::Enforce => None,
+            (Verb::Introduce, _) => Some(Box::new(Attention::Introduction)),
+            (Verb::Listen, Names::Each(granted)) => {
+                let granted = granted.iter().map(|thing| thing.name.clone().into_owned()).collect();
+                Some(self.attending(admitted, granted))
+            }
+            _ => None,
+        }
+    }
+
+    fn attending(&self, admitted: &Admitted, granted: Vec<String>) -> Box<Attention> {
+        Box::new(Attention::Stream(Attending { who: admitted.verified.principal.clone(), source: self.source, granted }))
     }
 
     /// The seals of a legacy caller, and the session that the head names.
@@ -228,6 +264,9 @@ impl Exchange<'_> {
     /// Opens or resumes the stream of a session (GET), or ends the session (DELETE). Without a session
     /// there is nothing of the caller's own to have (MCP 2025-11-25 "Listening for Messages from the Server").
     async fn attend(&mut self, session: &mut ServerSession, admitted: &Admitted) -> Result<bool, Denial> {
+        if admitted.route.protocol.modern_only {
+            return Err(Fault::Method("POST").into());
+        }
         let legacy = self.legacy(session, admitted)?;
         let opens = session.req_header().method == Method::GET;
         self.tale.tell(|event| {
@@ -236,7 +275,8 @@ impl Exchange<'_> {
         });
         let Some(own) = &legacy.session else { return Err(Fault::Method("POST").into()) };
         let release = pipeline::attend(admitted, own);
-        let plan = Plan { endless: opens, repeatable: opens, ..self.bare_plan(admitted, legacy) };
+        let attention = (opens && admitted.route.mode == Mode::Enforce).then(|| self.attending(admitted, Vec::new()));
+        let plan = Plan { endless: opens, repeatable: opens, attention, ..self.bare_plan(admitted, legacy) };
         self.promise(false)?;
         Ok(self.forward(session, admitted, &release, if opens { "GET" } else { "DELETE" }, Bytes::new(), &plan).await?)
     }
@@ -249,7 +289,7 @@ impl Exchange<'_> {
             event.era = Some(Era::Legacy);
         });
         let unasked = || Denial::from(Fault::Message(mcp::Error::Response));
-        let own = legacy.session.as_ref().ok_or_else(unasked)?;
+        let own = legacy.session.as_ref().filter(|_| !admitted.route.protocol.modern_only).ok_or_else(unasked)?;
         let answer = Answer::read(body, self.world.config.limits.depth).ok_or_else(unasked)?;
         let id = legacy.seals.asked(own, &answer.id).map_err(Fault::Message)?;
         let release = pipeline::attend(admitted, own);
@@ -308,6 +348,7 @@ impl Exchange<'_> {
             resumed: self.standing(admitted),
             legacy: Some(legacy),
             endless: false,
+            attention: None,
             repeatable: false,
             depth: self.world.config.limits.depth,
             until: admitted.verified.ends(),
@@ -378,6 +419,7 @@ impl Exchange<'_> {
             id: message.id,
             list: list.zip(standing),
             resumed: None,
+            attention: self.attention(admitted, judgement),
             legacy: None,
             until: admitted.verified.ends(),
             // A tool call may have had its effect; everything else may be asked again.

@@ -23,11 +23,13 @@
 //! | `resolve` | names of upstreams, resolved beside the requests |
 //! | `health` | looks after servers between calls |
 //! | `trust` | what a TLS connection to an upstream is made with |
+//! | `attention` | what else is looked at in answers: introductions, streams without an end |
 //! | `response` | what comes back: headers, lists cut, streams |
 //! | `reply` | answers of our own, and CORS |
 //! | `record` | the one event of a request, also when it is cut short |
 //! | `tls` | certificates by SNI and of clients, replaced while serving |
 
+mod attention;
 mod body;
 mod connection;
 mod dial;

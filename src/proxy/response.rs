@@ -13,6 +13,7 @@ use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
 
 use super::Gateway;
+use super::attention::{Attention, Watcher};
 use super::dial::{Reached, gone};
 use super::record::Tale;
 use super::reply::Cors;
@@ -20,7 +21,7 @@ use super::server::told_to_stop;
 use crate::denial::Fault;
 use crate::event::Outcome;
 use crate::mcp::listing::{self, Lens, Watch};
-use crate::mcp::reverse;
+use crate::mcp::{introduction, reverse};
 use crate::mcp::sse::{SseFilter, Verdict};
 use crate::mcp::{Era, Id, Kind};
 use crate::policy::Standing;
@@ -50,6 +51,8 @@ pub struct Plan<'m> {
     pub depth: usize,
     /// Whether the answer is a stream without an end of its own.
     pub endless: bool,
+    /// What else the answer is looked at for.
+    pub attention: Option<Box<Attention>>,
 }
 
 /// What a legacy answer is sealed with.
@@ -101,10 +104,24 @@ pub async fn relay(
         (Form::Foreign, _) => Err(Fault::UpstreamCoding),
         (Form::Json, Some((kind, standing))) => {
             let body = collect(session, &mut reached, plan, tale).await?;
-            let cut = cut(gateway, plan, *kind, standing, &body)?;
+            let cut = match cut(gateway, plan, *kind, standing, &body) {
+                // What a server of another era, or something before it, says instead of a list is passed as it is: clients
+                // that speak both eras go by it (MCP 2026-07-28 "Backward Compatibility").
+                Err(_) if !success && listing::holds_none(&body, plan.depth) => body,
+                cut => cut?,
+            };
             tale.tell(|event| event.status = status);
             gateway.upstreams.release(reached).await;
             Ok(send_whole(session, head.header, cut).await)
+        }
+        (Form::Json, None) if success && introduces(plan) => {
+            let body = collect(session, &mut reached, plan, tale).await?;
+            let offer = plan.route.protocol.offer(&plan.route.policy);
+            let (cut, told) = introduction::cut(&body, offer, plan.depth).map_err(|_| Fault::UnreadableList)?;
+            gateway.introduced.note(&plan.route.name, told);
+            tale.tell(|event| event.status = status);
+            gateway.upstreams.release(reached).await;
+            Ok(send_whole(session, head.header, cut.into()).await)
         }
         (Form::Events, _) => {
             let _open = gateway.metrics.stream(&plan.route.name);
@@ -113,12 +130,16 @@ pub async fn relay(
         }
         // What a session is listened to with is a stream; anything else was never asked for.
         _ if plan.endless && plan.era == Era::Legacy && success => Err(Fault::UnreadableList),
-        (_, Some(_)) if success && status != 202 && status != 204 => Err(Fault::UnreadableList),
+        (_, list) if (list.is_some() || introduces(plan)) && success && status != 202 && status != 204 => Err(Fault::UnreadableList),
         _ => {
             tale.tell(|event| event.status = status);
             Ok(pass(gateway, session, reached, plan, tale, head).await)
         }
     }
+}
+
+fn introduces(plan: &Plan<'_>) -> bool {
+    matches!(plan.attention.as_deref(), Some(Attention::Introduction))
 }
 
 struct Head {
@@ -302,12 +323,22 @@ async fn stream(
     let mut expiry = pin!(tokio::time::sleep(plan.until.duration_since(SystemTime::now()).unwrap_or_default()));
     let watch =
         Watch { expected: plan.list.as_ref().map(|(kind, _)| *kind), resumed: plan.resumed.is_some(), era: plan.era, depth: plan.depth };
+    let mut watcher = Watcher::new(plan, &gateway.introduced);
+    let mut worlds = gateway.state.worlds();
     loop {
         let waiting = Instant::now();
         let part = tokio::select! {
             biased;
             part = reached.session.read_response_body() => part,
             () = gone(session) => return cut_short(tale, "client_gone"),
+            Ok(()) = worlds.changed(), if plan.endless => {
+                tale.waited(waiting);
+                let changes = watcher.renewed(&gateway.state.current());
+                if !changes.is_empty() && session.write_response_body(changes.into(), false).await.is_err() {
+                    return cut_short(tale, "client_gone");
+                }
+                continue;
+            }
             // A call's stream has an end, and is waited for like any call.
             // Later than the listeners close, where another process took over.
             () = told_to_stop(&gateway.closing), if plan.endless => return farewell(session, plan, tale, "stopping").await,
@@ -321,12 +352,17 @@ async fn stream(
             Some(part) => {
                 let mut out = Vec::with_capacity(part.len());
                 let pushed = match &plan.legacy {
-                    None => filter.push(&part, &mut |data| listing::judge_event(data, watch, &mut shows), &mut out),
+                    None => {
+                        let mut judge = |data: &[u8]| {
+                            watcher.judge(data, watch).unwrap_or_else(|| listing::judge_event(data, watch, &mut shows))
+                        };
+                        filter.push(&part, &mut judge, &mut out)
+                    }
                     Some(Legacy { seals, session }) => {
                         let mut judge = |data: &[u8]| match reverse::rename(data, plan.depth, &mut |id| seals.request(session.as_ref(), id))
                         {
                             Ok(Some(renamed)) => Verdict::Replace(renamed),
-                            Ok(None) => listing::judge_event(data, watch, &mut shows),
+                            Ok(None) => watcher.judge(data, watch).unwrap_or_else(|| listing::judge_event(data, watch, &mut shows)),
                             Err(_) => Verdict::Unreadable,
                         };
                         filter.push_named(&part, &mut judge, Some(&mut |id| seals.event(session.as_ref(), id)), &mut out)

@@ -22,6 +22,7 @@ fn route(resource: &str) -> Arc<Route> {
         origins: vec!["https://app.example".into()],
         limits: RouteLimits { body: 1, per_client: None, per_subject: None, timeout: Duration::from_secs(1) },
         sender: Sender::default(),
+        protocol: Default::default(),
     })
 }
 

@@ -22,6 +22,7 @@ use crate::token::{Demand, IssuerRules};
 mod credential;
 mod grant;
 mod identity;
+mod protocol;
 mod reach;
 
 /// What all upstreams lean on.
@@ -133,6 +134,9 @@ impl Section<'_> {
             clients,
             require_dpop,
             require_certificate,
+            eras,
+            methods,
+            extensions,
             tasks,
         } = raw;
         context.later(at, "clients", clients);
@@ -169,6 +173,7 @@ impl Section<'_> {
         let origins = browser_origins(origins, &at.key("origins"), context);
         let limits = route_limits(limits, &at.key("limits"), context);
         let sender = dpop::sender(require_dpop, require_certificate, self.dpop, self.dpop_offered);
+        let protocol = protocol::Section { eras, methods, extensions }.resolve(&policy, at, context);
         let (resource, upstream) = (resource?, upstream?);
         Some(Route {
             name: name.into(),
@@ -186,6 +191,7 @@ impl Section<'_> {
             origins,
             limits,
             sender,
+            protocol,
         })
     }
 

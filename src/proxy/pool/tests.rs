@@ -51,6 +51,7 @@ fn with(reach: Reach) -> Pool {
         challenge: Default::default(),
         grant: None,
         sender: Default::default(),
+        protocol: Default::default(),
         origins: vec![],
         limits: RouteLimits { body: 1, per_client: None, per_subject: None, timeout: Duration::from_secs(1) },
     };
