@@ -142,9 +142,14 @@ mod tests {
         assert_eq!(found(r#"{"a/b":{"c~d":"x"}}"#, "/a~1b/c~0d"), Ok(Target::One(one("x"))));
         assert_eq!(found(r#"{"a":["x","y"]}"#, "/a"), Ok(Target::Each(vec![one("x"), one("y")])));
         assert_eq!(found(r#"{"a":["x","y"]}"#, "/a/1"), Ok(Target::One(one("y"))));
-        for (params, pointer) in
-            [("{}", "/a"), (r#"{"a":1}"#, "/a"), (r#"{"a":[]}"#, "/a"), (r#"{"a":["x",1]}"#, "/a"), (r#"{"a":["x"]}"#, "/a/00"), ("[]", "/a")]
-        {
+        for (params, pointer) in [
+            ("{}", "/a"),
+            (r#"{"a":1}"#, "/a"),
+            (r#"{"a":[]}"#, "/a"),
+            (r#"{"a":["x",1]}"#, "/a"),
+            (r#"{"a":["x"]}"#, "/a/00"),
+            ("[]", "/a"),
+        ] {
             assert_eq!(found(params, pointer), Err(ABSENT), "{params}");
         }
         assert_eq!(found(r#"{"a":"x","A":"y"}"#, "/a"), Err(Error::VariantMember));

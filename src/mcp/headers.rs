@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
+use http::header::AsHeaderName;
 
 use super::{Era, Error, Message, Target, Verb};
 
@@ -56,7 +57,7 @@ impl<'a> Claim<'a> {
     }
 }
 
-fn once<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<Option<&'a str>, Error> {
+pub(super) fn once<'a>(headers: &'a HeaderMap, name: impl AsHeaderName) -> Result<Option<&'a str>, Error> {
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else {
         return Ok(None);
@@ -73,12 +74,12 @@ fn once<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<Option<&'a str
 }
 
 /// The base64 sentinel of "Value Encoding": both markers exact, else the value is literal.
-fn decode(value: &str) -> Result<Cow<'_, str>, Error> {
+pub(super) fn decode(value: &str) -> Result<Cow<'_, str>, Error> {
     let Some(inner) = value.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?=")) else {
         return Ok(Cow::Borrowed(value));
     };
-    let bytes = STANDARD.decode(inner).map_err(|_| Error::Header("the Mcp-Name header is not strict base64"))?;
-    String::from_utf8(bytes).map(Cow::Owned).map_err(|_| Error::Header("the Mcp-Name header does not hold UTF-8"))
+    let bytes = STANDARD.decode(inner).map_err(|_| Error::Header("an MCP header is not strict base64"))?;
+    String::from_utf8(bytes).map(Cow::Owned).map_err(|_| Error::Header("an MCP header does not hold UTF-8"))
 }
 
 #[cfg(test)]

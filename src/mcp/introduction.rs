@@ -204,7 +204,8 @@ fn refuse_variants(members: &[(Cow<'_, str>, &str)], known: &[&str]) -> Result<(
 }
 
 fn object<V: AsRef<str>>(members: &[(Cow<'_, str>, V)]) -> String {
-    let parts: Vec<String> = members.iter().map(|(name, value)| format!("{}:{}", serde_json::Value::from(name.as_ref()), value.as_ref())).collect();
+    let parts: Vec<String> =
+        members.iter().map(|(name, value)| format!("{}:{}", serde_json::Value::from(name.as_ref()), value.as_ref())).collect();
     format!("{{{}}}", parts.join(","))
 }
 
@@ -229,7 +230,10 @@ mod tests {
         assert_eq!(shown(&format!(r#"{{"capabilities":{all}}}"#), ALL), format!(r#"{{"capabilities":{all}}}"#));
         assert_eq!(shown(&format!(r#"{{"capabilities":{all}}}"#), NOTHING), r#"{"capabilities":{"logging":{}}}"#);
         let tools = Offer { tools: true, ..NOTHING };
-        assert_eq!(shown(&format!(r#"{{"capabilities":{all}}}"#), tools), r#"{"capabilities":{"tools":{"listChanged":true},"logging":{}}}"#);
+        assert_eq!(
+            shown(&format!(r#"{{"capabilities":{all}}}"#), tools),
+            r#"{"capabilities":{"tools":{"listChanged":true},"logging":{}}}"#
+        );
     }
 
     #[test]

@@ -4,9 +4,9 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use super::introduction::Told;
 use super::json::{Fault, Scanner, is_variant};
 use super::listing::may_hold_method;
-use super::introduction::Told;
 use super::sse::Verdict;
 
 const MESSAGE: &[&str] = &["jsonrpc", "id", "method", "params", "result", "error"];

@@ -18,6 +18,7 @@ pub mod listing;
 mod memo;
 pub mod message;
 pub mod method;
+pub mod mirror;
 pub mod reverse;
 pub mod seal;
 pub mod sse;

@@ -6,11 +6,16 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
+use arc_swap::ArcSwap;
+use http::HeaderMap;
+use memchr::memmem;
+
 use super::response::Plan;
 use crate::mcp::introduction::{self, Told};
 use crate::mcp::listing::{self, Watch};
+use crate::mcp::mirror::{self, Mirror};
 use crate::mcp::sse::Verdict;
-use crate::mcp::{Era, Kind, listen};
+use crate::mcp::{self, Era, Kind, Message, Target, Verb, listen};
 use crate::policy::{Caller, Policy, Standing};
 use crate::principal::Principal;
 use crate::route::{ListMode, Mode, Route};
@@ -53,6 +58,57 @@ impl Introduced {
     }
 }
 
+/// Tools of one upstream whose headers are remembered.
+const MOST_TOOLS: usize = 4096;
+
+/// Which arguments the tools of each upstream want repeated in headers, by its own lists.
+#[derive(Default)]
+pub struct Mirrors(ArcSwap<HashMap<Arc<str>, HashMap<String, Vec<Mirror>>>>);
+
+impl Mirrors {
+    /// Takes in the tools of a list, as far as there is room.
+    pub fn learn(&self, upstream: &Arc<str>, answer: &[u8]) {
+        let known = self.0.load();
+        let named = memmem::find(answer, b"x-mcp-header").is_some();
+        if !named && !known.contains_key(upstream) {
+            return;
+        }
+        let tools = mirror::learn(answer);
+        let is_known = |(name, mirrors): &(String, Vec<Mirror>)| {
+            let known = known.get(upstream).and_then(|tools| tools.get(name)).map_or(&[][..], Vec::as_slice);
+            known == mirrors.as_slice()
+        };
+        if tools.iter().all(is_known) {
+            return;
+        }
+        self.0.rcu(|known| {
+            let mut next = HashMap::clone(known);
+            let all = next.entry(upstream.clone()).or_default();
+            for (name, mirrors) in &tools {
+                if mirrors.is_empty() {
+                    all.remove(name);
+                } else if all.len() < MOST_TOOLS || all.contains_key(name) {
+                    all.insert(name.clone(), mirrors.clone());
+                }
+            }
+            next
+        });
+    }
+
+    /// Holds a call against the headers that its tool wants; for most upstreams there is nothing to hold.
+    pub fn agree(&self, route: &Route, message: &Message<'_>, headers: &HeaderMap) -> Result<(), mcp::Error> {
+        let known = self.0.load();
+        if known.is_empty() || message.era == Era::Legacy {
+            return Ok(());
+        }
+        let (Verb::Use(Kind::Tool, _), Target::One(tool)) = (message.operation.method.verb, &message.operation.target) else {
+            return Ok(());
+        };
+        let Some(mirrors) = known.get(&route.name).and_then(|tools| tools.get(&*tool.name)) else { return Ok(()) };
+        mirror::agree(mirrors, headers, message.operation.arguments, route.protocol.may_lack_headers)
+    }
+}
+
 /// One stream, as it is looked at.
 pub struct Watcher<'p, 'm> {
     plan: &'p Plan<'m>,
@@ -68,8 +124,7 @@ pub struct Watcher<'p, 'm> {
 
 impl<'p, 'm> Watcher<'p, 'm> {
     pub fn new(plan: &'p Plan<'m>, introduced: &'p Introduced) -> Self {
-        let mut watcher =
-            Self { plan, introduced, route: plan.route.clone(), readable: None, lists: None, told: Told::default() };
+        let mut watcher = Self { plan, introduced, route: plan.route.clone(), readable: None, lists: None, told: Told::default() };
         watcher.readable = watcher.attending().map(|attending| attending.standing(&plan.route.policy, false));
         watcher
     }
@@ -128,7 +183,8 @@ impl<'p, 'm> Watcher<'p, 'm> {
             _ => String::new(),
         };
         let kinds = [("tools", told.tools), ("prompts", told.prompts), ("resources", told.resources)];
-        let event = |(kind, _): (&str, bool)| format!("data: {{\"jsonrpc\":\"2.0\",\"method\":\"notifications/{kind}/list_changed\"{params}}}\n\n");
+        let event =
+            |(kind, _): (&str, bool)| format!("data: {{\"jsonrpc\":\"2.0\",\"method\":\"notifications/{kind}/list_changed\"{params}}}\n\n");
         kinds.into_iter().filter(|(_, told)| *told).map(event).collect()
     }
 }

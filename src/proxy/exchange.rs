@@ -197,6 +197,7 @@ impl Exchange<'_> {
         let era = judgement.message.era;
         let id = judgement.message.id;
         let with_id = |fault: Fault| Denial { fault, id: id.map(|id| id.as_json().to_owned()), era: Some(era) };
+        self.gateway.mirrors.agree(route, &judgement.message, &session.req_header().headers).map_err(Fault::Message).map_err(with_id)?;
         let legacy = match era {
             Era::Legacy => Some(self.legacy(session, &admitted).map_err(with_id)?),
             Era::Modern => None,

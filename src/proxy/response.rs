@@ -21,9 +21,9 @@ use super::server::told_to_stop;
 use crate::denial::Fault;
 use crate::event::Outcome;
 use crate::mcp::listing::{self, Lens, Watch};
-use crate::mcp::{introduction, reverse};
 use crate::mcp::sse::{SseFilter, Verdict};
 use crate::mcp::{Era, Id, Kind};
+use crate::mcp::{introduction, reverse};
 use crate::policy::Standing;
 use crate::route::Route;
 use crate::session::{Seals, Session};
@@ -248,6 +248,7 @@ fn cut(gateway: &Gateway, plan: &Plan<'_>, kind: Kind, standing: &Standing, body
     };
     if !names.is_empty() {
         gateway.metrics.learn(&plan.route.name, names.iter().map(String::as_str));
+        gateway.mirrors.learn(&plan.route.name, body);
     }
     out.map(Bytes::from).map_err(|_| Fault::UnreadableList)
 }
@@ -353,9 +354,8 @@ async fn stream(
                 let mut out = Vec::with_capacity(part.len());
                 let pushed = match &plan.legacy {
                     None => {
-                        let mut judge = |data: &[u8]| {
-                            watcher.judge(data, watch).unwrap_or_else(|| listing::judge_event(data, watch, &mut shows))
-                        };
+                        let mut judge =
+                            |data: &[u8]| watcher.judge(data, watch).unwrap_or_else(|| listing::judge_event(data, watch, &mut shows));
                         filter.push(&part, &mut judge, &mut out)
                     }
                     Some(Legacy { seals, session }) => {

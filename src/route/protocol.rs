@@ -14,6 +14,8 @@ pub struct Protocol {
     pub extensions: Vec<String>,
     /// No `initialize`, no sessions: legacy clients are told which revisions there are.
     pub modern_only: bool,
+    /// A call may lack the headers that its tool wants; those that are there must still be right.
+    pub may_lack_headers: bool,
     /// Changes when the rules do.
     pub rules: u64,
 }
@@ -21,8 +23,7 @@ pub struct Protocol {
 impl Protocol {
     /// What of a server's capabilities these rules can serve.
     pub fn offer(&self, policy: &Policy) -> Offer<'_> {
-        let mut offer =
-            Offer { tools: false, prompts: false, resources: false, extensions: &self.extensions, legacy: !self.modern_only };
+        let mut offer = Offer { tools: false, prompts: false, resources: false, extensions: &self.extensions, legacy: !self.modern_only };
         for rule in policy.rules().iter().filter(|rule| !rule.deny) {
             offer.tools |= !rule.tools.is_empty();
             offer.prompts |= !rule.prompts.is_empty();

@@ -17,6 +17,7 @@ mod support;
 
 mod assertion;
 mod balance;
+mod discover;
 mod discovery;
 mod doctor;
 mod dpop;

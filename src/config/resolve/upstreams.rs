@@ -137,6 +137,7 @@ impl Section<'_> {
             eras,
             methods,
             extensions,
+            allow_missing_param_headers,
             tasks,
         } = raw;
         context.later(at, "clients", clients);
@@ -173,7 +174,7 @@ impl Section<'_> {
         let origins = browser_origins(origins, &at.key("origins"), context);
         let limits = route_limits(limits, &at.key("limits"), context);
         let sender = dpop::sender(require_dpop, require_certificate, self.dpop, self.dpop_offered);
-        let protocol = protocol::Section { eras, methods, extensions }.resolve(&policy, at, context);
+        let protocol = protocol::Section { eras, methods, extensions, allow_missing_param_headers }.resolve(&policy, at, context);
         let (resource, upstream) = (resource?, upstream?);
         Some(Route {
             name: name.into(),

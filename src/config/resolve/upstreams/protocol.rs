@@ -15,6 +15,7 @@ pub struct Section {
     pub eras: Option<RawEras>,
     pub methods: Option<Vec<RawMethod>>,
     pub extensions: Option<Strings>,
+    pub allow_missing_param_headers: Option<bool>,
 }
 
 impl Section {
@@ -35,6 +36,7 @@ impl Section {
             methods,
             extensions: context.strings(self.extensions, &at.key("extensions")),
             modern_only: matches!(self.eras, Some(RawEras::Modern)),
+            may_lack_headers: self.allow_missing_param_headers.unwrap_or_default(),
             rules: hasher.finish(),
         }
     }
@@ -58,7 +60,11 @@ fn method(raw: RawMethod, at: &At<'_>, context: &mut Context<'_>) -> Option<Meth
             return None;
         }
         _ => {
-            context.report.mend(at, format!("`{name}` names things in several ways"), "keep one of `tool`, `prompt`, `resource` and `allow_unnamed`");
+            context.report.mend(
+                at,
+                format!("`{name}` names things in several ways"),
+                "keep one of `tool`, `prompt`, `resource` and `allow_unnamed`",
+            );
             return None;
         }
     };
