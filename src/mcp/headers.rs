@@ -57,7 +57,7 @@ impl<'a> Claim<'a> {
     }
 }
 
-pub(super) fn once<'a>(headers: &'a HeaderMap, name: impl AsHeaderName) -> Result<Option<&'a str>, Error> {
+pub(super) fn once(headers: &HeaderMap, name: impl AsHeaderName) -> Result<Option<&str>, Error> {
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else {
         return Ok(None);

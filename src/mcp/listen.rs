@@ -48,6 +48,12 @@ pub fn judge_event(
     if heard.read(text, depth).is_err() || heard.strange {
         return Some(Verdict::Unreadable);
     }
+    if !matches!(heard.method.as_deref(), Some(ACKNOWLEDGED | UPDATED)) {
+        return None;
+    }
+    if heard.unclear {
+        return Some(Verdict::Unreadable);
+    }
     if heard.method.as_deref() == Some(ACKNOWLEDGED) {
         *told = heard.lists;
     }
@@ -68,13 +74,24 @@ struct Heard<'a, 'k> {
     kept: Vec<&'a str>,
     gone: usize,
     lists: Told,
-    /// Something that has more than one reading.
+    /// Something that has more than one reading, in every message and in these.
     strange: bool,
+    unclear: bool,
 }
 
 impl<'a, 'k> Heard<'a, 'k> {
     fn new(keeps: &'k mut dyn FnMut(&str) -> bool) -> Self {
-        Self { keeps, method: None, uri: None, place: None, kept: Vec::new(), gone: 0, lists: Told::default(), strange: false }
+        Self {
+            keeps,
+            method: None,
+            uri: None,
+            place: None,
+            kept: Vec::new(),
+            gone: 0,
+            lists: Told::default(),
+            strange: false,
+            unclear: false,
+        }
     }
 
     fn read(&mut self, text: &'a str, depth: usize) -> Result<(), Fault> {
@@ -102,7 +119,7 @@ impl<'a, 'k> Heard<'a, 'k> {
             }
             "notifications" if scanner.peek()? == b'{' => self.notifications(scanner),
             other => {
-                self.strange |= is_variant(other, PARAMS);
+                self.unclear |= is_variant(other, PARAMS);
                 scanner.skip()
             }
         })
@@ -115,7 +132,7 @@ impl<'a, 'k> Heard<'a, 'k> {
             "promptsListChanged" => is_true(scanner, &mut self.lists.prompts),
             "resourcesListChanged" => is_true(scanner, &mut self.lists.resources),
             other => {
-                self.strange |= is_variant(other, NOTIFICATIONS);
+                self.unclear |= is_variant(other, NOTIFICATIONS);
                 scanner.skip()
             }
         })
@@ -205,7 +222,8 @@ mod tests {
 
     #[test]
     fn everything_else_is_left_to_others() {
-        for data in [r#"{"method":"notifications/tools/list_changed"}"#, r#"{"id":1,"result":{}}"#] {
+        for data in [r#"{"method":"notifications/tools/list_changed"}"#, r#"{"id":1,"result":{}}"#, r#"{"method":"x","params":{"Uri":1}}"#]
+        {
             assert_eq!(judged(data), None, "{data}");
         }
         for data in [r#"{"method":"x""#, r#"["method"]"#, r#"{"Method":"notifications/resources/updated"}"#] {

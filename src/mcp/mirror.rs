@@ -1,8 +1,6 @@
 //! Arguments that a client repeats in headers (`x-mcp-header`, MCP 2026-07-28 "Custom Headers"): which ones a tool's own schema
 //! names, and whether header and body say the same. What no schema names is nobody's business and passes.
 
-use std::borrow::Cow;
-
 use http::{HeaderMap, HeaderName};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -94,14 +92,14 @@ pub fn agree(mirrors: &[Mirror], headers: &HeaderMap, arguments: Option<&RawValu
     Ok(())
 }
 
-fn says(header: &Cow<'_, str>, argument: &Value) -> bool {
+fn says(header: &str, argument: &Value) -> bool {
     match argument {
         Value::String(text) => text == header,
         Value::Bool(flag) => header == if *flag { "true" } else { "false" },
         Value::Number(number) => {
             let plain = !header.is_empty() && header.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'-' | b'.'));
             let said = header.parse::<f64>().ok().filter(|said| plain && said.abs() <= EXACT);
-            number.to_string() == **header || said.is_some_and(|said| number.as_f64().is_some_and(|number| number == said))
+            number.to_string() == header || said.is_some_and(|said| number.as_f64().is_some_and(|number| number == said))
         }
         Value::Null | Value::Array(_) | Value::Object(_) => false,
     }

@@ -63,7 +63,10 @@ const MOST_TOOLS: usize = 4096;
 
 /// Which arguments the tools of each upstream want repeated in headers, by its own lists.
 #[derive(Default)]
-pub struct Mirrors(ArcSwap<HashMap<Arc<str>, HashMap<String, Vec<Mirror>>>>);
+pub struct Mirrors(ArcSwap<HashMap<Arc<str>, Tools>>);
+
+/// By the tool's name.
+type Tools = HashMap<String, Vec<Mirror>>;
 
 impl Mirrors {
     /// Takes in the tools of a list, as far as there is room.
@@ -138,7 +141,12 @@ impl<'p, 'm> Watcher<'p, 'm> {
 
     /// Judges an event; none for one that is not for this one to judge.
     pub fn judge(&mut self, data: &[u8], watch: Watch) -> Option<Verdict> {
-        match self.plan.attention.as_deref()? {
+        let Some(attention) = self.plan.attention.as_deref() else {
+            // Only a subscription tells of resources; what comes elsewhere was never asked for.
+            let stray = watch.era == Era::Modern && self.route.mode == Mode::Enforce;
+            return stray.then(|| listen::judge_event(data, watch.depth, &mut |_| false, &mut |_| false, &mut self.told)).flatten();
+        };
+        match attention {
             Attention::Introduction => {
                 let offer = self.route.protocol.offer(&self.route.policy);
                 let (verdict, told) = introduction::judge_event(data, offer, watch.depth)?;

@@ -287,6 +287,17 @@ async fn a_subscription_whose_every_wish_is_granted_is_not_touched() {
 }
 
 #[tokio::test]
+async fn the_stream_of_a_call_tells_of_no_resource() {
+    let world = World::start().await;
+    let update = notification("resources/updated", json!({"uri": "file:///priv/b"}));
+    let progress = json!({"jsonrpc": "2.0", "method": "notifications/progress", "params": {"progressToken": 1, "progress": 1}});
+    let done = json!({"jsonrpc": "2.0", "id": 1, "result": {"resultType": "complete", "content": []}});
+    world.files.once(Answer::events(format!("data: {progress}\n\ndata: {update}\n\ndata: {done}\n\n")));
+    let reply = world.tool("read_file").token(&world.ta()).send().await;
+    assert_eq!(reply.is(200).text(), format!("data: {progress}\n\ndata: {done}\n\n"));
+}
+
+#[tokio::test]
 async fn an_event_of_a_subscription_that_has_two_readings_ends_it() {
     let world = World::start().await;
     let (mut stream, feed) = listening(&world, json!({"toolsListChanged": true})).await;
