@@ -11,8 +11,8 @@ use crate::authenticate::{prove, recall};
 use crate::denial::{Denial, Fault};
 use crate::mcp::headers::Claim;
 use crate::mcp::seal::Sealer;
-use crate::mcp::{self, Failure, Kind, Message, Passed, Returned, Target, Thing, result};
-use crate::policy::{Caller, Permit, Refusal};
+use crate::mcp::{self, Era, Failure, Kind, Message, Operation, Passed, Returned, Target, Thing, Verb, introduction, listen, result};
+use crate::policy::{Caller, Permit, Policy, Refusal};
 use crate::route::{Head, Mode, Route};
 use crate::session::{Errand, Seals, Session};
 use crate::state::Snapshot;
@@ -70,10 +70,17 @@ pub fn judge<'a>(
     sealer: &Arc<Sealer>,
 ) -> Result<Judgement<'a>, Denial> {
     let claim = Claim::read(head.headers).map_err(|error| unclaimed(error, body, depth))?;
-    let mut message = Message::parse(body, &claim, depth).map_err(denied)?;
+    let route = &admitted.route;
+    let mut message = Message::parse_with(body, &claim, depth, &route.protocol.methods).map_err(denied)?;
+    if message.era == Era::Legacy && route.protocol.modern_only {
+        return Err(too_old(&message, &claim, body, depth));
+    }
     let restored = if message.returned.is_empty() { Ok(None) } else { restore(admitted, head, body, &mut message, sealer).map(Some) };
     let caller = Caller { principal: &admitted.verified.principal, source: head.source, now: head.received };
-    let decision = admitted.route.policy.authorize(caller, &message.operation);
+    let decision = match (message.operation.method.verb, route.mode) {
+        (Verb::Listen, Mode::Enforce) => subscribe(&route.policy, caller, &mut message.operation, body, depth),
+        _ => route.policy.authorize(caller, &message.operation),
+    };
     Ok(Judgement { message, decision, restored, admitted })
 }
 
@@ -154,6 +161,32 @@ impl Judgement<'_> {
             }
         }
     }
+}
+
+/// A subscription may be narrowed (MCP 2026-07-28 "subscriptions/listen"): it goes on with what is left of it, if anything is.
+fn subscribe<'a>(
+    policy: &'a Policy,
+    caller: Caller<'_>,
+    operation: &mut Operation<'a>,
+    body: &[u8],
+    depth: usize,
+) -> Result<Permit<'a>, Refusal<'a>> {
+    match policy.narrow(caller, operation) {
+        // Changes of lists are nobody's secret.
+        Err(_) if listen::asks_for_lists(body, depth) => {
+            operation.target = Target::Each(Vec::new());
+            policy.authorize(caller, operation)
+        }
+        decision => decision,
+    }
+}
+
+/// MCP 2026-07-28 "Backward Compatibility": who speaks only older revisions is told which are spoken here.
+fn too_old(message: &Message<'_>, claim: &Claim<'_>, body: &[u8], depth: usize) -> Denial {
+    let asked = introduction::asked(body, depth).or_else(|| claim.version.map(str::to_owned));
+    let requested = asked.unwrap_or_default().chars().take(64).collect();
+    let error = mcp::Error::Version { requested, modern: true };
+    denied(Failure { error, id: message.id, era: Some(message.era) })
 }
 
 /// Headers that claim nothing clearly. The message is read all the same, for the id to answer to.

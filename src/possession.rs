@@ -112,6 +112,7 @@ mod tests {
             asks: Default::default(),
             sender: Sender { demand, ..Sender::default() },
             pin: None,
+            protocol: Default::default(),
         }
     }
 

@@ -5,6 +5,7 @@
 //! nothing of sockets; a [`Head`] is a view that the rim makes and tests build from literals.
 
 pub mod grant;
+pub mod protocol;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -66,6 +67,7 @@ pub struct Route {
     pub pin: Option<Arc<Pin>>,
     /// What the server may ask of the client.
     pub asks: Asks,
+    pub protocol: protocol::Protocol,
 }
 
 /// How callers prove that a token is theirs.

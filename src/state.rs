@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
+use tokio::sync::watch;
 
 use crate::assertions::Assertions;
 use crate::config::{self, Config, Problem, Seen, Severity};
@@ -102,6 +103,8 @@ pub struct State {
     metrics: Metrics,
     /// What was read at the last try.
     seen: ArcSwap<Vec<Seen>>,
+    /// Counts the worlds.
+    worlds: watch::Sender<u64>,
 }
 
 /// Reads an environment variable.
@@ -114,7 +117,12 @@ impl State {
         metrics.configured(&config);
         let seen = ArcSwap::from_pointee(config.files.clone());
         let first = Snapshot::build(config, None).map_err(|error| error.to_string())?;
-        Ok(Self { current: ArcSwap::from_pointee(first), path: path.to_owned(), metrics, seen })
+        Ok(Self { current: ArcSwap::from_pointee(first), path: path.to_owned(), metrics, seen, worlds: watch::Sender::new(1) })
+    }
+
+    /// Changes with each new world.
+    pub fn worlds(&self) -> watch::Receiver<u64> {
+        self.worlds.subscribe()
     }
 
     pub fn current(&self) -> Arc<Snapshot> {
@@ -132,6 +140,7 @@ impl State {
         })?;
         self.metrics.configured(&next.config);
         self.current.store(Arc::new(next));
+        self.worlds.send_modify(|world| *world += 1);
         self.metrics.reloaded(true);
         Ok(loaded.warnings)
     }

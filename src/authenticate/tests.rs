@@ -46,6 +46,7 @@ fn route(resource: &str, issuers: Vec<Arc<IssuerRules>>) -> Route {
         asks: Default::default(),
         sender: Default::default(),
         pin: None,
+        protocol: Default::default(),
     }
 }
 

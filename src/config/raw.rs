@@ -360,6 +360,15 @@ pub struct RawUpstream {
     /// What the server may ask of a client while it answers: `elicitation` (a form), `elicitation_url` (a page that the user is
     /// sent to), `sampling` (the client's model works for the server), `roots` (folders of the user's). Default: nothing.
     pub allow_server_requests: Option<Vec<RawServerRequest>>,
+    /// `both` (default), or `modern`: no `initialize`, no sessions, only 2026-07-28 and later.
+    pub eras: Option<RawEras>,
+    /// Methods of extensions. Any other that the revisions do not define is refused.
+    pub methods: Option<Vec<RawMethod>>,
+    /// Extensions and experimental capabilities of the server that clients are told of. Default: none but MCP Apps.
+    pub extensions: Option<Strings>,
+    /// Accept calls without the `Mcp-Param-…` headers that a tool's schema asks for (`x-mcp-header`): browsers do not send them. Those
+    /// that come must still repeat the arguments. Default false.
+    pub allow_missing_param_headers: Option<bool>,
     #[schemars(skip)]
     pub tasks: Option<Later>,
     /// Let the server's tools through only as they were approved. Without it their definitions may change at any time.
@@ -387,6 +396,33 @@ pub enum RawServerRequest {
     ElicitationUrl,
     Sampling,
     Roots,
+}
+
+/// Which revisions are served.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(rename = "Eras", inline)]
+pub enum RawEras {
+    Both,
+    Modern,
+}
+
+/// A method of an extension, and where it says what it is about. Exactly one of its keys beside `name`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Method")]
+pub struct RawMethod {
+    /// As messages spell it: `acme/report`.
+    #[schemars(required)]
+    pub name: Option<String>,
+    /// JSON Pointer from `params` on to what rules judge as the name of a tool, or as an array of names.
+    pub tool: Option<String>,
+    /// The same for the name of a prompt.
+    pub prompt: Option<String>,
+    /// The same for the URI of a resource.
+    pub resource: Option<String>,
+    /// It names nothing, and every admitted caller may use it: no rule is asked. Default false.
+    pub allow_unnamed: Option<bool>,
 }
 
 /// How servers are looked after between calls.

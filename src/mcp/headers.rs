@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
+use http::header::AsHeaderName;
 
 use super::message::Passed;
 use super::{Era, Error, Message, Target, Verb};
@@ -45,6 +46,8 @@ impl<'a> Claim<'a> {
         let expected = match (method.verb, &message.operation.target) {
             (Verb::Use(..), Target::One(thing)) => Some(&thing.name),
             (Verb::Task, _) => message.returned.iter().find(|one| one.what == Passed::Task).map(|one| &one.text),
+            // Whether an extension sends the name is its own affair; if it does, it is the name.
+            (Verb::Point(..), Target::One(thing)) if self.name.is_some() => Some(&thing.name),
             _ => None,
         };
         let Some(expected) = expected else { return Ok(()) };
@@ -57,7 +60,7 @@ impl<'a> Claim<'a> {
     }
 }
 
-fn once<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<Option<&'a str>, Error> {
+pub(super) fn once(headers: &HeaderMap, name: impl AsHeaderName) -> Result<Option<&str>, Error> {
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else {
         return Ok(None);
@@ -80,12 +83,12 @@ pub fn encode(name: &str) -> Cow<'_, str> {
 }
 
 /// The base64 sentinel of "Value Encoding": both markers exact, else the value is literal.
-fn decode(value: &str) -> Result<Cow<'_, str>, Error> {
+pub(super) fn decode(value: &str) -> Result<Cow<'_, str>, Error> {
     let Some(inner) = value.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?=")) else {
         return Ok(Cow::Borrowed(value));
     };
-    let bytes = STANDARD.decode(inner).map_err(|_| Error::Header("the Mcp-Name header is not strict base64"))?;
-    String::from_utf8(bytes).map(Cow::Owned).map_err(|_| Error::Header("the Mcp-Name header does not hold UTF-8"))
+    let bytes = STANDARD.decode(inner).map_err(|_| Error::Header("an MCP header is not strict base64"))?;
+    String::from_utf8(bytes).map(Cow::Owned).map_err(|_| Error::Header("an MCP header does not hold UTF-8"))
 }
 
 #[cfg(test)]

@@ -88,6 +88,17 @@ pub fn cut_items(
     }
 }
 
+/// Whether a body that is no lawful answer holds no list in any reading: neither a result, nor more than one reading.
+pub fn holds_none(body: &[u8], depth: usize) -> bool {
+    let Ok(text) = std::str::from_utf8(body) else { return false };
+    if !text.trim_start().starts_with(['{', '[']) {
+        return true;
+    }
+    let mut shows = |_: Kind, _: &str, _: &str| false;
+    let mut cutter = Cutter::new(text, Era::Legacy, &mut shows, None, None);
+    cutter.read(depth).is_ok() && !cutter.result
+}
+
 /// How to look at the events of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Watch {

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use super::draft::{Draft, Field, Ident, Shape, Texts};
 use super::headers::Claim;
-use super::{Era, Error, Kind, Method, Verb, json};
+use super::{Era, Error, Kind, Method, Verb, extension, json};
 
 /// A request id: a string or an integer, kept as the JSON text that the client sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub enum Target<'a> {
 /// What one message asks for: all that policy looks at.
 #[derive(Clone, Debug)]
 pub struct Operation<'a> {
-    pub method: &'static Method,
+    pub method: &'a Method,
     pub target: Target<'a>,
     /// `params.arguments` of a tool call.
     pub arguments: Option<&'a RawValue>,
@@ -100,6 +100,11 @@ impl<'a> Message<'a> {
     /// The checks come in this order: JSON, ambiguity (members twice or in another case),
     /// JSON-RPC, era and version, method, `params`, headers.
     pub fn parse(body: &'a [u8], claim: &Claim<'_>, depth: usize) -> Result<Self, Failure<'a>> {
+        Self::parse_with(body, claim, depth, &[])
+    }
+
+    /// The same where the operator names methods of extensions ([`extension::row`]).
+    pub fn parse_with(body: &'a [u8], claim: &Claim<'_>, depth: usize, extensions: &'a [Method]) -> Result<Self, Failure<'a>> {
         let mut draft = Draft::default();
         let read = match std::str::from_utf8(body) {
             Ok(text) => draft.read(text, depth),
@@ -114,7 +119,7 @@ impl<'a> Message<'a> {
         };
         let era = apparent_era(&draft, claim, read.is_ok());
         let error = match read {
-            Ok(()) => match judge(draft, claim, id) {
+            Ok(()) => match judge(draft, claim, id, Known { body, extensions }) {
                 Ok(message) => return Ok(message),
                 Err(error) => error,
             },
@@ -134,9 +139,16 @@ fn apparent_era(draft: &Draft<'_>, claim: &Claim<'_>, readable: bool) -> Option<
     if readable { claimed.or(Some(Era::Legacy)) } else { claimed }
 }
 
-fn judge<'a>(mut draft: Draft<'a>, claim: &Claim<'_>, id: Option<Id<'a>>) -> Result<Message<'a>, Error> {
+/// What most messages need not be held against.
+#[derive(Clone, Copy)]
+struct Known<'a> {
+    body: &'a [u8],
+    extensions: &'a [Method],
+}
+
+fn judge<'a>(mut draft: Draft<'a>, claim: &Claim<'_>, id: Option<Id<'a>>, known: Known<'a>) -> Result<Message<'a>, Error> {
     let name = method_name(&draft)?;
-    let row = Method::find(&name);
+    let row = Method::find(&name).or_else(|| known.extensions.iter().find(|row| row.name == name));
     let notification = row.map_or(id.is_none(), |row| row.notification);
     if row.is_some() && notification && id.is_some() {
         return Err(Error::NotRequest("a notification has no id"));
@@ -159,7 +171,7 @@ fn judge<'a>(mut draft: Draft<'a>, claim: &Claim<'_>, id: Option<Id<'a>>) -> Res
     };
     let returned = returned(&mut draft, method)?;
     let (arguments, speaks_tasks, begins_task) = (draft.arguments_text, draft.speaks_tasks, draft.task);
-    let operation = operation(draft, method, era)?;
+    let operation = operation(draft, method, era, known.body)?;
     let message = Message { id, era, operation, traceparent, returned, arguments, speaks_tasks, begins_task };
     claim.agree(&message)?;
     Ok(message)
@@ -260,7 +272,7 @@ fn returned<'a>(draft: &mut Draft<'a>, method: &Method) -> Result<Vec<Returned<'
     Ok(returned)
 }
 
-fn operation<'a>(draft: Draft<'a>, method: &'static Method, era: Era) -> Result<Operation<'a>, Error> {
+fn operation<'a>(draft: Draft<'a>, method: &'a Method, era: Era, body: &'a [u8]) -> Result<Operation<'a>, Error> {
     if draft.arguments == Shape::Other {
         return Err(Error::Params("`arguments` must be an object"));
     }
@@ -279,7 +291,8 @@ fn operation<'a>(draft: Draft<'a>, method: &'static Method, era: Era) -> Result<
         }
         Verb::Complete => Target::One(completed(draft)?),
         Verb::Listen => Target::Each(subscribed(draft)?),
-        Verb::List(_) | Verb::Plain | Verb::Absorb | Verb::Task => Target::Nothing,
+        Verb::Point(kind, pointer) => extension::target(std::str::from_utf8(body).map_err(|_| Error::NotJson)?, kind, pointer)?,
+        Verb::List(_) | Verb::Introduce | Verb::Plain | Verb::Absorb | Verb::Task => Target::Nothing,
     };
     let arguments = match arguments {
         Some(text) => Some(json::raw_value(text).ok_or(Error::NotJson)?),

@@ -70,6 +70,31 @@ impl Policy {
         }
     }
 
+    /// Leaves out of an operation on several things those that are not permitted, and decides what is left. The refusal, of the
+    /// first of them, is for an operation of which nothing would be; it keeps that one.
+    pub fn narrow<'a>(&'a self, caller: Caller<'_>, operation: &mut Operation<'_>) -> Result<Permit<'a>, Refusal<'a>> {
+        let Target::Each(things) = &mut operation.target else { return self.authorize(caller, operation) };
+        let mut asked = std::mem::take(things);
+        let first = asked.first().cloned();
+        let mut answer = None;
+        asked.retain(|thing| match (self.decide(caller, thing, operation), &answer) {
+            (Ok(permit), _) => {
+                answer = Some(Ok(permit));
+                true
+            }
+            (refused, None) => {
+                answer = Some(refused);
+                false
+            }
+            (Err(_), Some(_)) => false,
+        });
+        if asked.is_empty() {
+            asked.extend(first);
+        }
+        operation.target = Target::Each(asked);
+        answer.unwrap_or_else(|| Ok(Permit::unnamed()))
+    }
+
     fn decide(&self, caller: Caller<'_>, thing: &Thing<'_>, operation: &Operation<'_>) -> Result<Permit<'_>, Refusal<'_>> {
         if matches!(thing.kind, Kind::Resource | Kind::Template) && !matcher::is_canonical_uri(&thing.name) {
             return Err(Refusal::new(None, Why::UriNotCanonical));

@@ -14,6 +14,7 @@ use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
 
 use super::asked::Questions;
+use super::attention::{Attending, Attention};
 use super::dial::Reached;
 use super::peer::{Client, Peer};
 use super::record::{self, PERMITTED, Tale};
@@ -27,7 +28,7 @@ use crate::config::Limits;
 use crate::denial::{Denial, Fault};
 use crate::event::Outcome;
 use crate::mcp::reverse::Answer;
-use crate::mcp::{self, Era, Operation, Target as Names, Verb};
+use crate::mcp::{self, Era, Operation, Target as Names, Verb, listen};
 use crate::pin::Flaw;
 use crate::pipeline::{self, Admitted, Judgement, Release};
 use crate::policy::{Caller, Standing};
@@ -210,7 +211,8 @@ impl<'g> Exchange<'g> {
                 Ok(reply::send(session, accepted, &self.cors, self.tale.id()).await)
             }
             Some((release, plan)) => {
-                let sent = self.forward(session, &admitted, &release, Method::POST, judgement.body(&body), &plan).await;
+                let sent = self.narrowed(&judgement, judgement.body(&body));
+                let sent = self.forward(session, &admitted, &release, Method::POST, sent, &plan).await;
                 sent.map_err(|fault| of(&judgement, fault))
             }
         }
@@ -232,6 +234,7 @@ impl<'g> Exchange<'g> {
         self.tell_judgement(judgement);
         let nonce = self.nonce_for(admitted);
         let with_id = |fault: Fault| of(judgement, fault);
+        self.gateway.mirrors.agree(route, &judgement.message, &session.req_header().headers).map_err(Fault::Message).map_err(with_id)?;
         let legacy = match judgement.message.era {
             Era::Legacy => Some(self.legacy(session, admitted).map_err(with_id)?),
             Era::Modern => None,
@@ -260,6 +263,40 @@ impl<'g> Exchange<'g> {
         admitted.verified.binding().key.and_then(|_| self.nonce())
     }
 
+    /// The bytes to send on: those that were judged, but for the resources of a subscription that may not be read.
+    fn narrowed(&mut self, judgement: &Judgement<'_>, body: Bytes) -> Bytes {
+        let operation = &judgement.message.operation;
+        let (Verb::Listen, Names::Each(granted), Ok(_)) = (operation.method.verb, &operation.target, &judgement.decision) else {
+            return body;
+        };
+        let mut keeps = |uri: &str| granted.iter().any(|thing| thing.name == uri);
+        match listen::narrow(&body, self.world.config.limits.depth, &mut keeps) {
+            Some(narrowed) => {
+                self.tale.tell(|event| event.reason = "narrowed");
+                narrowed.into()
+            }
+            None => body,
+        }
+    }
+
+    /// What the answer must be looked at for, beside lists; nothing where the rules are only observed.
+    fn attention(&self, admitted: &Admitted, judgement: &Judgement<'_>) -> Option<Box<Attention>> {
+        let operation = &judgement.message.operation;
+        match (operation.method.verb, &operation.target) {
+            _ if admitted.route.mode != Mode::Enforce => None,
+            (Verb::Introduce, _) => Some(Box::new(Attention::Introduction)),
+            (Verb::Listen, Names::Each(granted)) => {
+                let granted = granted.iter().map(|thing| thing.name.clone().into_owned()).collect();
+                Some(self.attending(admitted, granted))
+            }
+            _ => None,
+        }
+    }
+
+    fn attending(&self, admitted: &Admitted, granted: Vec<String>) -> Box<Attention> {
+        Box::new(Attention::Stream(Attending { who: admitted.verified.principal.clone(), source: self.source, granted }))
+    }
+
     /// The seals of a legacy caller, and the session that the head names.
     fn legacy(&mut self, session: &ServerSession, admitted: &Admitted) -> Result<Legacy, Fault> {
         let seals = Seals::new(self.world.sealer.clone(), &admitted.route, &admitted.verified.principal);
@@ -271,6 +308,9 @@ impl<'g> Exchange<'g> {
     /// Opens or resumes the stream of a session (GET), or ends the session (DELETE). Without a session
     /// there is nothing of the caller's own to have (MCP 2025-11-25 "Listening for Messages from the Server").
     async fn attend(&mut self, session: &mut ServerSession, admitted: &Admitted) -> Result<bool, Denial> {
+        if admitted.route.protocol.modern_only {
+            return Err(Fault::Method("POST").into());
+        }
         let legacy = self.legacy(session, admitted)?;
         let opens = session.req_header().method == Method::GET;
         self.tale.tell(|event| {
@@ -280,7 +320,8 @@ impl<'g> Exchange<'g> {
         let Some(own) = &legacy.session else { return Err(Fault::Method("POST").into()) };
         let release = pipeline::attend(admitted, own);
         let open = if opens { Some(self.listen(admitted, Some(own))?) } else { None };
-        let plan = Plan { endless: opens, repeatable: opens, open, ..self.bare_plan(admitted, legacy) };
+        let attention = (opens && admitted.route.mode == Mode::Enforce).then(|| self.attending(admitted, Vec::new()));
+        let plan = Plan { endless: opens, repeatable: opens, open, attention, ..self.bare_plan(admitted, legacy) };
         self.promise(false)?;
         Ok(self.forward(session, admitted, &release, if opens { Method::GET } else { Method::DELETE }, Bytes::new(), &plan).await?)
     }
@@ -302,7 +343,7 @@ impl<'g> Exchange<'g> {
             event.era = Some(Era::Legacy);
         });
         let unasked = || Denial::from(Fault::Message(mcp::Error::Response));
-        let own = legacy.session.as_ref().ok_or_else(unasked)?;
+        let own = legacy.session.as_ref().filter(|_| !admitted.route.protocol.modern_only).ok_or_else(unasked)?;
         let answer = Answer::read(body, self.world.config.limits.depth).ok_or_else(unasked)?;
         let id = legacy.seals.asked(own, &answer.id).map_err(Fault::Message)?;
         let release = pipeline::attend(admitted, own);
@@ -393,6 +434,7 @@ impl<'g> Exchange<'g> {
             asked: self.asked(admitted, None),
             legacy: Some(legacy),
             endless: false,
+            attention: None,
             repeatable: false,
             depth: self.world.config.limits.depth,
             until: admitted.verified.ends(),
@@ -492,6 +534,7 @@ impl<'g> Exchange<'g> {
             list: list.zip(standing),
             resumed: None,
             asked: self.asked(admitted, Some(judgement)),
+            attention: self.attention(admitted, judgement),
             legacy: None,
             until: admitted.verified.ends(),
             open: None,

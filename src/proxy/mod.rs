@@ -24,6 +24,7 @@
 //! | `resolve` | names of upstreams, resolved beside the requests |
 //! | `health` | looks after servers between calls |
 //! | `trust` | what a TLS connection to an upstream is made with |
+//! | `attention` | what else is looked at in answers: introductions, streams without an end |
 //! | `response` | what comes back: headers, lists cut, streams |
 //! | `asked` | what servers ask of clients on the way to an answer |
 //! | `reply` | answers of our own, and CORS |
@@ -31,6 +32,7 @@
 //! | `tls` | certificates by SNI and of clients, replaced while serving |
 
 mod asked;
+mod attention;
 mod body;
 mod connection;
 mod destination;

@@ -14,6 +14,7 @@ use pingora::protocols::http::ServerSession;
 
 use super::Gateway;
 use super::asked::Questions;
+use super::attention::{Attention, Watcher};
 use super::dial::{Reached, gone};
 use super::exchange::holder;
 use super::record::Tale;
@@ -23,6 +24,7 @@ use super::server::told_to_stop;
 use crate::denial::Fault;
 use crate::event::Outcome;
 use crate::mcp::batch;
+use crate::mcp::introduction;
 use crate::mcp::listing::{self, Lens, Watch};
 use crate::mcp::sse::SseFilter;
 use crate::mcp::{Era, Id, Kind};
@@ -59,6 +61,8 @@ pub struct Plan<'m> {
     pub endless: bool,
     /// The place of such a stream.
     pub open: Option<Box<Open>>,
+    /// What else the answer is looked at for.
+    pub attention: Option<Box<Attention>>,
 }
 
 impl Plan<'_> {
@@ -112,10 +116,24 @@ pub async fn relay(
         (Form::Foreign, _) => Err(Fault::UpstreamCoding),
         (Form::Json, Some((kind, standing))) => {
             let body = collect(session, &mut reached, plan, tale).await?;
-            let cut = cut(gateway, plan, *kind, standing, &body)?;
+            let cut = match cut(gateway, plan, *kind, standing, &body) {
+                // What a server of another era, or something before it, says instead of a list is passed as it is: clients
+                // that speak both eras go by it (MCP 2026-07-28 "Backward Compatibility").
+                Err(_) if !success && listing::holds_none(&body, plan.depth) => body,
+                cut => cut?,
+            };
             tale.tell(|event| event.status = status);
             gateway.upstreams.release(reached).await;
             Ok(send_whole(session, head.header, cut).await)
+        }
+        (Form::Json, None) if success && introduces(plan) => {
+            let body = collect(session, &mut reached, plan, tale).await?;
+            let offer = plan.route.protocol.offer(&plan.route.policy);
+            let (cut, told) = introduction::cut(&body, offer, plan.depth).map_err(|_| Fault::UnreadableList)?;
+            gateway.introduced.note(&plan.route.name, told);
+            tale.tell(|event| event.status = status);
+            gateway.upstreams.release(reached).await;
+            Ok(send_whole(session, head.header, cut.into()).await)
         }
         (Form::Json, None) if success && !plan.endless && (sight.looks() || questions.refuses()) => {
             match results::gather(session, &mut reached, plan, tale, (sight, questions)).await? {
@@ -137,7 +155,7 @@ pub async fn relay(
         }
         // What a session is listened to with is a stream; anything else was never asked for.
         _ if plan.endless && plan.era == Era::Legacy && success => Err(Fault::UnreadableList),
-        (_, Some(_)) if success && status != 202 && status != 204 => Err(Fault::UnreadableList),
+        (_, list) if (list.is_some() || introduces(plan)) && success && status != 202 && status != 204 => Err(Fault::UnreadableList),
         _ => {
             tale.tell(|event| event.status = status);
             Ok(pass(gateway, session, reached, plan, tale, head, None).await)
@@ -154,6 +172,10 @@ pub(super) fn check_head(answer: &ResponseHeader) -> Result<(), Fault> {
     }
     let coded = answer.headers.get(CONTENT_ENCODING).is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"));
     if coded { Err(Fault::UpstreamCoding) } else { Ok(()) }
+}
+
+fn introduces(plan: &Plan<'_>) -> bool {
+    matches!(plan.attention.as_deref(), Some(Attention::Introduction))
 }
 
 struct Head {
@@ -285,6 +307,7 @@ pub(super) fn cut(gateway: &Gateway, plan: &Plan<'_>, kind: Kind, standing: &Sta
     };
     if !names.is_empty() {
         gateway.metrics.learn(&plan.route.name, names.iter().map(String::as_str));
+        gateway.mirrors.learn(&plan.route.name, body);
     }
     out.map(Bytes::from).map_err(|_| Fault::UnreadableList)
 }
@@ -408,10 +431,6 @@ async fn stream(
         return cut_short(tale, "client_gone");
     }
     let standing = plan.list.as_ref().map(|(_, standing)| standing).or(plan.resumed.as_ref());
-    let mut shows = |kind: Kind, name: &str, item: &str| {
-        let Some(standing) = standing else { return true };
-        is_as_approved(gateway, plan, kind, name, item) && plan.route.policy.shows(standing, kind, name)
-    };
     let mut name = |kind, cursor: &str| plan.seals().cursor(kind, cursor);
     let mut looking = Looking::new(plan);
     let mut filter = SseFilter::new(ANSWER);
@@ -419,6 +438,8 @@ async fn stream(
     let mut expiry = pin!(tokio::time::sleep(plan.until.duration_since(SystemTime::now()).unwrap_or_default()));
     let watch =
         Watch { expected: plan.list.as_ref().map(|(kind, _)| *kind), resumed: plan.resumed.is_some(), era: plan.era, depth: plan.depth };
+    let mut watcher = Watcher::new(plan, &gateway.introduced);
+    let mut worlds = gateway.state.worlds();
     loop {
         let waiting = Instant::now();
         let part = tokio::select! {
@@ -428,6 +449,14 @@ async fn stream(
             () = &mut expiry => return farewell(session, plan, tale, "token_expired").await,
             part = reached.session.read_response_body() => part,
             () = gone(session) => return cut_short(tale, "client_gone"),
+            Ok(()) = worlds.changed(), if plan.endless => {
+                tale.waited(waiting);
+                let changes = watcher.renewed(&gateway.state.current());
+                if !changes.is_empty() && session.write_response_body(changes.into(), false).await.is_err() {
+                    return cut_short(tale, "client_gone");
+                }
+                continue;
+            }
             // A call's stream has an end, and is waited for like any call.
             // Later than the listeners close, where another process took over.
             () = told_to_stop(&gateway.closing), if plan.endless => return farewell(session, plan, tale, "stopping").await,
@@ -439,8 +468,15 @@ async fn stream(
             None => Bytes::new(),
             Some(part) => {
                 let mut out = Vec::with_capacity(part.len());
+                let renewed = watcher.renewed_lists();
+                let (policy, standing) =
+                    renewed.as_ref().map_or((&plan.route.policy, standing), |(route, lists)| (&route.policy, Some(lists)));
+                let mut shows = |kind: Kind, name: &str, item: &str| {
+                    let Some(standing) = standing else { return true };
+                    is_as_approved(gateway, plan, kind, name, item) && policy.shows(standing, kind, name)
+                };
                 let mut lists = |data: &[u8]| listing::judge_items(data, watch, &mut shows, Some(&mut name));
-                let mut rest = |data: &[u8]| looking.event(data, &mut lists);
+                let mut rest = |data: &[u8]| watcher.judge(data, watch).unwrap_or_else(|| looking.event(data, &mut lists));
                 let mut one = |data: &[u8]| questions.judge(data, plan, &mut refused).unwrap_or_else(|| rest(data));
                 let pushed = match &plan.legacy {
                     None => filter.push(&part, &mut one, &mut out),

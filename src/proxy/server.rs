@@ -16,6 +16,7 @@ use tokio::net::TcpSocket;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 
+use super::attention::{Introduced, Mirrors};
 use super::connection::Door;
 use super::dial::Upstreams;
 use super::record::Ids;
@@ -58,6 +59,10 @@ pub struct Gateway {
     /// Where spans go; none are made without it.
     pub traces: Option<Collector>,
     pub advisor: Advisor,
+    /// What upstreams said of themselves.
+    pub introduced: Introduced,
+    /// What their tools want in headers.
+    pub mirrors: Mirrors,
     /// A client that takes no byte for this long is given up.
     pub write_timeout: Duration,
     /// Set when idle connections and streams are to end.
@@ -121,6 +126,8 @@ pub async fn start_with(
         ids: Ids::new(process),
         traces,
         advisor: Advisor::default(),
+        introduced: Introduced::default(),
+        mirrors: Mirrors::default(),
         write_timeout: limits.idle_timeout,
         closing,
         flights,

@@ -24,6 +24,7 @@ fn route(resource: &str) -> Arc<Route> {
         asks: Default::default(),
         sender: Sender::default(),
         pin: None,
+        protocol: Default::default(),
     })
 }
 

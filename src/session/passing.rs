@@ -16,7 +16,7 @@ const STATE: Duration = Duration::from_secs(60 * 60);
 /// (MCP 2026-07-28 "Multi Round-Trip Requests", Server Requirements).
 #[derive(Clone, Copy, Debug)]
 pub struct Errand<'a> {
-    method: &'static Method,
+    method: &'a Method,
     name: &'a str,
     arguments: &'a str,
 }

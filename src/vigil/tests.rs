@@ -30,6 +30,8 @@ fn route(port: u16, by: &str) -> Arc<Route> {
         origins: vec![],
         limits: RouteLimits { body: 1, per_client: None, per_subject: None, streams_per_subject: None, timeout: Duration::from_secs(1) },
         sender: Sender::default(),
+        asks: Default::default(),
+        protocol: Default::default(),
         pin: Some(Arc::new(Pin { file: "x".into(), interval: Duration::from_secs(1), approvals })),
     })
 }

@@ -26,6 +26,7 @@ mod credential;
 mod grant;
 mod identity;
 mod pin;
+mod protocol;
 mod reach;
 
 /// What all upstreams lean on.
@@ -138,6 +139,10 @@ impl Section<'_> {
             require_dpop,
             require_certificate,
             allow_server_requests,
+            eras,
+            methods,
+            extensions,
+            allow_missing_param_headers,
             tasks,
             pin,
         } = raw;
@@ -176,6 +181,7 @@ impl Section<'_> {
         let limits = route_limits(limits, &at.key("limits"), context);
         let pin = pin.and_then(|raw| pin::resolve(raw, name, credential.grant.is_some(), &at.key("pin"), context)).map(Arc::new);
         let sender = dpop::sender(require_dpop, require_certificate, self.dpop, self.dpop_offered);
+        let protocol = protocol::Section { eras, methods, extensions, allow_missing_param_headers }.resolve(&policy, at, context);
         let (resource, upstream) = (resource?, upstream?);
         Some(Route {
             name: name.into(),
@@ -195,6 +201,7 @@ impl Section<'_> {
             sender,
             pin,
             asks: asks(&allow_server_requests.unwrap_or_default()),
+            protocol,
         })
     }
 

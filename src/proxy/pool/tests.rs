@@ -52,6 +52,7 @@ fn with(reach: Reach) -> Pool {
         grant: None,
         sender: Default::default(),
         pin: None,
+        protocol: Default::default(),
         origins: vec![],
         limits: RouteLimits { body: 1, per_client: None, per_subject: None, streams_per_subject: None, timeout: Duration::from_secs(1) },
         asks: Default::default(),
