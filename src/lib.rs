@@ -28,8 +28,10 @@
 //! route        <- principal token policy identity
 //! denial       <- principal token mcp policy route oauth
 //! event        <- principal mcp policy denial
+//! governance   <- principal token
 //! session      <- principal mcp route denial
-//! config       <- principal token mcp policy identity oauth route denial event certificate
+//! config       <- principal token mcp policy identity oauth route denial event certificate governance
+//! store        <- config governance
 //! remote       <- config token trace route
 //! trace        <- event
 //! advice       <- config token route
@@ -37,18 +39,18 @@
 //! metrics      <- config event
 //! limit        <- route
 //! insist       <- (nothing)
-//! state        <- config remote token mcp policy route metrics possession assertions
+//! state        <- config remote token mcp policy route metrics possession assertions governance
 //! possession   <- principal token route
 //! assertions   <- token identity route config
 //! authenticate <- principal token route remote
-//! pipeline     <- principal token mcp policy route denial oauth session authenticate state possession
+//! pipeline     <- principal token mcp policy route denial oauth session authenticate state possession governance
 //! server       <- config metrics state audit
 //! proxy        <- principal token mcp policy identity oauth route denial event session config audit metrics limit state authenticate pipeline server certificate trace remote insist possession advice
 //! demo         <- config state audit metrics proxy server
-//! command      <- config oauth authenticate token principal mcp policy route denial state audit metrics proxy server demo remote advice
+//! command      <- config oauth authenticate token principal mcp policy route denial state audit metrics proxy server demo remote advice governance store
 //! ```
 //!
-//! `pingora` stays in `proxy/`, `reqwest` in `remote/` (and the demo's own client), `serde_yaml`
+//! `pingora` stays in `proxy/`, `reqwest` in `remote/` (and the demo's own client), `sqlx` in `store/`, `serde_yaml`
 //! in `config/`, `prometheus` in `metrics.rs`; no clock, file or environment in a pure room.
 
 pub mod principal;
@@ -74,7 +76,11 @@ pub mod event;
 pub mod session;
 pub mod trace;
 
+pub mod governance;
+
 pub mod config;
+
+pub mod store;
 
 pub mod assertions;
 

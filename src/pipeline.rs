@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::authenticate::{prove, recall};
 use crate::denial::{Denial, Fault};
+use crate::governance::Asked;
 use crate::mcp::headers::Claim;
 use crate::mcp::{self, Failure, Message};
 use crate::policy::{Caller, Permit, Refusal};
@@ -37,8 +38,16 @@ pub async fn admit(route: &Arc<Route>, head: &Head<'_>, world: &Snapshot) -> Res
         None => (Box::pin(prove(presented, token, route, &world.issuers, &world.tokens, head.received)).await, false),
     };
     let verified = answer?;
+    check_revoked(&verified, &token, route, head, world)?;
     world.proofs.check(scheme, &verified, &token, route, head)?;
     Ok(Admitted { route: route.clone(), verified, token, recalled })
+}
+
+/// Was the token, or anything that it comes from, revoked? Asked on each request, where there is a store.
+fn check_revoked(verified: &Verified, token: &Digest, route: &Route, head: &Head<'_>, world: &Snapshot) -> Result<(), token::Error> {
+    let Some(revocations) = &world.revocations else { return Ok(()) };
+    let asked = Asked { token, verified, upstream: &route.name, now: head.received };
+    revocations.check(&asked, || world.issuers.key_name(verified))
 }
 
 /// A message and what the rules say of it.

@@ -8,8 +8,10 @@ mod demo;
 mod doctor;
 mod explain;
 mod explanation;
+mod following;
 mod log;
 mod probe;
+mod revoke;
 mod schema;
 mod serve;
 mod watch;
@@ -40,6 +42,8 @@ enum Command {
     Explain(Box<explain::Explain>),
     /// Walk to a server as its clients do, and say where they would stumble.
     Doctor(doctor::Doctor),
+    /// Refuse a token, or all of a session, client, subject, key or upstream, on every replica, from now on.
+    Revoke(Box<revoke::Revoke>),
     /// Print the JSON Schema of the configuration.
     Schema,
     /// Run a gateway, a sample MCP server and a demo issuer on loopback, and show what happens.
@@ -71,6 +75,7 @@ impl Arguments {
             Command::Check(check) => check.run(),
             Command::Explain(explain) => explain.run(),
             Command::Doctor(doctor) => doctor.run(),
+            Command::Revoke(revoke) => revoke.run(),
             Command::Schema => schema::run(),
             Command::Demo(demo) => demo.run(),
         };

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Map, Value};
 
 use super::jwt::{Basis, check_types, decode, has_value, is_live, later, prove, strings, time};
-use super::{Binding, Error, IssuerRules, Token, Verified, json};
+use super::{Binding, Error, IssuerRules, Marker, Marks, Token, Verified, json};
 use crate::principal::{Principal, lookup};
 
 /// Token types of RFC 6749 §7.1 that a bearer may show; some issuers say `access_token` (RFC 8693 §3).
@@ -104,8 +104,19 @@ impl Answer {
             basis: Basis::Answer { until, any_audience: !claims.contains_key("aud") },
             audience: audience.into(),
             bound: binding.boxed(),
+            marks: None,
             rules: rules.clone(),
         })
+    }
+}
+
+impl Answer {
+    /// By what the token can be revoked.
+    pub fn marks(&self, marker: &Marker, rules: &IssuerRules) -> Option<Marks> {
+        match self {
+            Self::Active(claims) => Some(marker.marks(&rules.issuer, claims, None)),
+            Self::Inactive => None,
+        }
     }
 }
 

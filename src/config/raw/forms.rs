@@ -15,7 +15,7 @@ pub struct Later;
 
 /// Names of all such keys, left out of hints.
 pub const LATER: &[&str] =
-    &["store", "authorization_server", "checkpoints", "accept_new_keys", "tasks", "streams_per_subject", "bridge", "self_managed"];
+    &["authorization_server", "checkpoints", "accept_new_keys", "tasks", "streams_per_subject", "bridge", "self_managed"];
 
 impl<'de> Deserialize<'de> for Later {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
