@@ -35,6 +35,7 @@ mod providers;
 mod record;
 mod refusals;
 mod reload;
+mod revocation;
 mod smuggling;
 mod step_up;
 mod tokens;
