@@ -13,6 +13,7 @@ COPY benches ./benches
 COPY tests ./tests
 # Whatever the sources include by name.
 COPY config ./config
+COPY migrations ./migrations
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
     cargo build --release --locked --bin doorward \

@@ -9,9 +9,9 @@ use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -44,8 +44,28 @@ struct Shared {
 
 enum Line {
     Event(Box<Event>),
+    Note(Box<Note>),
     /// Write everything that came before, then drop the sender.
     Flush(Sender<()>),
+}
+
+/// Something that a person did, besides requests. Holds no token.
+#[derive(Clone, Debug)]
+pub struct Note {
+    /// 32 hexadecimal digits.
+    pub id: String,
+    pub time: SystemTime,
+    pub operation: &'static str,
+    /// What it was done to.
+    pub name: String,
+    /// SHA-256 of the token that it was done to.
+    pub token: Option<[u8; 32]>,
+    /// In the person's own words.
+    pub reason: String,
+    pub actor: String,
+    /// The number of the change in the store.
+    pub seq: i64,
+    pub source: std::net::IpAddr,
 }
 
 /// The right to have one record written.
@@ -101,23 +121,28 @@ impl Audit {
         self.lines.send(Line::Event(Box::new(event))).is_ok()
     }
 
+    /// Hands over what a person did. It is written even where there is no room for requests.
+    pub fn note(&self, note: Note) {
+        self.shared.taken.fetch_add(1, Ordering::Relaxed);
+        let _ = self.lines.send(Line::Note(Box::new(note)));
+    }
+
     /// Whether records can be written at present.
     pub fn is_healthy(&self) -> bool {
         !self.shared.failing.load(Ordering::Relaxed)
     }
 
-    /// Returns when everything recorded so far is written, or `timeout` has passed.
-    pub fn flush(&self, timeout: Duration) {
+    /// Returns when everything recorded so far is written, or `timeout` has passed: then `false`.
+    pub fn flush(&self, timeout: Duration) -> bool {
         let (done, wait) = channel();
-        if self.lines.send(Line::Flush(done)).is_ok() {
-            let _ = wait.recv_timeout(timeout);
-        }
+        // The sender is dropped when all is written.
+        self.lines.send(Line::Flush(done)).is_ok() && wait.recv_timeout(timeout) == Err(RecvTimeoutError::Disconnected)
     }
 }
 
 fn write_all(mut sink: Sink, queue: &Receiver<Line>, shared: &Shared) {
     while let Ok(first) = queue.recv() {
-        if matches!(first, Line::Event(_)) {
+        if !matches!(first, Line::Flush(_)) {
             std::thread::sleep(GATHER);
         }
         let mut batch = Vec::with_capacity(16 << 10);
@@ -128,6 +153,10 @@ fn write_all(mut sink: Sink, queue: &Receiver<Line>, shared: &Shared) {
             match line {
                 Line::Event(event) => {
                     render(&event, &mut batch);
+                    written += 1;
+                }
+                Line::Note(note) => {
+                    render_note(&note, &mut batch);
                     written += 1;
                 }
                 Line::Flush(done) => waiting.push(done),
@@ -279,8 +308,30 @@ fn render(event: &Event, out: &mut Vec<u8>) {
         duration_us: u64::try_from(duration.as_micros()).unwrap_or(u64::MAX),
         trace: trace.as_deref(),
     };
+    write_line(&record, out);
+}
+
+/// The members of [`Record`] that a note has, and those that only it has.
+fn render_note(note: &Note, out: &mut Vec<u8>) {
+    let Note { id, time, operation, name, token, reason, actor, seq, source } = note;
+    let record = serde_json::json!({
+        "id": id,
+        "time": humantime::format_rfc3339_micros(*time).to_string(),
+        "token": token.map(|digest| URL_SAFE_NO_PAD.encode(digest)),
+        "operation": operation,
+        "name": name,
+        "outcome": "done",
+        "reason": reason,
+        "actor": actor,
+        "seq": seq,
+        "source": source,
+    });
+    write_line(&record, out);
+}
+
+fn write_line(record: &impl Serialize, out: &mut Vec<u8>) {
     let start = out.len();
-    match serde_json::to_writer(&mut *out, &record) {
+    match serde_json::to_writer(&mut *out, record) {
         Ok(()) => out.push(b'\n'),
         Err(_) => out.truncate(start),
     }
@@ -291,7 +342,6 @@ mod tests {
     use super::*;
     use crate::event::Outcome;
     use std::net::Ipv4Addr;
-    use std::time::SystemTime;
 
     fn event(id: &str) -> Event {
         Event {

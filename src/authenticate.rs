@@ -29,7 +29,9 @@ pub async fn prove(
     let rules = route.issuers.iter().find(|rules| *rules.issuer == *unverified.issuer()).ok_or(Error::Issuer)?;
     unverified.check(rules, now)?;
     let store = issuers.find(rules).ok_or(Error::KeysUnavailable)?;
-    let verified = Arc::new(cache.share(verify(&unverified, rules, store, cache.kept()).await?));
+    let mut verified = verify(&unverified, rules, store, cache.kept()).await?;
+    verified.marks = cache.marker().map(|marker| Box::new(unverified.marks(marker)));
+    let verified = Arc::new(cache.share(verified));
     // Remembered even if it is not for this route: the next such request is refused without cryptography.
     cache.insert(digest, verified.clone());
     accept(verified, route)
@@ -86,7 +88,8 @@ async fn introspect(
 ) -> Result<Arc<Verified>, Error> {
     let Told { answer, asked } = introspector.ask(token, digest, now).await?;
     let verified = answer.verify(rules, introspector.answers(), asked, cache.kept());
-    let verified = verified.inspect_err(|error| introspector.refuse(digest, *error))?;
+    let mut verified = verified.inspect_err(|error| introspector.refuse(digest, *error))?;
+    verified.marks = cache.marker().and_then(|marker| answer.marks(marker, rules, token)).map(Box::new);
     Ok(Arc::new(cache.share(verified)))
 }
 

@@ -224,7 +224,12 @@ impl Denial {
         let metadata = Some(route.metadata_url.as_str());
         let scopes: Vec<&str>;
         let (error, asked, metadata): (_, &[&str], _) = match &self.fault {
-            Fault::Credential(token::Error::KeysUnavailable | token::Error::IntrospectionUnavailable | token::Error::ProofsFull) => {
+            Fault::Credential(
+                token::Error::KeysUnavailable
+                | token::Error::IntrospectionUnavailable
+                | token::Error::ProofsFull
+                | token::Error::RevocationsUnknown,
+            ) => {
                 return Vec::new();
             }
             // Nothing usable was offered: the challenge has no `error` (RFC 6750 §3.1).
@@ -325,6 +330,9 @@ impl Fault {
             Self::Credential(T::ProofsFull) => (503, "proofs_full", -31503, "no more DPoP proofs can be accepted at present"),
             Self::Credential(T::KeysUnavailable) => (503, "keys_unavailable", -31503, "access tokens cannot be verified at present"),
             Self::Credential(T::Inactive) => (401, "token_inactive", -31401, "the access token is not active"),
+            Self::Credential(T::Revoked) => (401, "revoked", -31401, "the access token was revoked"),
+            Self::Credential(T::Lifetime) => (401, "token_lifetime", -31401, "the access token lives longer than is accepted here"),
+            Self::Credential(T::RevocationsUnknown) => (503, "revocations_unknown", -31503, "access tokens cannot be checked at present"),
             Self::Credential(T::IntrospectionUnavailable) => {
                 (503, "introspection_unavailable", -31503, "access tokens cannot be checked at present")
             }

@@ -30,9 +30,11 @@
 //! vigil        <- mcp pin route
 //! denial       <- principal token mcp policy route oauth pin
 //! event        <- principal mcp policy denial
+//! governance   <- principal token
 //! session      <- principal mcp route denial
-//! config       <- principal token mcp policy identity oauth route denial event certificate pin
+//! config       <- principal token mcp policy identity oauth route denial event certificate pin governance
 //! remote       <- config token trace route mcp
+//! store        <- config governance
 //! trace        <- event
 //! advice       <- config token route
 //! audit        <- config event
@@ -40,18 +42,18 @@
 //! limit        <- route
 //! insist       <- (nothing)
 //! streams      <- principal token route
-//! state        <- config remote token mcp policy route metrics possession assertions vigil
+//! state        <- config remote token mcp policy route metrics possession assertions vigil governance
 //! possession   <- principal token route
 //! assertions   <- token identity route config
 //! authenticate <- principal token route remote
-//! pipeline     <- principal token mcp policy route denial oauth session authenticate state possession
+//! pipeline     <- principal token mcp policy route denial oauth session authenticate state possession governance
 //! server       <- config metrics state audit
 //! proxy        <- principal token mcp policy identity oauth route denial event session config audit metrics limit streams state authenticate pipeline server certificate trace remote insist possession advice vigil pin
 //! demo         <- config state audit metrics proxy server
-//! command      <- config oauth authenticate token principal mcp policy route denial state audit metrics proxy server demo remote advice pin vigil event
+//! command      <- config oauth authenticate token principal mcp policy route denial state audit metrics proxy server demo remote advice pin vigil event governance store
 //! ```
 //!
-//! `pingora` stays in `proxy/`, `reqwest` in `remote/` (and the demo's own client), `serde_yaml`
+//! `pingora` stays in `proxy/`, `reqwest` in `remote/` (and the demo's own client), `sqlx` in `store/`, `serde_yaml`
 //! in `config/`, `prometheus` in `metrics.rs`; no clock, file or environment in a pure room.
 
 pub mod principal;
@@ -81,7 +83,11 @@ pub mod event;
 pub mod session;
 pub mod trace;
 
+pub mod governance;
+
 pub mod config;
+
+pub mod store;
 
 pub mod assertions;
 

@@ -40,6 +40,8 @@ pub struct Metrics {
     introspection: IntCounterVec,
     reloads: IntCounterVec,
     config_hash: IntGauge,
+    revocations: IntGauge,
+    revocation_lag: IntGauge,
     audit_dropped: IntCounter,
     traces_dropped: IntCounter,
     tools: Arc<RwLock<HashMap<Arc<str>, Arc<Tools>>>>,
@@ -137,6 +139,11 @@ impl Metrics {
                 "What servers asked of clients, by what became of it",
                 &["upstream", "kind", "outcome"],
             )?,
+            revocations: value("doorward_revocations", "Revocations in force")?,
+            revocation_lag: value(
+                "doorward_revocation_lag_seconds",
+                "Since the store was last read; -1 where it never was, or there is none",
+            )?,
             tools: Arc::default(),
             known: Arc::default(),
             registry: registry.clone(),
@@ -223,6 +230,12 @@ impl Metrics {
     /// Counts requests whose spans were lost.
     pub fn traces_dropped(&self, requests: u64) {
         self.traces_dropped.inc_by(requests);
+    }
+
+    /// How much is revoked, and how old that knowledge is.
+    pub fn revocations(&self, number: usize, age: Option<Duration>) {
+        self.revocations.set(i64::try_from(number).unwrap_or(i64::MAX));
+        self.revocation_lag.set(age.map_or(-1, |age| i64::try_from(age.as_secs()).unwrap_or(i64::MAX)));
     }
 
     pub fn step_up_loop(&self, upstream: &str) {

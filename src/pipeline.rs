@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use crate::authenticate::{prove, recall};
 use crate::denial::{Denial, Fault};
+use crate::governance::Asked;
 use crate::mcp::headers::Claim;
 use crate::mcp::seal::Sealer;
 use crate::mcp::{self, Era, Failure, Kind, Message, Operation, Passed, Returned, Target, Thing, Verb, introduction, listen, result};
@@ -40,8 +41,16 @@ pub async fn admit(route: &Arc<Route>, head: &Head<'_>, world: &Snapshot) -> Res
         None => (Box::pin(prove(presented, token, route, &world.issuers, &world.tokens, head.received)).await, false),
     };
     let verified = answer?;
+    check_revoked(&verified, &token, route, head, world)?;
     world.proofs.check(scheme, &verified, &token, route, head)?;
     Ok(Admitted { route: route.clone(), verified, token, recalled })
+}
+
+/// Was the token, or anything that it comes from, revoked? Asked on each request, where there is a store.
+fn check_revoked(verified: &Verified, token: &Digest, route: &Route, head: &Head<'_>, world: &Snapshot) -> Result<(), token::Error> {
+    let Some(revocations) = &world.revocations else { return Ok(()) };
+    let asked = Asked { token, verified, upstream: &route.name, now: head.received };
+    revocations.check(&asked, || world.issuers.key_name(verified))
 }
 
 /// A message and what the rules say of it.

@@ -126,6 +126,7 @@ mod tests {
             basis: Basis::Key(1),
             audience: Arc::new([]),
             bound: binding.boxed(),
+            marks: None,
             rules: Arc::new(forge::rules()),
         }
     }

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use crate::assertions::Assertions;
 use crate::config::{self, Config, Problem, Seen, Severity};
+use crate::governance::Revocations;
 use crate::mcp::listing::Memo;
 use crate::mcp::seal::{Owner, Sealer};
 use crate::metrics::Metrics;
@@ -43,6 +44,8 @@ pub struct Snapshot {
     secret: [u8; 32],
     /// What seals that which clients bring back.
     pub sealer: Arc<Sealer>,
+    /// What was revoked, where there is a store. One for the life of the process, through all reloads.
+    pub revocations: Option<Arc<Revocations>>,
     /// Cut lists by upstream, standing and the changes of tools that were seen before, and those that have a next page by
     /// caller too: its cursor is the caller's own.
     pub lists: Memo<(Arc<str>, Standing, u64, Option<Owner>)>,
@@ -55,6 +58,10 @@ impl Snapshot {
     pub fn build(config: Config, old: Option<&Self>) -> Result<Self, BuildError> {
         let secret = old.map_or_else(random, |old| Ok(old.secret))?;
         let nonce_secret = config.dpop.secret.as_ref().map_or(secret.as_slice(), |secret| secret.reveal());
+        let revocations = match old {
+            Some(old) => old.revocations.clone(),
+            None => config.store.as_ref().map(|store| Arc::new(Revocations::new(store.bounds))),
+        };
         Ok(Self {
             proofs: Proofs::new(config.dpop.rules.clone(), nonce_secret, old.map(|old| &old.proofs)),
             secret,
@@ -65,7 +72,9 @@ impl Snapshot {
             upstream_tokens: UpstreamTokens::build(&config, old.map(|old| &old.upstream_tokens))?,
             assertions: Assertions::build(&config, old.map(|old| &old.assertions), SystemTime::now())
                 .map_err(|_| BuildError::Randomness)?,
-            tokens: TokenCache::new(config.limits.token_cache, kept(&config)),
+            tokens: TokenCache::new(config.limits.token_cache, kept(&config))
+                .marking(revocations.as_ref().map(|revocations| revocations.marker().clone())),
+            revocations,
             sealer: sealer(&config, &secret)?,
             lists: Memo::new(LISTS, LIST_BYTES),
             vigils: Vigils::build(&config.routes, old.map(|old| &old.vigils)),

@@ -10,15 +10,34 @@ use std::path::{Path, PathBuf};
 const SRC: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
 
 /// Rooms without I/O, clock or environment.
-const PURE: &[&str] =
-    &["principal", "certificate", "token", "mcp", "policy", "identity", "oauth", "pin", "route", "vigil", "denial", "event", "trace"];
+const PURE: &[&str] = &[
+    "principal",
+    "certificate",
+    "token",
+    "mcp",
+    "policy",
+    "identity",
+    "oauth",
+    "pin",
+    "route",
+    "vigil",
+    "denial",
+    "event",
+    "trace",
+    "governance",
+];
 /// How a room would come by them.
 const IMPURE: &[&str] = &["SystemTime::now", "Instant::now", ".elapsed()"];
 const IMPURE_STD: &[&str] = &["env", "fs", "os", "process", "thread"];
 
 /// A crate, and the only rooms that may name it.
-const WRAPPED: &[(&str, &[&str])] =
-    &[("pingora", &["proxy"]), ("reqwest", &["remote", "demo"]), ("serde_yaml", &["config"]), ("prometheus", &["metrics"])];
+const WRAPPED: &[(&str, &[&str])] = &[
+    ("pingora", &["proxy"]),
+    ("reqwest", &["remote", "demo"]),
+    ("serde_yaml", &["config"]),
+    ("prometheus", &["metrics"]),
+    ("sqlx", &["store"]),
+];
 
 #[test]
 fn each_room_knows_only_the_rooms_on_its_line() {

@@ -10,9 +10,11 @@ mod demo;
 mod doctor;
 mod explain;
 mod explanation;
+mod following;
 mod log;
 mod lookout;
 mod probe;
+mod revoke;
 mod schema;
 mod serve;
 mod watch;
@@ -45,6 +47,8 @@ enum Command {
     Explain(Box<explain::Explain>),
     /// Walk to a server as its clients do, and say where they would stumble.
     Doctor(doctor::Doctor),
+    /// Refuse a token, or all of a session, client, subject, key or upstream, on every replica, from now on.
+    Revoke(Box<revoke::Revoke>),
     /// Print the JSON Schema of the configuration.
     Schema,
     /// Run a gateway, a sample MCP server and a demo issuer on loopback, and show what happens.
@@ -77,6 +81,7 @@ impl Arguments {
             Command::Approve(approve) => approve.run(),
             Command::Explain(explain) => explain.run(),
             Command::Doctor(doctor) => doctor.run(),
+            Command::Revoke(revoke) => revoke.run(),
             Command::Schema => schema::run(),
             Command::Demo(demo) => demo.run(),
         };

@@ -12,6 +12,7 @@ use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
+use super::following::Following;
 use super::watch::Watch;
 use super::{Failure, File, log, lookout, runtime};
 use crate::audit::Audit;
@@ -57,6 +58,8 @@ impl Serve {
         let runtime = runtime()?;
         let clean = runtime.block_on(async {
             let state = Arc::new(State::new(path, loaded.config, metrics.clone()).map_err(Failure::Impossible)?);
+            // Before anybody is let in: who is revoked?
+            let following = Following::start(&state).await.map_err(Failure::Impossible)?;
             // Before anybody is told that we are ready: a signal that nobody waits for ends the process.
             let signals = Signals::listen()?;
             let mut up = match desk.as_deref().filter(|_| self.upgrade) {
@@ -76,7 +79,11 @@ impl Serve {
                 End::Stop => Instant::now(),
                 End::Relieved => up.retire(drain / 2).await,
             };
-            Ok::<_, Failure>(up.stop(drain.saturating_sub(begun.elapsed())).await)
+            let clean = up.stop(drain.saturating_sub(begun.elapsed())).await;
+            if let Some(following) = following {
+                following.end().await;
+            }
+            Ok::<_, Failure>(clean)
         })?;
         runtime.shutdown_timeout(Duration::from_millis(100));
         audit.flush(Duration::from_secs(5));
@@ -288,10 +295,11 @@ fn warn_of_restart(before: &Config, now: &Config) {
         && before.audit.file == now.audit.file
         && before.log == now.log
         && before.traces == now.traces
+        && before.store == now.store
         && before.limits.connections == now.limits.connections;
     if !same {
         tracing::warn!(
-            "a change of `listen`, `admin`, `upgrade`, `audit.file`, `log`, `traces` or `limits.connections` takes effect at the next start"
+            "a change of `listen`, `admin`, `upgrade`, `audit.file`, `log`, `traces`, `store` or `limits.connections` takes effect at the next start"
         );
     }
 }

@@ -29,6 +29,7 @@ pub use profile::{Mistake, Profile};
 pub use schema::schema;
 pub use seen::Seen;
 
+use crate::governance::Bounds;
 use crate::mcp::seal::Sealer;
 use crate::route::{Credential, Route};
 use crate::token::dpop::ProofRules;
@@ -72,6 +73,8 @@ pub struct Config {
     pub traces: Option<Traces>,
     pub limits: Limits,
     pub dpop: Dpop,
+    /// Where revocations are kept; without it nothing can be revoked here.
+    pub store: Option<Store>,
     pub assertion_keys: AssertionKeys,
     /// By their key in the file.
     pub issuers: BTreeMap<String, Arc<Issuer>>,
@@ -183,11 +186,36 @@ pub struct Dpop {
     pub secret: Option<Secret>,
 }
 
+/// A database and what is demanded of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Store {
+    pub place: StorePlace,
+    pub bounds: Bounds,
+}
+
+/// Where the database is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StorePlace {
+    /// A file, made at the first start.
+    Sqlite(PathBuf),
+    /// A `postgres://` address, which may hold a password.
+    Postgres(Secret),
+}
+
 /// A secret that was read at load. Never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
+    pub(crate) fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// As text.
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+
     pub fn reveal(&self) -> &[u8] {
         self.0.as_bytes()
     }

@@ -55,10 +55,58 @@ pub struct RawConfig {
     pub scopes: Option<Keyed<RawScope>>,
     /// The keys that assertions are signed with. Default: made at start, and anew every 30 days.
     pub assertion_keys: Option<RawAssertionKeys>,
-    #[schemars(skip)]
-    pub store: Option<Later>,
+    /// Where revocations are kept: `sqlite:doorward.db` for one machine, `postgres://…` for several replicas. Without it nothing can be revoked here.
+    pub store: Option<RawStore>,
     #[schemars(skip)]
     pub authorization_server: Option<Later>,
+}
+
+/// A database: its address alone, or with what is demanded of it.
+#[derive(Debug, JsonSchema)]
+#[schemars(rename = "Store", untagged)]
+pub enum RawStore {
+    /// `sqlite:doorward.db`, or `postgres://doorward@db.internal/doorward`.
+    Address(String),
+    Section(Box<RawStoreSection>),
+}
+
+impl<'de> Deserialize<'de> for RawStore {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+        impl<'de> serde::de::Visitor<'de> for Either {
+            type Value = RawStore;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an address such as `sqlite:doorward.db`, or a mapping")
+            }
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(RawStore::Address(text.to_owned()))
+            }
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                let section = RawStoreSection::deserialize(serde::de::value::MapAccessDeserializer::new(map))?;
+                Ok(RawStore::Section(Box::new(section)))
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
+}
+
+/// A database, by exactly one of `url`, `url_file` and `url_env`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "StoreSection")]
+pub struct RawStoreSection {
+    /// `sqlite:doorward.db`, or `postgres://doorward@db.internal/doorward` without a password.
+    pub url: Option<String>,
+    /// A file with the address, which may then hold a password.
+    pub url_file: Option<String>,
+    /// The same, in a variable of the environment.
+    pub url_env: Option<String>,
+    /// How long requests are let in while the database cannot be read; then each is refused with 503. Default 30s.
+    pub revocation_max_age: Option<DurationText>,
+    /// Let requests in for this long instead. A token that is revoked meanwhile works for as long. Default: no.
+    pub allow_stale_revocations: Option<DurationText>,
+    /// The longest that a token may live, from `iat` to `exp`; longer ones are refused. Revocations are kept for as long. Default 24h.
+    pub token_lifetime: Option<DurationText>,
 }
 
 /// What is asked of DPoP proofs.

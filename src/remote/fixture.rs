@@ -79,6 +79,7 @@ pub fn config(issuers: Vec<Issuer>) -> Config {
         log: Log::Auto,
         traces: None,
         limits: Limits::default(),
+        store: None,
         dpop: Default::default(),
         assertion_keys: crate::config::AssertionKeys::Generated(Duration::from_secs(1)),
         issuers: issuers.into_iter().map(|issuer| (issuer.rules.name.clone(), Arc::new(issuer))).collect(),

@@ -10,7 +10,7 @@ use super::discovery::Remote;
 use super::http::Http;
 use super::{BuildError, Introspector, KeyStore, MetadataStore};
 use crate::config::{Config, Issuer, KeySource};
-use crate::token::{IssuerRules, KeySet};
+use crate::token::{Basis, IssuerRules, KeySet, Verified};
 
 /// By name in the configuration: two entries may speak of one issuer with different rules.
 #[derive(Debug, Default)]
@@ -73,6 +73,13 @@ impl Issuers {
     /// In the order of their names.
     pub fn iter(&self) -> impl Iterator<Item = (&Arc<IssuerRules>, &Arc<KeyStore>)> {
         self.entries.values().map(|entry| (&entry.issuer.rules, &entry.store))
+    }
+
+    /// The `kid` of the key that verified a token; none for an introspected one, or a key without a name.
+    pub fn key_name(&self, verified: &Verified) -> Option<String> {
+        let Basis::Key(id) = verified.basis else { return None };
+        let keys = self.find(&verified.rules)?.current()?;
+        keys.keys().iter().find(|key| key.id() == id)?.kid().map(str::to_owned)
     }
 
     /// Fetches the first keys of all at once.

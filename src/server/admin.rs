@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
 
 use axum::Router;
 use axum::extract::State as Extract;
@@ -36,10 +37,13 @@ async fn metrics(Extract(admin): Extract<Admin>) -> impl IntoResponse {
     for (issuer, introspector) in world.issuers.introspectors() {
         admin.metrics.introspection(issuer, introspector.counts());
     }
+    if let Some(revocations) = &world.revocations {
+        admin.metrics.revocations(revocations.len(), revocations.age(SystemTime::now()));
+    }
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], admin.metrics.text())
 }
 
-/// Ready while calls can be taken: not while draining, nor while records cannot be written.
+/// Ready while calls can be taken: not while draining, nor while records cannot be written or the store cannot be read.
 /// An issuer without keys is told in the text but is no reason to take the replica out.
 async fn ready(Extract(admin): Extract<Admin>) -> impl IntoResponse {
     if admin.draining.load(Ordering::Relaxed) {
@@ -49,6 +53,9 @@ async fn ready(Extract(admin): Extract<Admin>) -> impl IntoResponse {
         return (StatusCode::SERVICE_UNAVAILABLE, "audit records cannot be written\n".to_owned());
     }
     let world = admin.state.current();
+    if world.revocations.as_ref().is_some_and(|revocations| !revocations.are_known(SystemTime::now())) {
+        return (StatusCode::SERVICE_UNAVAILABLE, "it is not known what is revoked\n".to_owned());
+    }
     let waiting: Vec<&str> = world.issuers.iter().filter(|(_, keys)| !keys.has_keys()).map(|(rules, _)| rules.name.as_str()).collect();
     match waiting.as_slice() {
         [] => (StatusCode::OK, "ready\n".to_owned()),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use quick_cache::sync::Cache;
 
-use super::{Digest, Verified};
+use super::{Digest, Marker, Verified};
 use crate::principal::Alike;
 
 /// Copies that are shared, of each kind; more are kept by their tokens alone.
@@ -20,12 +20,26 @@ pub struct TokenCache {
     /// Client, scopes and groups: few, each in many tokens.
     alike: Cache<Arc<Alike>, Arc<Alike>>,
     kept: Vec<String>,
+    /// Where revocations are kept.
+    marker: Option<Marker>,
 }
 
 impl TokenCache {
     /// Remembers about `capacity` tokens, and of their claims those at the paths that anybody will ask for.
     pub fn new(capacity: usize, kept: Vec<String>) -> Self {
-        Self { tokens: Cache::new(capacity), audiences: Cache::new(SHARED), alike: Cache::new(SHARED), kept }
+        Self { tokens: Cache::new(capacity), audiences: Cache::new(SHARED), alike: Cache::new(SHARED), kept, marker: None }
+    }
+
+    /// The same, with what each token can be revoked by.
+    #[must_use]
+    pub fn marking(mut self, marker: Option<Marker>) -> Self {
+        self.marker = marker;
+        self
+    }
+
+    /// Makes what a token can be revoked by; none where revocations are not kept.
+    pub fn marker(&self) -> Option<&Marker> {
+        self.marker.as_ref()
     }
 
     /// The paths of the claims that are remembered.

@@ -52,6 +52,12 @@ pub enum Error {
     KeysUnavailable,
     /// Its issuer says that it is not a live token, and no more (RFC 7662 §2.2).
     Inactive,
+    /// It, or something that it comes from, was revoked here.
+    Revoked,
+    /// It lives longer than revocations are kept for.
+    Lifetime,
+    /// What was revoked cannot be known at present.
+    RevocationsUnknown,
     /// Its issuer cannot be asked about it, and no answer is left to stand on.
     IntrospectionUnavailable,
 }

@@ -10,7 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
-use super::{Algorithm, AudienceFrom, Binding, ClaimNames, Error, IssuerRules, Key, json};
+use super::{Algorithm, AudienceFrom, Binding, ClaimNames, Error, IssuerRules, Key, Marker, Marks, json};
 use crate::principal::{Principal, Proof, lookup};
 
 /// Keys that are tried for a token without a `kid`, or with one that several share.
@@ -54,6 +54,8 @@ pub struct Verified {
     /// What the caller must hold besides; asked on each request.
     /// None for a bearer token, as most are.
     pub bound: Option<Box<Binding>>,
+    /// By what it can be revoked, where revocations are kept; see [`Unverified::marks`].
+    pub marks: Option<Box<Marks>>,
     /// The rules that it was verified by; under others it proves nothing.
     pub rules: Arc<IssuerRules>,
 }
@@ -151,7 +153,7 @@ impl<'a> Unverified<'a> {
         let issued = time(&self.claims, "iat")?;
         let principal = Arc::new(Principal::new(prove(rules.issuer.clone(), &self.claims, &rules.claims, kept)?));
         let (audience, bound) = (self.audience_under(rules).into(), Binding::read(&self.claims)?.boxed());
-        Ok(Verified { principal, expires, issued, basis: Basis::Key(key.id()), audience, bound, rules: rules.clone() })
+        Ok(Verified { principal, expires, issued, basis: Basis::Key(key.id()), audience, bound, marks: None, rules: rules.clone() })
     }
 
     /// SECURITY: a token that has `aud` is judged by it alone, or one bound to another resource would pass.
@@ -160,6 +162,11 @@ impl<'a> Unverified<'a> {
             Some(client) if !self.claims.contains_key("aud") => vec![client.to_owned()],
             _ => self.audience.clone(),
         }
+    }
+
+    /// By what this token can be revoked.
+    pub fn marks(&self, marker: &Marker) -> Marks {
+        marker.marks(&self.issuer, &self.claims, Some(self.message))
     }
 
     fn client_audience(&self, rules: &IssuerRules) -> Option<&str> {

@@ -16,6 +16,7 @@ pub mod issuer;
 mod json;
 pub mod jwt;
 pub mod keys;
+pub mod marks;
 pub mod nonce;
 pub mod replay;
 
@@ -31,5 +32,6 @@ pub use issuer::{Algorithm, AudienceFrom, ClaimNames, IssuerRules, UnknownAlgori
 pub(crate) use jwt::prove;
 pub use jwt::{Basis, Unverified, Verified};
 pub use keys::{Key, KeySet, KeysError};
+pub use marks::{Marker, Marks, Named};
 pub use nonce::Nonces;
 pub use replay::Replay;

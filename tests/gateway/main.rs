@@ -40,6 +40,7 @@ mod providers;
 mod record;
 mod refusals;
 mod reload;
+mod revocation;
 mod round_trips;
 mod smuggling;
 mod step_up;

@@ -14,6 +14,7 @@ mod listeners;
 mod quantity;
 mod rules;
 mod scopes;
+mod store;
 mod traces;
 mod upstreams;
 mod web;
@@ -71,7 +72,6 @@ pub fn config(path: &Path, context: &mut Context<'_>) -> Option<Config> {
         authorization_server,
     } = raw;
     let at = At::new(&document);
-    context.later(&at, "store", store);
     context.later(&at, "authorization_server", authorization_server);
 
     let public_url = public_origin(public_url, &at, context);
@@ -91,6 +91,7 @@ pub fn config(path: &Path, context: &mut Context<'_>) -> Option<Config> {
     lint::unreachable_certificates(&routes, &listeners, &at.key("listen"), &mut context.report);
     lint::unused_scopes(&scopes, &routes, &at.key("scopes"), &mut context.report);
     let audit = self::audit(audit, &at.key("audit"), context);
+    let store = store.and_then(|raw| store::resolve(raw, &at.key("store"), context));
     let traces = traces.and_then(|raw| traces::traces(raw, &at.key("traces"), context));
     let sealer = seal_keys_file.and_then(|written| context.seal_keys(&at.key("seal_keys_file"), &written));
     let limits = self::limits(limits, &at.key("limits"), context);
@@ -110,6 +111,7 @@ pub fn config(path: &Path, context: &mut Context<'_>) -> Option<Config> {
         traces,
         limits,
         dpop,
+        store,
         assertion_keys,
         issuers,
         routes,

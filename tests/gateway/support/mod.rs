@@ -4,6 +4,7 @@ pub mod client;
 pub mod gateway;
 pub mod introspection;
 pub mod issuer;
+pub mod postgres;
 pub mod tls;
 pub mod upstream;
 pub mod world;

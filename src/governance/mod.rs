@@ -1,0 +1,7 @@
+//! What was decided about tokens and clients, as plain rules over plain values.
+//!
+//! Knows no database and no clock: decisions come in from `store/`, time with each question.
+
+pub mod revocation;
+
+pub use revocation::{Asked, Bounds, Full, Revocation, Revocations, Selector};

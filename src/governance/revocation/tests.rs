@@ -1,0 +1,189 @@
+use std::sync::Arc;
+
+use super::*;
+use crate::principal::{Principal, Proof};
+use crate::token::{Basis, Marks, forge};
+
+const NOW: u64 = 1_800_000_000;
+
+fn at(seconds: u64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(seconds)
+}
+
+fn index() -> Revocations {
+    let index = Revocations::new(Bounds::default());
+    index.confirm(at(NOW));
+    index
+}
+
+/// A token of alice's by `app`, issued a minute ago for an hour, in session `s1`.
+fn token(index: &Revocations, change: impl FnOnce(&mut Marks)) -> Verified {
+    let marker = index.marker();
+    let mut marks = Marks {
+        issued: u32::try_from(NOW - 60).expect("before 2106"),
+        id: Some(marker.mark(Named::Id, forge::ISSUER, "j1")),
+        session: Some(marker.mark(Named::Session, "", "s1")),
+    };
+    change(&mut marks);
+    let proof = Proof { issuer: forge::ISSUER.into(), subject: "alice".into(), client: Some("app".into()), ..Proof::default() };
+    Verified {
+        principal: Arc::new(Principal::new(proof)),
+        expires: at(NOW + 3600),
+        basis: Basis::Key(1),
+        audience: Arc::new([]),
+        bound: None,
+        marks: Some(Box::new(marks)),
+        rules: Arc::new(forge::rules()),
+    }
+}
+
+fn ask(index: &Revocations, verified: &Verified) -> Result<(), Error> {
+    ask_at(index, verified, NOW)
+}
+
+fn ask_at(index: &Revocations, verified: &Verified, now: u64) -> Result<(), Error> {
+    index.check(&Asked { token: &[7; 32], verified, upstream: "files", now: at(now) }, || Some("k1"))
+}
+
+fn revoke(index: &Revocations, selector: Selector) -> Revocation {
+    let revocation = Revocation::new(selector, NOW, None, None, &index.bounds());
+    index.apply(&revocation).expect("room");
+    revocation
+}
+
+fn issuer() -> String {
+    forge::ISSUER.to_owned()
+}
+
+#[test]
+fn each_selector_hits_its_tokens_and_no_others() {
+    let pairs = [
+        (Selector::Token([7; 32]), Selector::Token([8; 32])),
+        (Selector::Id { issuer: issuer(), jti: "j1".into() }, Selector::Id { issuer: "https://b.example".into(), jti: "j1".into() }),
+        (Selector::Session("s1".into()), Selector::Session("j1".into())),
+        (Selector::Client("app".into()), Selector::Client("alice".into())),
+        (
+            Selector::Subject { issuer: issuer(), subject: "alice".into() },
+            Selector::Subject { issuer: "https://b.example".into(), subject: "alice".into() },
+        ),
+        (Selector::Key { issuer: issuer(), kid: "k1".into() }, Selector::Key { issuer: "https://b.example".into(), kid: "k1".into() }),
+        (Selector::Upstream("files".into()), Selector::Upstream("crm".into())),
+    ];
+    for (ours, other) in pairs {
+        let index = index();
+        let verified = token(&index, |_| {});
+        revoke(&index, other.clone());
+        assert_eq!(ask(&index, &verified), Ok(()), "{other:?}");
+        revoke(&index, ours.clone());
+        assert_eq!(ask(&index, &verified), Err(Error::Revoked), "{ours:?}");
+    }
+    let index = index();
+    let verified = token(&index, |_| {});
+    revoke(&index, Selector::Everything);
+    assert_eq!(ask(&index, &verified), Err(Error::Revoked));
+}
+
+#[test]
+fn what_is_issued_later_is_not_meant_beyond_the_leeway() {
+    for selector in [Selector::Client("app".into()), Selector::Upstream("files".into()), Selector::Everything] {
+        let index = index();
+        let leeway = forge::rules().leeway.as_secs();
+        revoke(&index, selector.clone());
+        let of = |issued: u64| token(&index, |marks| marks.issued = u32::try_from(issued).expect("before 2106"));
+        // SECURITY: an issuer whose clock is ahead had issued this one already.
+        assert_eq!(ask(&index, &of(NOW + leeway)), Err(Error::Revoked), "{selector:?}");
+        assert_eq!(ask(&index, &of(NOW + leeway + 1)), Ok(()), "{selector:?}");
+        assert_eq!(ask(&index, &token(&index, |marks| marks.issued = 0)), Err(Error::Revoked), "{selector:?}: no iat");
+    }
+}
+
+#[test]
+fn a_session_and_a_key_are_refused_whenever_their_tokens_were_issued() {
+    for selector in [Selector::Session("s1".into()), Selector::Key { issuer: issuer(), kid: "k1".into() }] {
+        let index = index();
+        revoke(&index, selector.clone());
+        let later = token(&index, |marks| marks.issued = u32::try_from(NOW + 1000).expect("before 2106"));
+        assert_eq!(ask(&index, &later), Err(Error::Revoked), "{selector:?}");
+    }
+}
+
+#[test]
+fn an_entry_stays_until_its_last_token_has_expired_and_then_leaves() {
+    let index = index();
+    let lost = revoke(&index, Selector::Key { issuer: issuer(), kid: "k1".into() });
+    assert_eq!(lost.leaves, None);
+    let client = revoke(&index, Selector::Client("app".into()));
+    let leaves = client.leaves.expect("a time");
+    assert!(leaves >= NOW + 24 * 3600 + 2 * 300, "{leaves}");
+    index.prune(at(leaves - 1));
+    assert_eq!(index.len(), 2);
+    index.prune(at(leaves + 1));
+    assert_eq!(index.len(), 1);
+    // By then the longest-lived token that was meant is over: a longer one was never let in.
+    let bounds = index.bounds();
+    let one = Revocation::new(Selector::Token([7; 32]), NOW, None, Some(NOW + 60), &bounds);
+    assert_eq!(one.leaves, Some(NOW + 360));
+    let forged = Revocation::new(Selector::Token([7; 32]), NOW, None, Some(u64::MAX), &bounds);
+    assert_eq!(forged.leaves, Some(leaves));
+}
+
+#[test]
+fn a_token_that_could_outlive_its_revocation_is_refused() {
+    let index = index();
+    let mut verified = token(&index, |_| {});
+    verified.expires = at(NOW - 60 + 24 * 3600);
+    assert_eq!(ask(&index, &verified), Ok(()));
+    verified.expires = at(NOW - 60 + 24 * 3600 + 1);
+    assert_eq!(ask(&index, &verified), Err(Error::Lifetime));
+    let mut silent = token(&index, |marks| marks.issued = 0);
+    silent.expires = at(NOW + 24 * 3600 + 1);
+    assert_eq!(ask(&index, &silent), Err(Error::Lifetime));
+}
+
+#[test]
+fn a_weaker_revocation_takes_nothing_back() {
+    let index = index();
+    revoke(&index, Selector::Client("app".into()));
+    let weaker = Revocation::new(Selector::Client("app".into()), NOW, Some(NOW - 1_000_000), None, &index.bounds());
+    index.apply(&weaker).expect("room");
+    revoke(&index, Selector::Everything);
+    index.apply(&Revocation::new(Selector::Everything, NOW, Some(5), None, &index.bounds())).expect("room");
+    assert_eq!(ask(&index, &token(&index, |_| {})), Err(Error::Revoked));
+}
+
+#[test]
+fn before_a_time_is_before_it() {
+    let index = index();
+    let leeway = forge::rules().leeway.as_secs();
+    index.apply(&Revocation::new(Selector::Everything, NOW, Some(NOW - 60 - leeway), None, &index.bounds())).expect("room");
+    assert_eq!(ask(&index, &token(&index, |_| {})), Ok(()));
+    index.apply(&Revocation::new(Selector::Everything, NOW, Some(NOW - 59 - leeway), None, &index.bounds())).expect("room");
+    assert_eq!(ask(&index, &token(&index, |_| {})), Err(Error::Revoked));
+}
+
+#[test]
+fn s40_what_is_not_known_is_refused() {
+    let index = Revocations::new(Bounds::default());
+    let verified = token(&index, |_| {});
+    assert_eq!(ask(&index, &verified), Err(Error::RevocationsUnknown), "never read");
+    index.confirm(at(NOW));
+    assert_eq!(ask_at(&index, &verified, NOW + 30), Ok(()));
+    assert_eq!(ask_at(&index, &verified, NOW + 31), Err(Error::RevocationsUnknown), "too old");
+    index.confirm(at(NOW + 31));
+    assert_eq!(ask_at(&index, &verified, NOW + 31), Ok(()));
+    index.doubt();
+    assert_eq!(ask_at(&index, &verified, NOW + 31), Err(Error::RevocationsUnknown), "doubted");
+}
+
+#[test]
+fn the_index_is_bounded_and_says_so() {
+    let index = index();
+    index.len.store(MOST, Ordering::Relaxed);
+    let one = |name: &str| Revocation::new(Selector::Client(name.into()), NOW, None, None, &Bounds::default());
+    assert_eq!(index.apply(&one("a")), Err(Full));
+    assert_eq!(index.len(), MOST);
+    index.len.store(MOST - 1, Ordering::Relaxed);
+    assert_eq!(index.apply(&one("a")), Ok(()));
+    assert_eq!(index.apply(&one("b")), Err(Full));
+    assert_eq!(index.apply(&one("a")), Ok(()), "a known one takes no more room");
+}

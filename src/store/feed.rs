@@ -1,0 +1,210 @@
+//! Keeps the index in memory as the store is: reads what is new, says how far it has read, and doubts the index when it cannot read.
+//!
+//! PostgreSQL wakes it by a notification; SQLite is asked often whether another connection has written.
+//! Every change has a number, so after a lost connection it goes on where it was.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::PgListener;
+use sqlx::{PgPool, Sqlite, SqlitePool};
+
+use super::{Error, Pool, Replica, Store, postgres, soon, sqlite};
+use crate::governance::Revocations;
+
+/// Between two looks at SQLite, and at PostgreSQL if no notification comes: these are what shows that it answers.
+const SQLITE_LOOK: Duration = Duration::from_millis(200);
+const POSTGRES_LOOK: Duration = Duration::from_millis(500);
+/// After a failure.
+const RETRY: Duration = Duration::from_millis(500);
+/// Between two signs of life.
+const BEAT: Duration = Duration::from_secs(5);
+/// Between two sweeps of what has expired.
+const SWEEP: Duration = Duration::from_secs(300);
+/// Rows read at once.
+const PAGE: i64 = 5_000;
+
+/// Reads the store into the index, and goes on doing so.
+pub struct Feed {
+    store: Store,
+    index: Arc<Revocations>,
+    replica: Replica,
+    /// Called when something new is revoked: open streams are to be judged anew.
+    told: Box<dyn Fn() + Send + Sync>,
+    read: i64,
+    /// Milliseconds after `begun` at which the last good reading began.
+    confirmed: Arc<AtomicU64>,
+    begun: Instant,
+}
+
+impl Feed {
+    pub fn new(store: Store, index: Arc<Revocations>, replica: Replica, told: impl Fn() + Send + Sync + 'static) -> Self {
+        Self { store, index, replica, told: Box::new(told), read: 0, confirmed: Arc::default(), begun: Instant::now() }
+    }
+
+    /// Reads everything that is there; to be called before the first request.
+    pub async fn load(&mut self) -> Result<(), Error> {
+        self.catch_up().await?;
+        self.store.beat(&self.replica, self.read).await
+    }
+
+    /// Never ends by itself.
+    pub async fn follow(mut self) {
+        let watchdog = watch(self.index.clone(), self.confirmed.clone(), self.begun);
+        let follow = async {
+            loop {
+                let Err(error) = self.follow_until_it_fails().await;
+                tracing::error!(%error, "revocations cannot be read");
+                tokio::time::sleep(RETRY).await;
+            }
+        };
+        tokio::join!(watchdog, follow);
+    }
+
+    async fn follow_until_it_fails(&mut self) -> Result<std::convert::Infallible, Error> {
+        let mut changes = Changes::of(&self.store).await?;
+        // What came between the last reading and the listening.
+        self.catch_up().await?;
+        self.beat().await;
+        let (mut beat, mut swept) = (Instant::now(), Instant::now());
+        loop {
+            let asked = (SystemTime::now(), Instant::now());
+            let news = match changes.wait().await? {
+                true => self.catch_up().await?,
+                false => {
+                    self.confirm(asked);
+                    false
+                }
+            };
+            if news || beat.elapsed() >= BEAT {
+                self.beat().await;
+                beat = Instant::now();
+            }
+            if swept.elapsed() >= SWEEP {
+                self.sweep().await;
+                swept = Instant::now();
+            }
+        }
+    }
+
+    /// Whether there was anything new.
+    async fn catch_up(&mut self) -> Result<bool, Error> {
+        let asked = (SystemTime::now(), Instant::now());
+        let head = self.store.head().await?;
+        if head < self.read {
+            // A backup was put back: whatever it holds is read again, and what is known already stays.
+            tracing::warn!(head, read = self.read, "the store is older than what was read of it");
+            self.read = 0;
+        }
+        let before = self.read;
+        while self.read < head {
+            let page = self.store.since(self.read, PAGE).await?;
+            for (_, revocation) in &page {
+                // SECURITY: an index that lacks one is no index.
+                self.index.apply(revocation).map_err(|_| Error::Full)?;
+            }
+            match page.last() {
+                Some((last, _)) => self.read = self.read.max(*last),
+                // The rest has expired and is gone.
+                None => self.read = head,
+            }
+        }
+        let is_news = self.read != before;
+        if is_news {
+            (self.told)();
+        }
+        self.confirm(asked);
+        Ok(is_news)
+    }
+
+    fn confirm(&self, (wall, instant): (SystemTime, Instant)) {
+        self.confirmed.store(millis(instant.duration_since(self.begun)), Ordering::Relaxed);
+        self.index.confirm(wall);
+    }
+
+    /// A store that cannot be written, for want of room perhaps, can still be read.
+    async fn beat(&self) {
+        if let Err(error) = self.store.beat(&self.replica, self.read).await {
+            tracing::warn!(%error, "the store cannot be told how far it was read");
+        }
+    }
+
+    async fn sweep(&self) {
+        let now = SystemTime::now();
+        self.index.prune(now);
+        if let Err(error) = self.purge(now).await {
+            tracing::warn!(%error, "expired revocations stay in the store");
+        }
+    }
+
+    async fn purge(&self, now: SystemTime) -> Result<(), Error> {
+        let seconds = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        while self.store.purge(i64::try_from(seconds).unwrap_or_default(), PAGE).await? >= PAGE {}
+        self.store.forget_replicas().await
+    }
+}
+
+/// By a clock that nobody sets: doubts the index when it was not confirmed for too long, whatever the reading is stuck in.
+async fn watch(index: Arc<Revocations>, confirmed: Arc<AtomicU64>, begun: Instant) {
+    loop {
+        tokio::time::sleep(SQLITE_LOOK).await;
+        let confirmed = Duration::from_millis(confirmed.load(Ordering::Relaxed));
+        if begun.elapsed().saturating_sub(confirmed) > index.bounds().max_age {
+            index.doubt();
+        }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Tells when there may be something new.
+enum Changes {
+    Sqlite { connection: PoolConnection<Sqlite>, version: i64, file: Option<sqlite::Opened> },
+    Postgres(PgListener),
+}
+
+impl Changes {
+    async fn of(store: &Store) -> Result<Self, Error> {
+        match &store.pool {
+            Pool::Sqlite(pool) => Self::sqlite(pool, store.file.clone()).await,
+            Pool::Postgres(pool) => Self::postgres(pool).await,
+        }
+    }
+
+    async fn sqlite(pool: &SqlitePool, file: Option<sqlite::Opened>) -> Result<Self, Error> {
+        file.as_ref().map_or(Ok(()), sqlite::Opened::check)?;
+        let mut connection = pool.acquire().await?;
+        let version = data_version(&mut connection).await?;
+        Ok(Self::Sqlite { connection, version, file })
+    }
+
+    async fn postgres(pool: &PgPool) -> Result<Self, Error> {
+        soon(async { Ok(Self::Postgres(postgres::listen(pool).await?)) }).await
+    }
+
+    /// Waits for a notification, or for the time of the next look. `false` says that the database answered, and has nothing new.
+    async fn wait(&mut self) -> Result<bool, Error> {
+        match self {
+            Self::Sqlite { connection, version, file } => {
+                tokio::time::sleep(SQLITE_LOOK).await;
+                file.as_ref().map_or(Ok(()), sqlite::Opened::check)?;
+                let now = soon(data_version(connection)).await?;
+                Ok(std::mem::replace(version, now) != now)
+            }
+            Self::Postgres(listener) => match tokio::time::timeout(POSTGRES_LOOK, listener.try_recv()).await {
+                Ok(Ok(Some(_))) | Err(_) => Ok(true),
+                Ok(Ok(None)) => Err(Error::Database("the connection was lost".into())),
+                Ok(Err(error)) => Err(error.into()),
+            },
+        }
+    }
+}
+
+/// Another number after each change by another connection, of this process or any other.
+async fn data_version(connection: &mut PoolConnection<Sqlite>) -> Result<i64, Error> {
+    Ok(sqlx::query_scalar("PRAGMA data_version").fetch_one(&mut **connection).await?)
+}
