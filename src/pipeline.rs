@@ -4,6 +4,7 @@
 //! they: [`judge`], and [`Judgement::release`], whose answer the forwarding code demands.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 
@@ -28,6 +29,13 @@ pub struct Admitted {
     pub recalled: bool,
 }
 
+impl Admitted {
+    /// Why the caller would not be let in any more, if anything was revoked since.
+    pub fn since_revoked(&self, world: &Snapshot, now: SystemTime) -> Result<(), Denial> {
+        Ok(check_revoked(&self.verified, &self.token, &self.route, world, now)?)
+    }
+}
+
 /// Who? Needs only the head.
 pub async fn admit(route: &Arc<Route>, head: &Head<'_>, world: &Snapshot) -> Result<Admitted, Denial> {
     let (scheme, presented) = match token::credential(head.headers)? {
@@ -41,15 +49,15 @@ pub async fn admit(route: &Arc<Route>, head: &Head<'_>, world: &Snapshot) -> Res
         None => (Box::pin(prove(presented, token, route, &world.issuers, &world.tokens, head.received)).await, false),
     };
     let verified = answer?;
-    check_revoked(&verified, &token, route, head, world)?;
+    check_revoked(&verified, &token, route, world, head.received)?;
     world.proofs.check(scheme, &verified, &token, route, head)?;
     Ok(Admitted { route: route.clone(), verified, token, recalled })
 }
 
 /// Was the token, or anything that it comes from, revoked? Asked on each request, where there is a store.
-fn check_revoked(verified: &Verified, token: &Digest, route: &Route, head: &Head<'_>, world: &Snapshot) -> Result<(), token::Error> {
+fn check_revoked(verified: &Verified, token: &Digest, route: &Route, world: &Snapshot, now: SystemTime) -> Result<(), token::Error> {
     let Some(revocations) = &world.revocations else { return Ok(()) };
-    let asked = Asked { token, verified, upstream: &route.name, now: head.received };
+    let asked = Asked { token, verified, upstream: &route.name, now };
     revocations.check(&asked, || world.issuers.key_name(verified))
 }
 

@@ -112,7 +112,7 @@ pub struct State {
     metrics: Metrics,
     /// What was read at the last try.
     seen: ArcSwap<Vec<Seen>>,
-    /// Counts the worlds.
+    /// Counts the worlds, and what was revoked in them.
     worlds: watch::Sender<u64>,
 }
 
@@ -129,13 +129,18 @@ impl State {
         Ok(Self { current: ArcSwap::from_pointee(first), path: path.to_owned(), metrics, seen, worlds: watch::Sender::new(1) })
     }
 
-    /// Changes with each new world.
+    /// Changes with each new world, and when something was revoked in it.
     pub fn worlds(&self) -> watch::Receiver<u64> {
         self.worlds.subscribe()
     }
 
     pub fn current(&self) -> Arc<Snapshot> {
         self.current.load_full()
+    }
+
+    /// Tells whoever is open that something was revoked, or that it is not known any more what is.
+    pub fn revoked(&self) {
+        self.worlds.send_modify(|world| *world += 1);
     }
 
     /// Loads the configuration anew and returns its warnings. Any problem leaves the old world as it is.

@@ -440,23 +440,29 @@ async fn stream(
         Watch { expected: plan.list.as_ref().map(|(kind, _)| *kind), resumed: plan.resumed.is_some(), era: plan.era, depth: plan.depth };
     let mut watcher = Watcher::new(plan, &gateway.introduced);
     let mut worlds = gateway.state.worlds();
+    // What was revoked before this began to listen.
+    worlds.mark_changed();
     loop {
         let waiting = Instant::now();
         let part = tokio::select! {
             biased;
             // First, so that an upstream that never pauses cannot put its end off.
-            reason = open.ended() => return farewell(session, plan, tale, reason).await,
-            () = &mut expiry => return farewell(session, plan, tale, "token_expired").await,
-            part = reached.session.read_response_body() => part,
-            () = gone(session) => return cut_short(tale, "client_gone"),
-            Ok(()) = worlds.changed(), if plan.endless => {
+            Ok(()) = worlds.changed() => {
                 tale.waited(waiting);
-                let changes = watcher.renewed(&gateway.state.current());
+                let world = gateway.state.current();
+                if let Err(denial) = plan.asked.admitted.since_revoked(&world, SystemTime::now()) {
+                    return farewell(session, plan, tale, denial.reason()).await;
+                }
+                let changes = if plan.endless { watcher.renewed(&world) } else { Vec::new() };
                 if !changes.is_empty() && session.write_response_body(changes.into(), false).await.is_err() {
                     return cut_short(tale, "client_gone");
                 }
                 continue;
             }
+            reason = open.ended() => return farewell(session, plan, tale, reason).await,
+            () = &mut expiry => return farewell(session, plan, tale, "token_expired").await,
+            part = reached.session.read_response_body() => part,
+            () = gone(session) => return cut_short(tale, "client_gone"),
             // A call's stream has an end, and is waited for like any call.
             // Later than the listeners close, where another process took over.
             () = told_to_stop(&gateway.closing), if plan.endless => return farewell(session, plan, tale, "stopping").await,

@@ -262,3 +262,26 @@ async fn a_stream_is_ended_though_its_reader_takes_nothing() {
     soon("the end at the upstream", feed.closed()).await;
     world.gateway.audited(1, |line| line["reason"] == "reload").await;
 }
+
+#[tokio::test]
+async fn item_s19_what_is_revoked_ends_its_streams_within_a_second_and_no_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("doorward.db");
+    for world in both(|config| config["store"] = json!(format!("sqlite:{}", file.display()))).await {
+        let other = world.token(|token| token.claims["sub"] = json!("user-b"));
+        let (mut lasting, feed) = open(&world, listen(&world).token(&other)).await;
+        let (mut modern, _idle) = open(&world, listen(&world).token(&world.ta())).await;
+        let (mut legacy, _quiet) = session(&world).await;
+        let config = world.gateway.config_file.display().to_string();
+        let what = ["--subject", "user-a", "--issuer", &world.issuer.url];
+        let arguments = [&["revoke", "--config", &config, "--reason", "lost", "--by", "mia"][..], &what].concat();
+        assert!(crate::support::gateway::run(&arguments).await.status.success());
+        let written = Instant::now();
+        ends_gracefully(&mut modern).await;
+        ends(&mut legacy).await;
+        assert!(written.elapsed() < Duration::from_secs(1), "{:?}", written.elapsed());
+        feed.send(Ok(": still here\n\n".into())).await.unwrap();
+        assert_eq!(next(&mut lasting).await, ": still here\n\n");
+        world.gateway.audited(2, |record| record["reason"] == "revoked" && record["status"] == 200).await;
+    }
+}
