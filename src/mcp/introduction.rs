@@ -245,10 +245,13 @@ mod tests {
     #[test]
     fn item_60_what_nobody_here_polices_is_not_shown() {
         let result = r#"{"capabilities":{"tasks":{"list":{}},"experimental":{"acme":{}},"shiny":{},"extensions":{"io.modelcontextprotocol/tasks":{},"io.modelcontextprotocol/ui":{},"com.acme/x":{"a":1}}}}"#;
-        assert_eq!(shown(result, ALL), r#"{"capabilities":{"extensions":{"io.modelcontextprotocol/ui":{}}}}"#);
+        assert_eq!(
+            shown(result, ALL),
+            r#"{"capabilities":{"tasks":{},"extensions":{"io.modelcontextprotocol/tasks":{},"io.modelcontextprotocol/ui":{}}}}"#
+        );
         let extensions = ["com.acme/x".to_owned(), "acme".to_owned()];
         let offer = Offer { extensions: &extensions, ..ALL };
-        let cut = r#"{"capabilities":{"experimental":{"acme":{}},"extensions":{"io.modelcontextprotocol/ui":{},"com.acme/x":{"a":1}}}}"#;
+        let cut = r#"{"capabilities":{"tasks":{},"experimental":{"acme":{}},"extensions":{"io.modelcontextprotocol/tasks":{},"io.modelcontextprotocol/ui":{},"com.acme/x":{"a":1}}}}"#;
         assert_eq!(shown(result, offer), cut);
     }
 

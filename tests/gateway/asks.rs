@@ -306,7 +306,17 @@ async fn no_spelling_and_no_length_hides_what_is_asked() {
         let reply = world.tool("read_file").token(&world.ta()).try_send().await;
         assert!(!reply.is_ok_and(|reply| reply.text().contains("inputRequests")), "{data}");
     }
-    // Behind what was already passed on it ends the answer, which is then no JSON.
+    // Behind what was already passed on it ends the answer, which is then no JSON. Where rules speak of resources nothing is
+    // passed on before the end.
+    let world = World::with(|config| {
+        let rules = config["upstreams"]["files"]["rules"].as_array_mut().unwrap();
+        for rule in rules.iter_mut().filter_map(Value::as_object_mut) {
+            rule.retain(|key, _| !key.starts_with("resource"));
+        }
+        rules.retain(|rule| rule.get("tools").is_some());
+    })
+    .await;
+    let filler = "x".repeat(1_500 << 10);
     let body = body.replace(r#""inputRequests""#, &format!(r#""x":"{filler}","inputRequests""#));
     let (answer, feed) = Answer::held("application/json");
     world.files.once(answer);
@@ -319,7 +329,8 @@ async fn no_spelling_and_no_length_hides_what_is_asked() {
         }
     }
     drop(feed);
-    assert!(soon("the answer to be cut", sending).await.unwrap().is_err());
+    let cut = soon("the answer to be cut", sending).await.unwrap();
+    assert!(cut.is_err(), "{:?}", cut.map(|reply| (reply.status, reply.text().len())));
     world.gateway.audited(1, |line| line["reason"] == "server_request" && line["outcome"] == "failed").await;
 }
 

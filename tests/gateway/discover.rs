@@ -60,8 +60,8 @@ async fn item_60_discovery_shows_only_what_is_policed_here() {
         let mut expected = discovered();
         expected["supportedVersions"] = json!([MODERN, "2025-11-25"]);
         expected["capabilities"] = json!({
-            "tools": {"listChanged": true}, "prompts": {}, "resources": {"subscribe": true}, "completions": {}, "logging": {},
-            "extensions": {"io.modelcontextprotocol/ui": {}},
+            "tools": {"listChanged": true}, "prompts": {}, "resources": {"subscribe": true}, "completions": {}, "logging": {}, "tasks": {},
+            "extensions": {"io.modelcontextprotocol/tasks": {}, "io.modelcontextprotocol/ui": {}},
         });
         assert_eq!(message(&reply.is(200).text()), json!({"jsonrpc": "2.0", "id": 1, "result": expected}), "stream: {stream}");
     }
@@ -85,7 +85,10 @@ async fn item_60_extensions_pass_where_the_operator_names_them() {
     let world = World::with(|config| config["upstreams"]["files"]["extensions"] = json!(["com.acme/reports", "acme"])).await;
     answering(&world, discovered(), false);
     let capabilities = discover(&world).send().await.json()["result"]["capabilities"].clone();
-    assert_eq!(capabilities["extensions"], json!({"com.acme/reports": {}, "io.modelcontextprotocol/ui": {}}));
+    assert_eq!(
+        capabilities["extensions"],
+        json!({"io.modelcontextprotocol/tasks": {}, "com.acme/reports": {}, "io.modelcontextprotocol/ui": {}})
+    );
     assert_eq!(capabilities["experimental"], json!({"acme": {}}));
 }
 
@@ -99,8 +102,10 @@ async fn initialize_is_cut_likewise_and_keeps_its_session() {
         let result = message(&reply.text())["result"].clone();
         assert_eq!((&result["protocolVersion"], &result["serverInfo"]["name"]), (&json!("2025-06-18"), &json!("fake")));
         let capabilities: Vec<&String> = result["capabilities"].as_object().unwrap().keys().collect();
-        assert!(capabilities.iter().all(|name| !["tasks", "experimental", "shiny"].contains(&name.as_str())), "{capabilities:?}");
-        assert_eq!(result["capabilities"]["extensions"], json!({"io.modelcontextprotocol/ui": {}}));
+        assert!(capabilities.iter().all(|name| !["experimental", "shiny"].contains(&name.as_str())), "{capabilities:?}");
+        // Tasks are served, but for their list.
+        assert_eq!(result["capabilities"]["tasks"], json!({}));
+        assert_eq!(result["capabilities"]["extensions"], json!({"io.modelcontextprotocol/tasks": {}, "io.modelcontextprotocol/ui": {}}));
     }
 }
 

@@ -33,6 +33,15 @@ fn result(reply: &Reply) -> Value {
     serde_json::from_str::<Value>(json).unwrap()["result"].clone()
 }
 
+/// Servers may ask for folders here.
+fn ask(config: &mut Value) {
+    config["upstreams"]["files"]["allow_server_requests"] = json!(["roots"]);
+}
+
+async fn start() -> World {
+    World::with(ask).await
+}
+
 /// The state that a call brings.
 async fn state(call: Call) -> String {
     let reply = call.send().await;
@@ -64,7 +73,7 @@ async fn refused(world: &World, what: &str, call: Call, code: i64, reason: &str)
 
 #[tokio::test]
 async fn item_94_a_state_is_sealed_for_the_client_and_exact_for_the_upstream() {
-    let world = World::start().await;
+    let world = start().await;
     for script in [asks, events] {
         world.files.script(script);
         for (method, params) in [
@@ -88,6 +97,7 @@ async fn item_94_a_state_is_sealed_for_the_client_and_exact_for_the_upstream() {
 #[tokio::test]
 async fn item_93_a_state_of_another_caller_thing_or_argument_is_refused() {
     let world = World::with(|config| {
+        ask(config);
         let also = json!({"tools": ["also"], "scopes": ["files:read"]});
         config["upstreams"]["files"]["rules"].as_array_mut().unwrap().push(also);
     })
@@ -122,7 +132,7 @@ async fn item_93_a_state_of_another_caller_thing_or_argument_is_refused() {
 
 #[tokio::test]
 async fn item_93_arguments_may_be_written_in_another_order() {
-    let world = World::start().await;
+    let world = start().await;
     world.files.script(asks);
     let own = state(read_file(&world, &world.ta())).await;
     let text = String::from_utf8(retry(read_file(&world, &world.ta()), &own).bytes().to_vec()).unwrap();
@@ -137,7 +147,7 @@ async fn item_93_arguments_may_be_written_in_another_order() {
 
 #[tokio::test]
 async fn item_93_the_right_to_the_thing_is_asked_for_again() {
-    let world = World::start().await;
+    let world = start().await;
     world.files.script(asks);
     let own = state(read_file(&world, &world.ta())).await;
     let before = world.files.count();
@@ -148,7 +158,7 @@ async fn item_93_the_right_to_the_thing_is_asked_for_again() {
 
 #[tokio::test]
 async fn a_state_that_is_spelled_with_escapes_passes_and_opens_nothing() {
-    let world = World::start().await;
+    let world = start().await;
     world.files.script(|seen| {
         let id = seen.json()["id"].clone();
         Some(Answer::text(
@@ -164,7 +174,7 @@ async fn a_state_that_is_spelled_with_escapes_passes_and_opens_nothing() {
 
 #[tokio::test]
 async fn a_state_in_an_answer_that_has_two_readings_is_not_passed() {
-    let world = World::start().await;
+    let world = start().await;
     world.files.script(|seen| {
         let id = seen.json()["id"].clone();
         Some(Answer::text(
@@ -180,7 +190,7 @@ async fn a_state_in_an_answer_that_has_two_readings_is_not_passed() {
 
 #[tokio::test]
 async fn item_96_a_list_is_not_answered_with_a_question() {
-    let world = World::start().await;
+    let world = start().await;
     world.files.script(asks);
     let reply = world.modern("tools/list", json!({})).token(&world.ta()).send().await;
     assert_eq!(reply.status, 502, "{reply:?}");
@@ -189,7 +199,7 @@ async fn item_96_a_list_is_not_answered_with_a_question() {
 
 #[tokio::test]
 async fn item_102_nothing_that_is_sealed_is_written_down() {
-    let world = World::start().await;
+    let world = start().await;
     world.files.script(asks);
     let own = state(read_file(&world, &world.ta())).await;
     retry(read_file(&world, &world.ta()), &own).send().await.is(200);
@@ -202,6 +212,7 @@ async fn item_102_nothing_that_is_sealed_is_written_down() {
 #[tokio::test]
 async fn a_large_answer_without_anything_to_seal_passes_as_it_is() {
     let world = World::with(|config| {
+        ask(config);
         config["upstreams"]["files"]["rules"] = json!([{"tools": ["read_file"], "scopes": ["files:read"]}]);
     })
     .await;
@@ -246,7 +257,7 @@ fn older(world: &World, method: &str, task: &str, token: &str) -> Call {
 
 #[tokio::test]
 async fn item_89_a_task_is_its_callers_own() {
-    let world = World::start().await;
+    let world = start().await;
     world.files.script(tasks);
     let reply = begin(&world, &world.ta()).send().await;
     let task = result(reply.is(200))["taskId"].as_str().unwrap().to_owned();
@@ -272,7 +283,7 @@ async fn item_89_a_task_is_its_callers_own() {
 
 #[tokio::test]
 async fn item_89_a_task_of_a_tool_that_is_no_longer_permitted_gives_nothing() {
-    let world = World::start().await;
+    let world = start().await;
     world.files.script(tasks);
     let task = result(&begin(&world, &world.ta()).send().await)["taskId"].as_str().unwrap().to_owned();
     let before = world.files.count();
@@ -283,7 +294,7 @@ async fn item_89_a_task_of_a_tool_that_is_no_longer_permitted_gives_nothing() {
 
 #[tokio::test]
 async fn item_88_a_task_of_the_older_era_is_its_callers_own() {
-    let world = World::start().await;
+    let world = start().await;
     world.files.script(tasks);
     let call = world.legacy("tools/call", json!({"name": "read_file", "arguments": {}, "task": {"ttl": 60000}})).token(&world.ta());
     let task = result(call.send().await.is(200))["task"]["taskId"].as_str().unwrap().to_owned();
@@ -305,7 +316,7 @@ async fn item_88_a_task_of_the_older_era_is_its_callers_own() {
 
 #[tokio::test]
 async fn item_90_the_name_header_of_a_task_request_must_agree() {
-    let world = World::start().await;
+    let world = start().await;
     world.files.script(tasks);
     let task = result(&begin(&world, &world.ta()).send().await)["taskId"].as_str().unwrap().to_owned();
     for call in [
@@ -323,7 +334,7 @@ async fn item_90_the_name_header_of_a_task_request_must_agree() {
 
 #[tokio::test]
 async fn item_92_a_task_for_a_client_that_knows_none_is_not_passed() {
-    let world = World::start().await;
+    let world = start().await;
     world.files.script(tasks);
     let reply = read_file(&world, &world.ta()).send().await;
     assert_eq!(reply.status, 502, "{reply:?}");
@@ -332,7 +343,7 @@ async fn item_92_a_task_for_a_client_that_knows_none_is_not_passed() {
 
 #[tokio::test]
 async fn item_91_notifications_about_tasks_do_not_pass() {
-    let world = World::start().await;
+    let world = start().await;
     world.files.script(|seen| {
         let id = seen.json()["id"].clone();
         Some(Answer::events(format!(
@@ -360,7 +371,7 @@ fn list(world: &World, cursor: Option<&str>, token: &str) -> Call {
 
 #[tokio::test]
 async fn a_cursor_is_its_callers_own_for_the_list_it_came_with() {
-    let world = World::start().await;
+    let world = start().await;
     world.files.script(pages);
     let next = async |token: &str| {
         let reply = list(&world, None, token).send().await;
@@ -381,7 +392,7 @@ async fn a_cursor_is_its_callers_own_for_the_list_it_came_with() {
 
 #[tokio::test]
 async fn a_cursor_in_a_stream_is_sealed_alike() {
-    let world = World::start().await;
+    let world = start().await;
     world.files.script(|seen| {
         let Some(Answer::Reply { body, .. }) = pages(seen) else { return None };
         Some(Answer::events(format!("data: {}\n\n", String::from_utf8_lossy(&body))))
@@ -407,7 +418,7 @@ fn contents(seen: &Seen) -> Option<Answer> {
 
 #[tokio::test]
 async fn item_s18_a_reading_brings_nothing_that_the_caller_may_not_read() {
-    let world = World::start().await;
+    let world = start().await;
     let read = || world.modern("resources/read", json!({"uri": "file:///pub/a"})).token(&world.ta());
     world.files.script(contents);
     let whole = read().send().await;
@@ -436,6 +447,7 @@ async fn item_s18_an_upstream_that_is_only_observed_passes_all_and_says_so() {
 #[tokio::test]
 async fn embedded_resources_of_a_denied_rule_are_left_out_and_links_stay() {
     let world = World::with(|config| {
+        ask(config);
         let rule = json!({"resources": ["file:///secret/**"], "scopes": ["files:write"]});
         config["upstreams"]["files"]["rules"].as_array_mut().unwrap().push(rule);
     })
@@ -460,6 +472,7 @@ async fn embedded_resources_of_a_denied_rule_are_left_out_and_links_stay() {
 #[tokio::test]
 async fn item_s25_an_app_is_a_resource_like_any_other() {
     let world = World::with(|config| {
+        ask(config);
         let rule = json!({"tools": ["chart"], "resources": ["ui://chart/**"], "scopes": ["files:write"]});
         config["upstreams"]["files"]["rules"].as_array_mut().unwrap().push(rule);
     })
