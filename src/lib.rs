@@ -33,7 +33,7 @@
 //! remote       <- config token trace route
 //! trace        <- event
 //! advice       <- config token route
-//! audit        <- config event
+//! audit        <- config event policy
 //! metrics      <- config event
 //! limit        <- route
 //! insist       <- (nothing)
