@@ -6,6 +6,7 @@
 
 pub mod chain;
 pub mod checkpoint;
+pub mod copy;
 pub mod line;
 pub mod sink;
 pub mod state;
@@ -234,8 +235,7 @@ impl Writer {
     }
 
     fn is_due(&self) -> bool {
-        self.unsigned
-            && self.signer.as_ref().is_some_and(|(_, every)| self.signed.is_none_or(|signed| signed.elapsed() >= *every))
+        self.unsigned && self.signer.as_ref().is_some_and(|(_, every)| self.signed.is_none_or(|signed| signed.elapsed() >= *every))
     }
 
     /// Tries until it is done, unless nobody is left who would wait.

@@ -45,7 +45,7 @@
 //! server       <- config metrics state audit
 //! proxy        <- principal token mcp policy identity oauth route denial event session config audit metrics limit state authenticate pipeline server certificate trace remote insist possession advice
 //! demo         <- config state audit metrics proxy server
-//! command      <- config oauth authenticate token principal mcp policy route denial state audit metrics proxy server demo remote advice
+//! command      <- config event oauth authenticate token principal mcp policy route denial state audit metrics proxy server demo remote advice
 //! ```
 //!
 //! `pingora` stays in `proxy/`, `reqwest` in `remote/` (and the demo's own client), `serde_yaml`

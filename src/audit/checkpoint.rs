@@ -88,11 +88,9 @@ mod tests {
         assert!(key.has_signed(&head, "now", &signature));
         assert!(!key.has_signed(&head, "then", &signature) && !key.has_signed(&head, "now", "AAAA"));
         assert!(!other.key().expect("a key").has_signed(&head, "now", &signature));
-        for altered in [
-            Head { sequence: 8, ..head.clone() },
-            Head { chain: [2; 32], ..head.clone() },
-            Head { log: "abcdefgi".into(), ..head.clone() },
-        ] {
+        for altered in
+            [Head { sequence: 8, ..head.clone() }, Head { chain: [2; 32], ..head.clone() }, Head { log: "abcdefgi".into(), ..head.clone() }]
+        {
             assert!(!key.has_signed(&altered, "now", &signature));
         }
     }

@@ -72,6 +72,7 @@ pub struct Verifier {
     keys: BTreeMap<String, Key>,
     logs: BTreeMap<String, (Head, Found)>,
     published: BTreeMap<(String, u64), (String, [u8; 32])>,
+    states: BTreeMap<String, (String, Head)>,
     report: Report,
 }
 
@@ -157,6 +158,10 @@ impl Verifier {
         {
             self.wrong(place.into(), "this record or one before it is not what a published checkpoint names".into());
         }
+        let named = self.states.get(&sealed.head.log).map(|(_, state)| state);
+        if named.is_some_and(|state| state.sequence == sealed.head.sequence && state.chain != sealed.head.chain) {
+            self.wrong(place.into(), "this record or one before it is not what the state names".into());
+        }
         self.logs.insert(sealed.head.log.clone(), (sealed.head, found));
     }
 
@@ -196,23 +201,28 @@ impl Verifier {
         }
     }
 
-    /// What the state beside a file says of the end.
-    pub fn state(&mut self, place: &str, state: &Head) {
-        let Some((last, found)) = self.logs.get_mut(&state.log) else {
-            return self.wrong(place.into(), format!("the state names the log `{}`, of which no record was given", state.log));
-        };
-        if last == state {
-            found.confirmed = true;
-        } else if last.sequence < state.sequence {
-            let what = format!("{} missing at the end: the state names {} as the last", range(last.sequence + 1, state.sequence), state.sequence);
-            self.wrong(place.into(), what);
-        } else if last.sequence == state.sequence {
-            self.wrong(place.into(), "the last record is not the one that the state names".into());
+    /// What the state beside a file says of the end. To be read before the file, which may still grow, and to be called
+    /// before [`Self::line`].
+    pub fn state(&mut self, place: &str, state: Head) {
+        self.states.insert(state.log.clone(), (place.to_owned(), state));
+    }
+
+    fn is_there(&mut self, place: String, state: &Head) {
+        match self.logs.get_mut(&state.log) {
+            None => self.wrong(place, format!("the state names the log `{}`, of which no record was given", state.log)),
+            Some((last, _)) if last.sequence < state.sequence => {
+                let missing = range(last.sequence + 1, state.sequence);
+                self.wrong(place, format!("{missing} missing at the end: the state names {} as the last", state.sequence));
+            }
+            Some((_, found)) => found.confirmed = true,
         }
     }
 
     /// Says what was found.
     pub fn finish(mut self) -> Report {
+        for (place, state) in std::mem::take(&mut self.states).into_values() {
+            self.is_there(place, &state);
+        }
         for ((log, sequence), (place, _)) in std::mem::take(&mut self.published) {
             let cut = match self.logs.get(&log) {
                 Some((last, _)) => sequence > last.sequence,

@@ -3,6 +3,7 @@
 //! Exit codes: 0 done or "yes"; 1 the answer is no (a wrong configuration, a refused call); 2 wrong
 //! usage; 3 it could not be done (an address in use, a file that cannot be written).
 
+mod audit;
 mod check;
 mod demo;
 mod doctor;
@@ -10,6 +11,8 @@ mod explain;
 mod explanation;
 mod log;
 mod probe;
+mod recorder;
+mod replay;
 mod schema;
 mod serve;
 mod watch;
@@ -40,6 +43,10 @@ enum Command {
     Explain(Box<explain::Explain>),
     /// Walk to a server as its clients do, and say where they would stumble.
     Doctor(doctor::Doctor),
+    /// Verify and search the audit log.
+    Audit(audit::AuditCommand),
+    /// Say what a proposed configuration would have changed for the requests of an audit log.
+    Replay(replay::Replay),
     /// Print the JSON Schema of the configuration.
     Schema,
     /// Run a gateway, a sample MCP server and a demo issuer on loopback, and show what happens.
@@ -71,6 +78,8 @@ impl Arguments {
             Command::Check(check) => check.run(),
             Command::Explain(explain) => explain.run(),
             Command::Doctor(doctor) => doctor.run(),
+            Command::Audit(audit) => audit.run(),
+            Command::Replay(replay) => replay.run(),
             Command::Schema => schema::run(),
             Command::Demo(demo) => demo.run(),
         };

@@ -45,13 +45,13 @@ fn log(name: &str, count: usize, each: usize) -> (Vec<Lines>, Head) {
 
 fn verified(files: &[Lines], state: Option<&Head>, keys: Vec<Key>) -> Report {
     let mut verifier = Verifier::new(keys);
+    if let Some(state) = state {
+        verifier.state("state", state.clone());
+    }
     for (name, lines) in files.iter().enumerate() {
         for (number, line) in lines.iter().enumerate() {
             verifier.line(&format!("{name}:{}", number + 1), line);
         }
-    }
-    if let Some(state) = state {
-        verifier.state("state", state);
     }
     verifier.finish()
 }
