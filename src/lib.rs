@@ -33,7 +33,7 @@
 //! remote       <- config token trace route
 //! trace        <- event
 //! advice       <- config token route
-//! audit        <- config event policy
+//! audit        <- config event
 //! metrics      <- config event
 //! limit        <- route
 //! insist       <- (nothing)

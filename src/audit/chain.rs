@@ -1,8 +1,10 @@
 //! How does one record prove the one before it?
 //!
-//! Each line ends in `"log"`, `"sequence"` and `"chain"`: BLAKE3 of the chain value before it and of the line up to its own
-//! chain value. Whoever changes, removes, adds or swaps a line breaks every later one. Knows no file, clock or event.
+//! Each line ends in `"log"`, `"sequence"` and `"chain"`: SHA-256 of the text from the chain value of the line before it to
+//! its own `,"chain":`. In a file that is one run of bytes. Whoever changes, removes, adds or
+//! swaps a line breaks every later one. Knows no file, clock or event.
 
+use aws_lc_rs::digest::{Context, SHA256, digest};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
@@ -10,6 +12,9 @@ use serde::Deserialize;
 /// A chain value as text: 32 bytes in base64url.
 const DIGITS: usize = 43;
 const CHAIN: &[u8] = b",\"chain\":\"";
+const CLOSE: &[u8] = b"\"}\n";
+/// What of the line before a line is covered by it: the chain value and all behind it.
+pub const LEAD: usize = DIGITS + 3;
 
 /// The end of a log: what the next line builds on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,27 +51,36 @@ impl Head {
         URL_SAFE_NO_PAD.encode(self.chain)
     }
 
-    /// Ends the object that begins at `start` of `out` (its closing brace stands there) as the line after this head.
+    /// What a line is sealed behind: the end of the line before it.
+    pub fn lead(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.text().as_bytes());
+        out.extend_from_slice(CLOSE);
+    }
+
+    /// Ends the object that begins at `start` of `out` (its closing brace stands there) as the line after this head. What
+    /// stands before `start` is the line before it, or [`Self::lead`].
     pub fn seal(&mut self, out: &mut Vec<u8>, start: usize) {
         out.pop();
         self.sequence += 1;
         out.extend_from_slice(b",\"log\":\"");
         out.extend_from_slice(self.log.as_bytes());
         out.extend_from_slice(b"\",\"sequence\":");
-        let mut digits = [0u8; 20];
-        out.extend_from_slice(decimal(self.sequence, &mut digits));
-        self.chain = next(&self.chain, out.get(start..).unwrap_or_default());
+        number(self.sequence, out);
+        // One run of bytes, hashed in one go: it is done for every line.
+        let covered = out.get(start.saturating_sub(LEAD)..).unwrap_or_default();
+        self.chain.copy_from_slice(digest(&SHA256, covered).as_ref());
         out.extend_from_slice(CHAIN);
         let mut text = [0u8; DIGITS];
         if URL_SAFE_NO_PAD.encode_slice(self.chain, &mut text).is_ok() {
             out.extend_from_slice(&text);
         }
-        out.extend_from_slice(b"\"}\n");
+        out.extend_from_slice(CLOSE);
     }
 }
 
-fn next(before: &[u8; 32], covered: &[u8]) -> [u8; 32] {
-    *blake3::Hasher::new().update(before).update(covered).finalize().as_bytes()
+/// Writes a number in decimal.
+pub fn number(number: u64, out: &mut Vec<u8>) {
+    out.extend_from_slice(decimal(number, &mut [0; 20]));
 }
 
 fn decimal(mut number: u64, digits: &mut [u8; 20]) -> &[u8] {
@@ -99,7 +113,12 @@ impl<'a> Sealed<'a> {
 
     /// Whether it is what it was, if the line before it had this chain value.
     pub fn follows(&self, before: &[u8; 32]) -> bool {
-        next(before, self.covered) == self.head.chain
+        let mut lead = Vec::with_capacity(LEAD);
+        Head { chain: *before, ..self.head.clone() }.lead(&mut lead);
+        let mut context = Context::new(&SHA256);
+        context.update(&lead);
+        context.update(self.covered);
+        context.finish().as_ref() == self.head.chain
     }
 }
 
@@ -108,10 +127,12 @@ mod tests {
     use super::*;
 
     fn sealed(head: &mut Head, body: &str) -> Vec<u8> {
-        let mut out = body.as_bytes().to_vec();
-        head.seal(&mut out, 0);
+        let mut out = Vec::new();
+        head.lead(&mut out);
+        out.extend_from_slice(body.as_bytes());
+        head.seal(&mut out, LEAD);
         assert_eq!(out.pop(), Some(b'\n'));
-        out
+        out.split_off(LEAD)
     }
 
     #[test]

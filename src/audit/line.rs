@@ -10,9 +10,8 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Serialize, Serializer};
 
-use super::chain::Head;
+use super::chain::{Head, number};
 use crate::event::{Act, Event};
-use crate::policy::Place;
 
 /// Groups of a caller that are kept in a record; of a caller with more, none are.
 const GROUPS: usize = 64;
@@ -26,42 +25,6 @@ pub const GAP: &str = "audit/gap";
 /// A signature over all that came before.
 pub const CHECKPOINT: &str = "audit/checkpoint";
 
-#[derive(Serialize)]
-struct Record<'a> {
-    id: &'a str,
-    time: Time,
-    upstream: Option<&'a str>,
-    subject: Option<&'a str>,
-    client: Option<&'a str>,
-    issuer: Option<&'a str>,
-    token: Option<Digest<'a>>,
-    scopes: Option<&'a [String]>,
-    groups: Option<&'a [String]>,
-    operation: &'a str,
-    name: Option<&'a str>,
-    outcome: &'static str,
-    reason: &'a str,
-    rule: Option<Rule<'a>>,
-    arguments: Option<Digest<'a>>,
-    source: std::net::IpAddr,
-    session: Option<Digest<'a>>,
-    era: Option<&'static str>,
-    status: u16,
-    duration_us: u64,
-    trace: Option<&'a str>,
-}
-
-#[derive(Serialize)]
-struct Rule<'a> {
-    name: &'a str,
-    #[serde(serialize_with = "place")]
-    place: &'a Place,
-}
-
-fn place<S: Serializer>(place: &Place, out: S) -> Result<S::Ok, S::Error> {
-    out.collect_str(place)
-}
-
 /// RFC 3339 in UTC, to the microsecond.
 struct Time(SystemTime);
 
@@ -71,17 +34,7 @@ impl Serialize for Time {
     }
 }
 
-struct Digest<'a>(&'a [u8; 32]);
-
-impl Serialize for Digest<'_> {
-    fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
-        let mut text = [0u8; 43];
-        let written = URL_SAFE_NO_PAD.encode_slice(self.0, &mut text).ok().and_then(|_| std::str::from_utf8(&text).ok());
-        out.serialize_str(written.unwrap_or_default())
-    }
-}
-
-/// A request.
+/// A request. Written out by hand: it is done for every request, and costs a third of what a serializer takes.
 pub fn event(event: &Event, out: &mut Vec<u8>) -> bool {
     let Event {
         id,
@@ -103,30 +56,88 @@ pub fn event(event: &Event, out: &mut Vec<u8>) -> bool {
         overhead: _,
         trace,
     } = event;
-    let record = Record {
-        id,
-        time: Time(*time),
-        upstream: upstream.as_deref(),
-        subject: who.as_ref().map(|who| who.subject()),
-        client: who.as_ref().and_then(|who| who.client()),
-        issuer: who.as_ref().map(|who| who.issuer()),
-        token: token.as_ref().map(Digest),
-        scopes: who.as_ref().map(|who| who.scopes()),
-        groups: who.as_ref().map(|who| who.groups()).filter(|groups| groups.len() <= GROUPS),
-        operation,
-        name: name.as_deref(),
-        outcome: outcome.as_str(),
-        reason,
-        rule: rule.as_ref().map(|(name, place)| Rule { name, place }),
-        arguments: arguments.as_ref().map(Digest),
-        source: *source,
-        session: session.as_ref().map(Digest),
-        era: era.map(|era| era.as_str()),
-        status: *status,
-        duration_us: u64::try_from(duration.as_micros()).unwrap_or(u64::MAX),
-        trace: trace.as_deref(),
-    };
-    json(&record, out)
+    let start = out.len();
+    text(r#"{"id":"#, Some(id), out);
+    let mut told = write!(out, r#","time":"{}""#, humantime::format_rfc3339_micros(*time));
+    text(r#","upstream":"#, upstream.as_deref(), out);
+    text(r#","subject":"#, who.as_ref().map(|who| who.subject()), out);
+    text(r#","client":"#, who.as_ref().and_then(|who| who.client()), out);
+    text(r#","issuer":"#, who.as_ref().map(|who| who.issuer()), out);
+    digest(r#","token":"#, token.as_ref(), out);
+    list(r#","scopes":"#, who.as_ref().map(|who| who.scopes()), out);
+    list(r#","groups":"#, who.as_ref().map(|who| who.groups()).filter(|groups| groups.len() <= GROUPS), out);
+    text(r#","operation":"#, Some(operation), out);
+    text(r#","name":"#, name.as_deref(), out);
+    text(r#","outcome":"#, Some(outcome.as_str()), out);
+    text(r#","reason":"#, Some(reason), out);
+    match rule {
+        None => out.extend_from_slice(br#","rule":null"#),
+        Some((name, place)) => {
+            text(r#","rule":{"name":"#, Some(name), out);
+            text(r#","place":"#, Some(&place.to_string()), out);
+            out.push(b'}');
+        }
+    }
+    digest(r#","arguments":"#, arguments.as_ref(), out);
+    told = told.and(write!(out, r#","source":"{source}""#));
+    digest(r#","session":"#, session.as_ref(), out);
+    text(r#","era":"#, era.map(|era| era.as_str()), out);
+    out.extend_from_slice(br#","status":"#);
+    number((*status).into(), out);
+    out.extend_from_slice(br#","duration_us":"#);
+    number(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX), out);
+    text(r#","trace":"#, trace.as_deref(), out);
+    out.push(b'}');
+    if told.is_err() {
+        out.truncate(start);
+    }
+    told.is_ok()
+}
+
+/// A member with a text, or null.
+fn text(key: &str, value: Option<&str>, out: &mut Vec<u8>) {
+    out.extend_from_slice(key.as_bytes());
+    match value {
+        None => out.extend_from_slice(b"null"),
+        Some(value) => quoted(value, out),
+    }
+}
+
+fn quoted(value: &str, out: &mut Vec<u8>) {
+    // Almost no text has anything to escape (RFC 8259 §7).
+    if value.bytes().fold(true, |plain, byte| plain & (byte >= 0x20) & (byte != b'"') & (byte != b'\\')) {
+        out.push(b'"');
+        out.extend_from_slice(value.as_bytes());
+        out.push(b'"');
+    } else {
+        json(&value, out);
+    }
+}
+
+fn list(key: &str, values: Option<&[String]>, out: &mut Vec<u8>) {
+    out.extend_from_slice(key.as_bytes());
+    let Some(values) = values else { return out.extend_from_slice(b"null") };
+    out.push(b'[');
+    for (index, value) in values.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        quoted(value, out);
+    }
+    out.push(b']');
+}
+
+fn digest(key: &str, value: Option<&[u8; 32]>, out: &mut Vec<u8>) {
+    out.extend_from_slice(key.as_bytes());
+    let mut text = [0u8; 43];
+    match value.and_then(|value| URL_SAFE_NO_PAD.encode_slice(value, &mut text).ok()) {
+        None => out.extend_from_slice(b"null"),
+        Some(_) => {
+            out.push(b'"');
+            out.extend_from_slice(&text);
+            out.push(b'"');
+        }
+    }
 }
 
 /// What somebody did to the gateway itself.
@@ -261,4 +272,100 @@ fn json(value: &impl Serialize, out: &mut Vec<u8>) -> bool {
         out.truncate(start);
     }
     out.flush().is_ok() && written
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Outcome;
+    use crate::mcp::Era;
+    use crate::policy::Place;
+    use crate::principal::{Principal, Proof};
+    use serde_json::{Value, json};
+    use std::net::Ipv6Addr;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    fn full() -> Event {
+        let odd = "a\"\\\n\u{1}\u{7f}\u{2028}ä";
+        let who = Principal::new(Proof {
+            issuer: "https://issuer.example".into(),
+            subject: odd.into(),
+            client: Some("c".into()),
+            scopes: vec!["one".into(), odd.into()],
+            groups: vec!["g".into()],
+            ..Proof::default()
+        });
+        Event {
+            id: "1".into(),
+            time: SystemTime::UNIX_EPOCH,
+            upstream: Some("up".into()),
+            who: Some(Arc::new(who)),
+            token: Some([0; 32]),
+            operation: "tools/call",
+            name: Some(odd.into()),
+            outcome: Outcome::Permitted,
+            reason: "permitted",
+            rule: Some((odd.into(), Place { file: "f".into(), line: 7 })),
+            arguments: Some([255; 32]),
+            source: Ipv6Addr::LOCALHOST.into(),
+            session: Some([1; 32]),
+            era: Some(Era::Legacy),
+            status: 200,
+            duration: Duration::from_micros(7),
+            overhead: Duration::ZERO,
+            trace: Some("t".into()),
+        }
+    }
+
+    fn read(event: &Event) -> Value {
+        let mut out = Vec::new();
+        assert!(super::event(event, &mut out));
+        serde_json::from_slice(&out).expect("json")
+    }
+
+    #[test]
+    fn item_s41_every_field_is_read_back_whatever_it_holds() {
+        let odd = "a\"\\\n\u{1}\u{7f}\u{2028}ä";
+        let expected = json!({
+            "id": "1", "time": "1970-01-01T00:00:00.000000Z", "upstream": "up", "subject": odd, "client": "c",
+            "issuer": "https://issuer.example", "token": URL_SAFE_NO_PAD.encode([0; 32]), "scopes": ["one", odd], "groups": ["g"],
+            "operation": "tools/call", "name": odd, "outcome": "permitted", "reason": "permitted",
+            "rule": {"name": odd, "place": "f:7"}, "arguments": URL_SAFE_NO_PAD.encode([255; 32]), "source": "::1",
+            "session": URL_SAFE_NO_PAD.encode([1; 32]), "era": "legacy", "status": 200, "duration_us": 7, "trace": "t",
+        });
+        assert_eq!(read(&full()), expected);
+    }
+
+    #[test]
+    fn what_is_not_known_is_null() {
+        let bare = Event {
+            upstream: None,
+            who: None,
+            token: None,
+            name: None,
+            rule: None,
+            arguments: None,
+            session: None,
+            era: None,
+            trace: None,
+            ..full()
+        };
+        let read = read(&bare);
+        for field in
+            ["upstream", "subject", "client", "issuer", "token", "scopes", "groups", "name", "rule", "arguments", "session", "era", "trace"]
+        {
+            assert_eq!(read.get(field), Some(&Value::Null), "{field}");
+        }
+    }
+
+    #[test]
+    fn groups_are_kept_up_to_a_bound_or_not_at_all() {
+        let with = |count: usize| {
+            let proof = Proof { groups: vec!["g".into(); count], ..Proof::default() };
+            read(&Event { who: Some(Arc::new(Principal::new(proof))), ..full() })
+        };
+        assert_eq!(with(GROUPS)["groups"].as_array().map(Vec::len), Some(GROUPS));
+        assert_eq!(with(GROUPS + 1)["groups"], Value::Null);
+    }
 }

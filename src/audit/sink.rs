@@ -9,7 +9,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::chain::{Head, Sealed};
+use super::chain::{Head, LEAD, Sealed};
 use super::line::{self, Begin, Reason};
 use super::state::{Id, Kept, State};
 
@@ -46,7 +46,13 @@ pub struct Page<'a> {
     out: &'a mut Vec<u8>,
 }
 
-impl Page<'_> {
+impl<'a> Page<'a> {
+    fn new(head: &Head, out: &'a mut Vec<u8>) -> Self {
+        out.clear();
+        head.lead(out);
+        Self { head: head.clone(), out }
+    }
+
     /// Adds what `render` writes, if it writes something.
     pub fn line(&mut self, render: impl FnOnce(&mut Vec<u8>) -> bool) {
         let start = self.out.len();
@@ -78,10 +84,9 @@ impl Sink {
     /// Appends all the lines, or none, and hands back their bytes.
     pub fn append(&mut self, time: SystemTime, mut write: impl FnMut(&mut Page<'_>)) -> io::Result<&[u8]> {
         let Self { head, place, begun, batch } = self;
-        batch.clear();
         match place {
             Place::Stream(path) => {
-                let mut page = Page { head: head.clone(), out: batch };
+                let mut page = Page::new(head, batch);
                 if !*begun {
                     let first = Begin { reason: Reason::First, torn: 0 };
                     page.line(|out| line::begin(first, time, &Head::new(String::new()), out));
@@ -89,10 +94,10 @@ impl Sink {
                 write(&mut page);
                 let after = page.head;
                 match path {
-                    Some(path) => OpenOptions::new().append(true).open(path)?.write_all(batch)?,
+                    Some(path) => OpenOptions::new().append(true).open(path)?.write_all(lines(batch))?,
                     None => {
                         let mut out = io::stdout().lock();
-                        out.write_all(batch).and_then(|()| out.flush())?;
+                        out.write_all(lines(batch)).and_then(|()| out.flush())?;
                     }
                 }
                 *head = after;
@@ -105,7 +110,7 @@ impl Sink {
             }
         }
         *begun = true;
-        Ok(batch)
+        Ok(lines(batch))
     }
 }
 
@@ -141,15 +146,15 @@ impl Kind {
             tracing::error!(file = %self.path.display(), "the audit file does not end as it was left");
         }
         let before = file.metadata()?.len();
-        let mut page = Page { head: from.clone(), out: batch };
+        let mut page = Page::new(&from, batch);
         if let Some(begin) = begin {
             page.line(|out| line::begin(begin, time, &from, out));
         }
         write(&mut page);
         let after = page.head;
-        let length = before + batch.len() as u64;
+        let length = before + lines(batch).len() as u64;
         let kept = Kept { head: after, file: id, length };
-        match file.write_all(batch).and_then(|()| self.state.write(&kept)) {
+        match file.write_all(lines(batch)).and_then(|()| self.state.write(&kept)) {
             Ok(()) => {
                 *head = kept.head;
                 self.file = Some(file);
@@ -177,6 +182,11 @@ impl Kind {
             }
         }
     }
+}
+
+/// The page without what it was sealed behind.
+fn lines(page: &[u8]) -> &[u8] {
+    page.get(LEAD..).unwrap_or_default()
 }
 
 /// What to go on from, in a file that is new here or is not as it was left. A torn last line is cut off.

@@ -16,6 +16,7 @@
 mod support;
 
 mod assertion;
+mod audit_log;
 mod balance;
 mod discovery;
 mod doctor;

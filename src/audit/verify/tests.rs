@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::audit::chain::LEAD;
 use crate::audit::checkpoint::Signer;
 use crate::audit::line::{self, Begin, Reason};
 use std::time::SystemTime;
@@ -9,10 +10,11 @@ type Lines = Vec<Vec<u8>>;
 
 fn seal(head: &mut Head, out: &mut Lines, write: impl FnOnce(&mut Vec<u8>) -> bool) {
     let mut line = Vec::new();
+    head.lead(&mut line);
     assert!(write(&mut line));
-    head.seal(&mut line, 0);
+    head.seal(&mut line, LEAD);
     line.pop();
-    out.push(line);
+    out.push(line.split_off(LEAD));
 }
 
 fn begin(head: &mut Head, out: &mut Lines) {
