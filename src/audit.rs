@@ -305,6 +305,7 @@ fn sign_page(signer: &Signer, now: SystemTime, page: &mut Page<'_>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::sink::LOOK;
     use super::*;
     use crate::event::Outcome;
     use std::net::Ipv4Addr;
@@ -363,5 +364,54 @@ mod tests {
         assert!(audit.slot(WhenFull::Drop).is_some());
         drop(held);
         assert!(audit.slot(WhenFull::Refuse).is_some());
+    }
+
+    #[test]
+    fn item_s41_what_was_dropped_leaves_a_line_that_says_how_much() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("audit.jsonl");
+        let (audit, thread) = Audit::start(Some(path.clone())).expect("starts");
+        let held: Vec<_> = (0..QUEUE).map(|_| audit.slot(WhenFull::Refuse)).collect();
+        for _ in 0..3 {
+            assert!(!audit.record(event("lost"), audit.slot(WhenFull::Drop)));
+        }
+        drop(held);
+        assert!(audit.record(event("kept"), audit.slot(WhenFull::Refuse)));
+        drop(audit);
+        thread.join().expect("ends");
+        let text = std::fs::read_to_string(&path).expect("read");
+        let mut verifier = verify::Verifier::default();
+        text.lines().for_each(|line| verifier.line("x", line.as_bytes()));
+        let report = verifier.finish();
+        assert_eq!(report.count, 0, "{:?}", report.problems);
+        let found = report.logs.values().next().expect("a log");
+        assert_eq!((found.records, found.dropped, found.ended), (4, 3, true));
+    }
+
+    #[test]
+    fn an_act_is_a_record_in_the_same_chain_with_its_words_cut() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("audit.jsonl");
+        let (audit, thread) = Audit::start(Some(path.clone())).expect("starts");
+        let act = Act {
+            id: None,
+            time: SystemTime::UNIX_EPOCH,
+            upstream: None,
+            operation: "admin/revoke",
+            name: Some("client-one".into()),
+            outcome: Outcome::Answered,
+            reason: "ä".repeat(WORDS + 1),
+            actor: "alice".into(),
+        };
+        assert_eq!(audit.act(act), Ok(()));
+        drop(audit);
+        thread.join().expect("ends");
+        let text = std::fs::read_to_string(&path).expect("read");
+        let line: serde_json::Value = serde_json::from_str(text.lines().nth(1).expect("a line")).expect("json");
+        assert_eq!(
+            (line["operation"].as_str(), line["actor"].as_str(), line["sequence"].as_u64()),
+            (Some("admin/revoke"), Some("alice"), Some(2))
+        );
+        assert_eq!(line["reason"].as_str().map(|reason| reason.chars().count()), Some(WORDS));
     }
 }

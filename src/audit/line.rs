@@ -3,7 +3,8 @@
 //!
 //! Knows no file and no chain: it writes one JSON object, which the caller seals.
 
-use std::io::Write;
+use std::io::{self, Write};
+use std::net::IpAddr;
 use std::time::SystemTime;
 
 use base64::Engine;
@@ -74,12 +75,16 @@ pub fn event(event: &Event, out: &mut Vec<u8>) -> bool {
         None => out.extend_from_slice(br#","rule":null"#),
         Some((name, place)) => {
             text(r#","rule":{"name":"#, Some(name), out);
-            text(r#","place":"#, Some(&place.to_string()), out);
+            out.extend_from_slice(br#","place":"#);
+            quoted_with(&place.file, out, |out| {
+                out.push(b':');
+                number(place.line as u64, out);
+            });
             out.push(b'}');
         }
     }
     digest(r#","arguments":"#, arguments.as_ref(), out);
-    told = told.and(write!(out, r#","source":"{source}""#));
+    told = told.and(address(*source, out));
     digest(r#","session":"#, session.as_ref(), out);
     text(r#","era":"#, era.map(|era| era.as_str()), out);
     out.extend_from_slice(br#","status":"#);
@@ -104,14 +109,38 @@ fn text(key: &str, value: Option<&str>, out: &mut Vec<u8>) {
 }
 
 fn quoted(value: &str, out: &mut Vec<u8>) {
+    quoted_with(value, out, |_| {});
+}
+
+/// With something behind it that has nothing to escape.
+fn quoted_with(value: &str, out: &mut Vec<u8>, more: impl FnOnce(&mut Vec<u8>)) {
     // Almost no text has anything to escape (RFC 8259 §7).
     if value.bytes().fold(true, |plain, byte| plain & (byte >= 0x20) & (byte != b'"') & (byte != b'\\')) {
         out.push(b'"');
         out.extend_from_slice(value.as_bytes());
-        out.push(b'"');
     } else {
         json(&value, out);
+        out.pop();
     }
+    more(out);
+    out.push(b'"');
+}
+
+fn address(source: IpAddr, out: &mut Vec<u8>) -> io::Result<()> {
+    out.extend_from_slice(br#","source":""#);
+    match source {
+        IpAddr::V4(source) => {
+            for (index, octet) in source.octets().into_iter().enumerate() {
+                if index > 0 {
+                    out.push(b'.');
+                }
+                number(octet.into(), out);
+            }
+        }
+        IpAddr::V6(source) => write!(out, "{source}")?,
+    }
+    out.push(b'"');
+    Ok(())
 }
 
 fn list(key: &str, values: Option<&[String]>, out: &mut Vec<u8>) {
@@ -335,6 +364,11 @@ mod tests {
             "session": URL_SAFE_NO_PAD.encode([1; 32]), "era": "legacy", "status": 200, "duration_us": 7, "trace": "t",
         });
         assert_eq!(read(&full()), expected);
+    }
+
+    #[test]
+    fn an_address_of_four_octets_is_written_as_one() {
+        assert_eq!(read(&Event { source: IpAddr::from([203, 0, 113, 7]), ..full() })["source"], "203.0.113.7");
     }
 
     #[test]
