@@ -209,20 +209,59 @@ fn resume(file: &File, id: Id, length: u64, kept: Option<Kept>, own: &Head, star
     Ok((head, Begin { reason, torn }))
 }
 
-/// The head that the last whole line names, and how many bytes follow that line.
+/// The head that the last whole line names, and how many bytes of a torn line follow it.
 fn tail(file: &File, length: u64) -> io::Result<(Option<Head>, u64)> {
     let from = length.saturating_sub(TAIL);
     let mut bytes = vec![0; usize::try_from(length - from).unwrap_or_default()];
     file.read_exact_at(&mut bytes, from)?;
-    let Some(end) = bytes.iter().rposition(|byte| *byte == b'\n') else {
-        // What has no line at all was never written here, unless it is all of the file.
-        return Ok((None, if from == 0 { length } else { 0 }));
-    };
-    let torn = (bytes.len() - end - 1) as u64;
-    let last = bytes.get(..end).unwrap_or_default().rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
-    Ok((Sealed::read(last).map(|sealed| sealed.head), torn))
+    let end = bytes.iter().rposition(|byte| *byte == b'\n');
+    let rest = bytes.get(end.map_or(0, |end| end + 1)..).unwrap_or_default();
+    // Half a line of ours, or what a disk leaves that lost its power. Anything else is somebody's, and stays.
+    let ours = rest.is_empty() || rest.starts_with(b"{") || rest.starts_with(&[0]);
+    if !ours || (end.is_none() && from > 0) {
+        return Err(io::Error::other("the audit file does not end in a record: is it another file?"));
+    }
+    let whole = bytes.get(..end.unwrap_or_default()).unwrap_or_default();
+    let last = whole.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
+    Ok((Sealed::read(last).map(|sealed| sealed.head), rest.len() as u64))
 }
 
 fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).append(true).create(true).mode(0o640).open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_something_else_is_left_as_it_is() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("secret");
+        std::fs::write(&path, "not a record").expect("written");
+        let mut sink = Sink::open(Some(path.clone()), "abcdefgh".into()).expect("opens");
+        assert!(sink.append(SystemTime::UNIX_EPOCH, |_| {}).is_err());
+        assert_eq!(std::fs::read_to_string(&path).expect("read"), "not a record");
+    }
+
+    #[test]
+    fn a_log_begins_once_and_a_second_process_goes_on_from_it() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("audit.jsonl");
+        let mut sinks = ["first000", "second00"].map(|log| Sink::open(Some(path.clone()), log.into()).expect("opens"));
+        for _ in 0..3 {
+            for sink in &mut sinks {
+                let line = |out: &mut Vec<u8>| {
+                    out.extend_from_slice(br#"{"operation":"x"}"#);
+                    true
+                };
+                sink.append(SystemTime::UNIX_EPOCH, |page| page.line(line)).expect("written");
+            }
+        }
+        let text = std::fs::read_to_string(&path).expect("read");
+        let mut verifier = super::super::verify::Verifier::default();
+        text.lines().for_each(|line| verifier.line("x", line.as_bytes()));
+        let report = verifier.finish();
+        assert_eq!((report.count, report.logs.len(), report.logs["first000"].records), (0, 1, 8), "{:?}", report.problems);
+    }
 }

@@ -137,9 +137,12 @@ impl Verifier {
         };
         let operation = serde_json::from_slice::<What>(line).map(|what| what.operation).unwrap_or_default();
         let known = self.logs.remove(&sealed.head.log);
-        let (mut found, flaw) = match known {
-            Some((before, found)) => (found, flaw(&sealed, &before, &operation, line)),
-            None => self.first(&sealed, &operation, line),
+        let (before, (mut found, flaw)) = match known {
+            Some((before, found)) => {
+                let flaw = flaw(&sealed, &before, &operation, line);
+                (Some(before), (found, flaw))
+            }
+            None => (None, self.first(&sealed, &operation, line)),
         };
         let sound = flaw.is_none();
         if let Some(flaw) = flaw {
@@ -150,7 +153,7 @@ impl Verifier {
         found.ended = operation == END || (found.ended && operation == CHECKPOINT);
         match operation.as_str() {
             GAP => found.dropped += serde_json::from_slice::<Gap>(line).map(|gap| gap.dropped).unwrap_or_default(),
-            CHECKPOINT if sound => self.checkpoint(place, line, &sealed.head, &mut found),
+            CHECKPOINT if sound => self.checkpoint(place, line, before.as_ref(), &mut found),
             _ => {}
         }
         if let Some((_, chain)) = self.published.remove(&(sealed.head.log.clone(), sealed.head.sequence))
@@ -182,20 +185,22 @@ impl Verifier {
         (start(before.sequence), (!sound).then(|| CHANGED.to_owned()))
     }
 
-    fn checkpoint(&mut self, place: &str, line: &[u8], head: &Head, found: &mut Found) {
+    fn checkpoint(&mut self, place: &str, line: &[u8], before: Option<&Head>, found: &mut Found) {
         let read = serde_json::from_slice::<Signed>(line).ok();
-        let Some(Signed { time, of: Some(of), key, signature }) = read else {
+        let (Some(Signed { time, of: Some(of), key, signature }), Some(before)) = (read, before) else {
             return self.wrong(place.into(), "a checkpoint that names no record".into());
         };
-        let of = Head { log: head.log.clone(), sequence: of.sequence, chain: chain::value(&of.chain).unwrap_or_default() };
+        if of.sequence != before.sequence || chain::value(&of.chain) != Some(before.chain) {
+            return self.wrong(place.into(), "a checkpoint of another record than the one before it".into());
+        }
         if self.keys.is_empty() {
             return;
         }
         match self.keys.get(&key) {
             None => self.wrong(place.into(), format!("a checkpoint signed by `{key}`, which was not given")),
-            Some(known) if known.has_signed(&of, &time, &signature) && of.sequence.checked_add(1) == Some(head.sequence) => {
+            Some(known) if known.has_signed(before, &time, &signature) => {
                 found.signed += 1;
-                found.covered = Some(of.sequence);
+                found.covered = Some(before.sequence);
             }
             Some(_) => self.wrong(place.into(), "the signature of this checkpoint does not hold".into()),
         }
