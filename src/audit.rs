@@ -197,8 +197,10 @@ struct Writer {
 
 impl Writer {
     fn run(mut self, queue: &Receiver<Line>) {
-        // The log begins with the process, and what is wrong with it is found at once.
-        self.write(&[], false);
+        // A file begins with the process, and what is wrong with it is found at once.
+        if self.sink.is_file() {
+            self.write(&[], false);
+        }
         while let Some(lines) = self.next(queue) {
             let (mut records, mut flushes) = (Vec::with_capacity(lines.len()), Vec::new());
             for line in lines {
@@ -213,7 +215,9 @@ impl Writer {
             }
             drop(flushes);
         }
-        self.write(&[], true);
+        if self.sink.has_begun() || self.shared.lost.load(Ordering::Relaxed) > 0 {
+            self.write(&[], true);
+        }
     }
 
     /// What is to be written together: nothing where only a checkpoint is due, none at the end.

@@ -81,6 +81,16 @@ impl Sink {
         Ok(Self { head: Head::new(log), place, begun: false, batch: Vec::with_capacity(16 << 10) })
     }
 
+    /// Whether what was written can be read again.
+    pub fn is_file(&self) -> bool {
+        matches!(self.place, Place::File(_))
+    }
+
+    /// Whether this process has written something.
+    pub fn has_begun(&self) -> bool {
+        self.begun
+    }
+
     /// Appends all the lines, or none, and hands back their bytes.
     pub fn append(&mut self, time: SystemTime, mut write: impl FnMut(&mut Page<'_>)) -> io::Result<&[u8]> {
         let Self { head, place, begun, batch } = self;
