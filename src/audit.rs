@@ -38,7 +38,7 @@ const GATHER: Duration = Duration::from_millis(5);
 /// Between two tries to write after a failure.
 const RETRY: Duration = Duration::from_millis(250);
 /// How long a failing disk is tried when the process wants to end.
-const LAST: Duration = Duration::from_secs(5);
+const LAST: Duration = Duration::from_secs(2);
 /// Characters of what an actor says that are kept.
 const WORDS: usize = 256;
 
@@ -288,6 +288,8 @@ impl Writer {
             // SECURITY: a process that should end and cannot write must not stay for ever.
             if Arc::strong_count(&self.shared) == 1 && alone.get_or_insert_with(Instant::now).elapsed() > LAST {
                 tracing::error!(records = records.len(), "audit records are lost: the process ends");
+                // Should the last line find room, it comes with a gap.
+                self.shared.lost.fetch_add(lost + records.len() as u64, Ordering::Relaxed);
                 return;
             }
             std::thread::sleep(RETRY);
