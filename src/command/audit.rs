@@ -1,5 +1,6 @@
 //! `doorward audit`: is the log what was written (`verify`), what does it say (`search`), whose signature is it (`key`)?
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
@@ -76,17 +77,18 @@ impl Verify {
             each_line(path, |number, line, _| verifier.published(&place(path, number), &String::from_utf8_lossy(line)))?;
         }
         // Before the files: the gateway may be writing.
-        let states: Vec<_> = match &self.state {
-            Some(path) => vec![path.clone()],
-            None => self.files.iter().map(|path| state::beside(path)).filter(|path| path.exists()).collect(),
-        };
+        // `audit.jsonl*` of a shell names the state too.
+        let (named, files): (Vec<_>, Vec<_>) =
+            self.files.iter().cloned().partition(|path| path.extension().is_some_and(|end| end == "state"));
+        let found = files.iter().map(|path| state::beside(path)).filter(|path| self.state.is_none() && path.exists());
+        let states: BTreeSet<PathBuf> = found.chain(named).chain(self.state.clone()).collect();
         for path in states {
             match state::read(&path) {
                 Some(head) => verifier.state(&path.display().to_string(), head),
                 None => verifier.wrong(path.display().to_string(), "not the state of an audit log".into()),
             }
         }
-        for path in in_order(&self.files)? {
+        for path in in_order(&files)? {
             each_line(&path, |number, line, whole| match whole {
                 true => verifier.line(&place(&path, number), line),
                 false => verifier.wrong(place(&path, number), "torn: the line has no end".into()),

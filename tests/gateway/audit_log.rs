@@ -172,6 +172,9 @@ async fn rotation_by_others_keeps_the_chain_and_what_is_gone_between_files_is_fo
     let (code, text) = verify(&files, &["--complete"]).await;
     assert_eq!(code, 0, "{text}");
     assert_eq!(operations(&world.log())[0], ("audit/begin".into(), "rotated".into()));
+    let state = world.log().with_extension("jsonl.state");
+    let (code, text) = verify(&[&state, &copy, &old, &world.log()], &["--complete"]).await;
+    assert!(code == 0 && text.contains("the end is the one that the state names"), "{text}");
     // The newest alone is well, and says what it does not know.
     let (code, text) = verify(&[&world.log()], &[]).await;
     assert!(code == 0 && text.contains("were not given"), "{text}");
