@@ -50,7 +50,7 @@
 //! server       <- config metrics state audit
 //! proxy        <- principal token mcp policy identity oauth route denial event session config audit metrics limit streams state authenticate pipeline server certificate trace remote insist possession advice vigil pin
 //! demo         <- config state audit metrics proxy server
-//! command      <- config oauth authenticate token principal mcp policy route denial state audit metrics proxy server demo remote advice pin vigil event governance store
+//! command      <- config event oauth authenticate token principal mcp policy route denial state audit metrics proxy server demo remote advice pin vigil governance store
 //! ```
 //!
 //! `pingora` stays in `proxy/`, `reqwest` in `remote/` (and the demo's own client), `sqlx` in `store/`, `serde_yaml`

@@ -43,6 +43,7 @@ pub struct Metrics {
     revocations: IntGauge,
     revocation_lag: IntGauge,
     audit_dropped: IntCounter,
+    audit_copies_dropped: IntCounter,
     traces_dropped: IntCounter,
     tools: Arc<RwLock<HashMap<Arc<str>, Arc<Tools>>>>,
     known: Arc<Known>,
@@ -126,6 +127,10 @@ impl Metrics {
             reloads: counter("doorward_config_reload_total", "Reloads of the configuration", &["result"])?,
             config_hash: value("doorward_config_hash", "Hash of the configuration in use")?,
             audit_dropped: single("doorward_audit_dropped_total", "Audit records that could not be kept")?,
+            audit_copies_dropped: single(
+                "doorward_audit_copies_dropped_total",
+                "Copies of audit records that their destination did not take",
+            )?,
             traces_dropped: single("doorward_traces_dropped_total", "Requests whose spans the collector did not take")?,
             step_up_loops: counter(
                 "doorward_step_up_loops_total",
@@ -225,6 +230,11 @@ impl Metrics {
 
     pub fn audit_dropped(&self) {
         self.audit_dropped.inc();
+    }
+
+    /// Counts lines whose copy was lost; the log itself has them.
+    pub fn audit_copies_dropped(&self, lines: u64) {
+        self.audit_copies_dropped.inc_by(lines);
     }
 
     /// Counts requests whose spans were lost.

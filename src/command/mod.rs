@@ -4,6 +4,7 @@
 //! usage; 3 it could not be done (an address in use, a file that cannot be written).
 
 mod approve;
+mod audit;
 mod check;
 mod comparison;
 mod demo;
@@ -14,6 +15,8 @@ mod following;
 mod log;
 mod lookout;
 mod probe;
+mod recorder;
+mod replay;
 mod revoke;
 mod schema;
 mod serve;
@@ -49,6 +52,10 @@ enum Command {
     Doctor(doctor::Doctor),
     /// Refuse a token, or all of a session, client, subject, key or upstream, on every replica, from now on.
     Revoke(Box<revoke::Revoke>),
+    /// Verify and search the audit log.
+    Audit(audit::AuditCommand),
+    /// Say what a proposed configuration would have changed for the requests of an audit log.
+    Replay(replay::Replay),
     /// Print the JSON Schema of the configuration.
     Schema,
     /// Run a gateway, a sample MCP server and a demo issuer on loopback, and show what happens.
@@ -82,6 +89,8 @@ impl Arguments {
             Command::Explain(explain) => explain.run(),
             Command::Doctor(doctor) => doctor.run(),
             Command::Revoke(revoke) => revoke.run(),
+            Command::Audit(audit) => audit.run(),
+            Command::Replay(replay) => replay.run(),
             Command::Schema => schema::run(),
             Command::Demo(demo) => demo.run(),
         };

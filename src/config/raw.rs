@@ -205,8 +205,38 @@ pub struct RawAudit {
     pub file: Option<String>,
     /// `refuse` (default) answers 503 when a record cannot be written; `drop` goes on without it, and counts.
     pub when_full: Option<RawWhenFull>,
-    #[schemars(skip)]
-    pub checkpoints: Option<Later>,
+    /// Signatures over the log, by which a log that was rewritten or cut is told from the one that was written.
+    pub checkpoints: Option<RawCheckpoints>,
+    /// A copy of each line goes to standard output too. A reader that is too slow loses lines there, never in the file. Default false.
+    pub stdout: Option<bool>,
+    /// A copy of each line goes to an OpenTelemetry collector. One that is too slow loses lines there, never in the file.
+    pub otlp: Option<RawExport>,
+}
+
+/// Signed checkpoints of the audit log.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Checkpoints")]
+pub struct RawCheckpoints {
+    /// A private Ed25519 key in PEM (PKCS #8), which only the gateway can read.
+    #[schemars(required)]
+    pub key_file: Option<String>,
+    /// How far apart checkpoints are at least. Default 60s.
+    pub every: Option<DurationText>,
+}
+
+/// A collector of logs, by OTLP over HTTP (protobuf).
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Export")]
+pub struct RawExport {
+    /// Where the collector takes logs: `http://127.0.0.1:4318/v1/logs`.
+    #[schemars(required)]
+    pub endpoint: Option<String>,
+    /// A file with headers for the collector, such as its key: one `Name: value` in each line.
+    pub headers_file: Option<String>,
+    /// Send by plain http off loopback. Anyone on the path can then read who did what, and the headers. Default false.
+    pub allow_http: Option<bool>,
 }
 
 /// What happens when an audit record cannot be written.

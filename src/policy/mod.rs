@@ -18,6 +18,7 @@
 
 pub mod arguments;
 pub mod condition;
+pub mod known;
 pub mod matcher;
 mod permit;
 pub mod rule;

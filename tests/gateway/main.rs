@@ -17,6 +17,7 @@ mod support;
 
 mod asks;
 mod assertion;
+mod audit_log;
 mod balance;
 mod bars;
 mod batches;

@@ -6,6 +6,7 @@
 
 mod arguments;
 mod assertion_keys;
+mod audit;
 mod dpop;
 mod files;
 mod introspection;
@@ -22,9 +23,9 @@ mod web;
 use std::path::{Path, PathBuf};
 
 use super::document::Document;
-use super::raw::{Later, RawAudit, RawConfig, RawLimits, RawLog, RawUpstream, RawWhenFull, Strings};
+use super::raw::{Later, RawConfig, RawLimits, RawLog, RawUpstream, Strings};
 use super::report::{At, Report};
-use super::{Audit, Config, Limits, Log, Seen, WhenFull, lint};
+use super::{Config, Limits, Log, Seen, lint};
 pub use scopes::Scopes;
 
 /// What all sections share while they are resolved.
@@ -90,7 +91,7 @@ pub fn config(path: &Path, context: &mut Context<'_>) -> Option<Config> {
     let assertion_keys = assertion_keys::resolve(assertion_keys, &at.key("assertion_keys"), context);
     lint::unreachable_certificates(&routes, &listeners, &at.key("listen"), &mut context.report);
     lint::unused_scopes(&scopes, &routes, &at.key("scopes"), &mut context.report);
-    let audit = self::audit(audit, &at.key("audit"), context);
+    let audit = audit::audit(audit, &at.key("audit"), context);
     let store = store.and_then(|raw| store::resolve(raw, &at.key("store"), context));
     let traces = traces.and_then(|raw| traces::traces(raw, &at.key("traces"), context));
     let sealer = seal_keys_file.and_then(|written| context.seal_keys(&at.key("seal_keys_file"), &written));
@@ -207,32 +208,6 @@ fn hosts(raw: Option<Strings>, at: &At<'_>, context: &mut Context<'_>) -> Vec<St
         }
     }
     hosts
-}
-
-fn audit(raw: Option<RawAudit>, at: &At<'_>, context: &mut Context<'_>) -> Audit {
-    let Some(RawAudit { file, when_full, checkpoints }) = raw else { return Audit { file: None, when_full: WhenFull::default() } };
-    context.later(at, "checkpoints", checkpoints);
-    let file = file.map(|file| {
-        let (at, path) = (at.key("file"), Context::path(at, &file));
-        if file.is_empty() {
-            context.report.mend(&at, "an empty text names no file", "name a file, or remove the key");
-        } else if path.is_dir() {
-            context.report.mend(&at, format!("`{file}` is a folder"), "name a file in it");
-        } else if !path.parent().is_none_or(|folder| folder.as_os_str().is_empty() || folder.is_dir()) {
-            context.report.mend(
-                &at,
-                format!("the folder of `{file}` does not exist"),
-                "make it; a relative path starts at the folder of this file",
-            );
-        }
-        path
-    });
-    let when_full = match when_full {
-        None => WhenFull::default(),
-        Some(RawWhenFull::Refuse) => WhenFull::Refuse,
-        Some(RawWhenFull::Drop) => WhenFull::Drop,
-    };
-    Audit { file, when_full }
 }
 
 fn log(raw: Option<RawLog>) -> Log {
