@@ -320,7 +320,7 @@ async fn s28_a_file_of_approvals_that_was_tampered_with_keeps_the_old_ones() {
         (world.gateway.metrics().await.sum("doorward_config_reload_total", "failed") > failed).then_some(())
     })
     .await;
-    assert!(world.gateway.stderr().contains("is not that of its definition"));
+    world.gateway.says("is not that of its definition").await;
     call(&world, "read_file").await.is(200);
 }
 
