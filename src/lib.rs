@@ -39,15 +39,16 @@
 //! metrics      <- config event
 //! limit        <- route
 //! insist       <- (nothing)
-//! state        <- config remote token mcp policy route metrics possession assertions governance
+//! state        <- config remote token mcp policy route metrics possession assertions governance store
+//! signals      <- config governance store remote state audit metrics event
 //! possession   <- principal token route
 //! assertions   <- token identity route config
 //! authenticate <- principal token route remote
 //! pipeline     <- principal token mcp policy route denial oauth session authenticate state possession governance
 //! server       <- config metrics state audit
-//! proxy        <- principal token mcp policy identity oauth route denial event session config audit metrics limit state authenticate pipeline server certificate trace remote insist possession advice
+//! proxy        <- principal token mcp policy identity oauth route denial event session config audit metrics limit state authenticate pipeline server certificate trace remote insist possession advice signals governance
 //! demo         <- config state audit metrics proxy server
-//! command      <- config oauth authenticate token principal mcp policy route denial state audit metrics proxy server demo remote advice governance store
+//! command      <- config oauth authenticate token principal mcp policy route denial state audit metrics proxy server demo remote advice governance store signals
 //! ```
 //!
 //! `pingora` stays in `proxy/`, `reqwest` in `remote/` (and the demo's own client), `sqlx` in `store/`, `serde_yaml`
@@ -98,6 +99,8 @@ pub mod insist;
 pub mod possession;
 
 pub mod state;
+
+pub mod signals;
 
 pub mod authenticate;
 

@@ -29,6 +29,7 @@ impl Following {
         let replica = Replica { id: format!("{:016x}", random()), place: place(), max_age: config.bounds.max_age };
         let mut feed = Feed::new(store.clone(), index.clone(), replica.clone(), revoked);
         feed.load().await.map_err(told)?;
+        state.opened(store.clone());
         tracing::info!(revocations = index.len(), "store open");
         Ok(Some(Self { store, replica, task: tokio::spawn(feed.follow()) }))
     }

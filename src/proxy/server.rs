@@ -28,6 +28,7 @@ use crate::insist::Insistence;
 use crate::limit::Limiter;
 use crate::metrics::Metrics;
 use crate::remote::collector::Collector;
+use crate::signals::Receiver;
 use crate::state::State;
 
 /// Connections that wait to be accepted.
@@ -55,6 +56,8 @@ pub struct Gateway {
     /// Where spans go; none are made without it.
     pub traces: Option<Collector>,
     pub advisor: Advisor,
+    /// Where signals from outside come in.
+    pub signals: Arc<Receiver>,
     /// A client that takes no byte for this long is given up.
     pub write_timeout: Duration,
     /// Set when idle connections and streams are to end.
@@ -107,8 +110,10 @@ pub async fn start_with(
     let lost = metrics.clone();
     let collector = |traces| Collector::start(traces, format!("{process:016x}"), move |requests| lost.traces_dropped(requests));
     let traces = world.config.traces.as_ref().map(collector).transpose().map_err(|error| error.to_string())?;
+    let signals = Arc::new(Receiver::new(state.clone(), metrics.clone(), audit.clone()));
     let gateway = Arc::new(Gateway {
         state,
+        signals,
         upstreams: Upstreams::new(metrics.clone()),
         metrics,
         audit,
