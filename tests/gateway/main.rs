@@ -36,6 +36,7 @@ mod record;
 mod refusals;
 mod reload;
 mod revocation;
+mod signals;
 mod smuggling;
 mod step_up;
 mod tokens;
