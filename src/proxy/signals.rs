@@ -70,9 +70,10 @@ async fn take_in(
     if !is_media(headers, inlet) {
         return Ok(Err(Fault::Media));
     }
+    let body = body::read(session, BODY, exchange.world.config.limits.body_timeout).await?;
+    // SECURITY: after the body, or slow strangers would hold the places of everybody's records.
     let slot = exchange.gateway.audit.slot(exchange.world.config.audit.when_full);
     exchange.tale.slot = Some(slot.ok_or(denial::Fault::AuditUnavailable)?);
-    let body = body::read(session, BODY, exchange.world.config.limits.body_timeout).await?;
     let (world, receiver) = (exchange.world, &exchange.gateway.signals);
     let origin = Origin { id: exchange.tale.id(), source: exchange.source, now: exchange.received };
     Ok(match inlet {

@@ -7,6 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use url::Url;
 
 use super::http::{Http, permitted};
@@ -71,7 +72,7 @@ struct SetError {
 #[serde(rename_all = "camelCase")]
 struct Answer {
     #[serde(default)]
-    sets: BTreeMap<String, String>,
+    sets: BTreeMap<String, Value>,
     #[serde(default)]
     more_available: bool,
 }
@@ -94,12 +95,11 @@ impl Polled {
         let question = Question { max_events: MOST, return_immediately: at_once, ack: &report.taken, set_errs };
         let text = serde_json::to_string(&question).map_err(|_| FetchError::Waiting)?;
         let body = self.http.post_json(&self.url, &self.authorization, text, self.wait.saturating_add(ON_THE_WAY)).await?;
-        let Answer { mut sets, more_available } = serde_json::from_slice(&body).map_err(|_| FetchError::Waiting)?;
+        let Answer { sets, more_available } = serde_json::from_slice(&body).map_err(|_| FetchError::Waiting)?;
         let more = more_available || sets.len() > MOST;
-        while sets.len() > MOST {
-            sets.pop_last();
-        }
-        Ok(Waiting { sets, more })
+        // What is no text is no token, and is answered for as such: one that is broken must not hold up the others.
+        let text = |(jti, set): (String, Value)| (jti, set.as_str().unwrap_or_default().to_owned());
+        Ok(Waiting { sets: sets.into_iter().take(MOST).map(text).collect(), more })
     }
 }
 

@@ -73,7 +73,7 @@ pub struct Receiver {
     pub state: Arc<State>,
     metrics: Metrics,
     audit: Audit,
-    /// By sender and `jti`. Only what was proven and written down is in it, so strangers cannot fill it.
+    /// By sender, kind, issuer and `jti`. Only what was proven and written down is in it, so strangers cannot fill it.
     heard: Cache<blake3::Hash, ()>,
 }
 
@@ -96,7 +96,7 @@ impl Receiver {
         for happening in &mut told.happenings {
             happening.kind = happening.kind.filter(is_wanted);
         }
-        self.take_in(world, signal, &told, origin).await
+        self.take_in(world, signal, "event", &told, origin).await
     }
 
     /// Takes a logout token in.
@@ -108,7 +108,7 @@ impl Receiver {
         let (unproven, rules) = logout.rules.read(text, signal.issuers.iter().map(AsRef::as_ref), origin.now)?;
         let keys = world.issuers.find(rules).ok_or(Fault::KeysUnavailable)?;
         let told = prove(&unproven, keys).await?;
-        self.take_in(world, signal, &told, origin).await
+        self.take_in(world, signal, "logout", &told, origin).await
     }
 
     /// Revokes all tokens of the subject that an authenticated sender asks for.
@@ -140,13 +140,20 @@ impl Receiver {
         self.metrics.signal(&signal.name, operation, result);
     }
 
-    async fn take_in(&self, world: &Snapshot, signal: &Signal, told: &Told, origin: Origin<'_>) -> Result<Taken, Fault> {
+    async fn take_in(
+        &self,
+        world: &Snapshot,
+        signal: &Signal,
+        kind: &'static str,
+        told: &Told,
+        origin: Origin<'_>,
+    ) -> Result<Taken, Fault> {
         let now = seconds(origin.now);
         let bounds = bounds(world)?;
         let all = told.happenings.iter().map(|happening| (happening, signal.mapping.revocations(happening, now, &bounds)));
         let all: Vec<(&Happening, Vec<Revocation>)> = all.collect();
         let name = cut(&all.iter().map(|(happening, revocations)| describe(happening, revocations)).collect::<Vec<_>>().join("; "));
-        let mark = mark(&signal.name, &told.jti);
+        let mark = mark([&signal.name, kind, &told.issuer, &told.jti]);
         if self.heard.get(&mark).is_some() {
             return Ok(Taken { effect: Effect::Repeated, name });
         }
@@ -160,7 +167,10 @@ impl Receiver {
                 effect = Effect::Acknowledged;
             }
         }
-        self.heard.insert(mark, ());
+        // What has no effect under this configuration may have one under the next.
+        if effect != Effect::NotApplicable {
+            self.heard.insert(mark, ());
+        }
         if told.happenings.iter().any(|happening| happening.kind == Some(Kind::StreamUpdated)) {
             tracing::warn!(signal = &*signal.name, "the transmitter says that its stream of signals was changed");
         }
@@ -217,10 +227,12 @@ fn bounds(world: &Snapshot) -> Result<Bounds, Fault> {
     world.revocations.as_ref().map(|revocations| revocations.bounds()).ok_or(Fault::Store)
 }
 
-fn mark(signal: &str, jti: &str) -> blake3::Hash {
+/// SECURITY: of all that makes a `jti` one of its kind, or one sender's signal could stand in the way of another's.
+fn mark(parts: [&str; 4]) -> blake3::Hash {
     let mut hasher = blake3::Hasher::new();
-    // No name of an entry holds a zero.
-    hasher.update(signal.as_bytes()).update(&[0]).update(jti.as_bytes());
+    for part in parts {
+        hasher.update(&(part.len() as u64).to_be_bytes()).update(part.as_bytes());
+    }
     hasher.finalize()
 }
 

@@ -391,9 +391,10 @@ async fn events_are_fetched_where_they_cannot_be_sent_and_each_is_answered_for()
     assert!(first["maxEvents"].as_u64().unwrap() <= 100 && first.get("ack").is_none(), "{first}");
     let good = transmitter.set(SESSION_REVOKED, &world.issuer, |token| token.claims["jti"] = json!("good"));
     let wrong = transmitter.set(SESSION_REVOKED, &world.issuer, |token| token.claims["aud"] = json!("https://else.example"));
-    transmitter.waits(StatusCode::OK, json!({"sets": {"good": good, "wrong": wrong}, "moreAvailable": false}));
+    transmitter.waits(StatusCode::OK, json!({"sets": {"broken": 7, "good": good, "wrong": wrong}, "moreAvailable": false}));
     let told = transmitter.asked("an answer", |question| question["ack"] == json!(["good"])).await;
     assert_eq!(told["setErrs"]["wrong"]["err"], "invalid_audience", "{told}");
+    assert_eq!(told["setErrs"]["broken"]["err"], "invalid_request", "{told}");
     refused(&world, &ta).await;
     passes(&world, &tb).await;
     recorded(&world, "signal/poll", "signal_revoked").await;
@@ -500,6 +501,36 @@ async fn a_logout_token_of_the_issuer_ends_the_tokens_of_the_session_and_is_refu
     let again = logout(&world, &token).await;
     assert_eq!(again.status, 200);
     recorded(&world, "signal/logout", "signal_repeated").await;
+}
+
+#[tokio::test]
+async fn the_id_of_one_signal_does_not_stand_in_the_way_of_another_kinds() {
+    let transmitter = Transmitter::start().await;
+    let world = world(&transmitter, |_| {}).await;
+    let set = transmitter.set(DISABLED, &world.issuer, |token| token.claims["jti"] = json!("same"));
+    assert_eq!(push(&world, &set).await.status, 202);
+    let token = logout_token(&world, |token| {
+        token.claims["jti"] = json!("same");
+        token.claims["sub"] = json!("user-b");
+    });
+    assert_eq!(logout(&world, &token).await.status, 200);
+    refused(&world, &world.ta()).await;
+    refused(&world, &world.tb()).await;
+}
+
+#[tokio::test]
+async fn what_meant_nobody_is_heard_when_it_comes_again_under_another_configuration() {
+    let transmitter = Transmitter::start().await;
+    let world = world(&transmitter, |tr| tr["events"] = json!("session-revoked")).await;
+    let ta = world.ta();
+    let set = transmitter.set(DISABLED, &world.issuer, |token| token.claims["sub_id"] = json!({"format": "opaque", "id": "user-a"}));
+    assert_eq!(push(&world, &set).await.status, 202);
+    passes(&world, &ta).await;
+    let mut config = world.config.clone();
+    config["signals"]["tr"]["events"] = json!(["session-revoked", "account-disabled"]);
+    world.gateway.reload(&config).await;
+    assert_eq!(push(&world, &set).await.status, 202);
+    refused(&world, &ta).await;
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use super::{AlgorithmNames, DurationText, RateText, RawKeys, Strings};
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Signal")]
 pub struct RawSignal {
-    /// The issuers, by name, whose tokens it ends. Default: all.
+    /// The issuers, by name, whose tokens it ends. Default: the only one.
     pub issuers: Option<Strings>,
     /// The `iss` of its event tokens. Default: the identifier of its only issuer.
     pub transmitter: Option<String>,

@@ -81,7 +81,7 @@ impl Beside<'_> {
         }
         let allow_http = allow_http.unwrap_or(false);
         let heard = push.is_some() || poll.is_some();
-        let issuers = self.issuers(issuers, &at.key("issuers"), context);
+        let issuers = self.issuers(issuers, at, context);
         let subjects = formats(subjects, &at.key("subjects"), context);
         let source = issuers::key_source(metadata_url, jwks_uri, jwks_file, allow_http, at, context);
         let algorithms = issuers::accepted_algorithms(algorithms, &profile::PLAIN, &at.key("algorithms"), context);
@@ -116,8 +116,12 @@ impl Beside<'_> {
 
     fn issuers(&self, raw: Option<Strings>, at: &At<'_>, context: &mut Context<'_>) -> Vec<Arc<IssuerRules>> {
         if raw.is_none() {
+            if context.issuers.len() > 1 {
+                context.missing_key(at, "issuers", "with several issuers: those whose tokens it may end");
+            }
             return self.issuers.values().map(|issuer| issuer.rules.clone()).collect();
         }
+        let at = &at.key("issuers");
         let known: Vec<&str> = self.issuers.keys().map(String::as_str).collect();
         let mut all = Vec::new();
         for (index, name) in context.strings(raw, at).iter().enumerate() {

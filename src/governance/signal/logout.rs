@@ -60,7 +60,7 @@ impl LogoutRules {
         }
         let subject = Subject::of_logout(&rules.issuer, sub, sid)?;
         let happenings = vec![Happening { kind: Some(Kind::Logout), subject, at: made }];
-        Ok((Unproven { token, told: Told { jti, happenings } }, rules))
+        Ok((Unproven { token, told: Told { issuer: rules.issuer.to_string(), jti, happenings } }, rules))
     }
 }
 

@@ -27,7 +27,9 @@ const LONGEST_NAME: usize = 1_024;
 /// What somebody tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Told {
-    /// What tells this signal from all others of whoever signed it.
+    /// Whoever signed it: `iss`.
+    pub issuer: String,
+    /// What tells it from all others of its kind and issuer.
     pub jti: String,
     /// Never none.
     pub happenings: Vec<Happening>,

@@ -58,7 +58,8 @@ impl SetRules {
         let jti = jti(token.claims())?;
         let toe = token.time("toe").map_err(|_| Fault::Claim("toe"))?.map(seconds);
         let happenings = happenings(token.claims(), made, toe)?;
-        Ok(Unproven { token, told: Told { jti, happenings } })
+        let issuer = token.issuer().to_owned();
+        Ok(Unproven { token, told: Told { issuer, jti, happenings } })
     }
 
     /// `iat`, in seconds since 1970.
