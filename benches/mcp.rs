@@ -63,7 +63,9 @@ fn lists(c: &mut Criterion) {
     let id = Message::parse(request.as_bytes(), &Claim::default(), DEPTH).expect("a request").id.expect("an id");
     let memo = Memo::new(64, 16 << 20);
     c.bench_function("cut the same list again (memo)", |b| {
-        b.iter(|| memo.cut(&0u8, id, black_box(body.as_bytes()), LENS, &mut |name| name.starts_with("get")).expect("a list").len());
+        b.iter(|| {
+            memo.cut(&0u8, id, black_box(body.as_bytes()), LENS, &mut |name, _| name.starts_with("get"), None).expect("a list").len()
+        });
     });
 
     let stream = format!("event: message\ndata: {body}\n\n");

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use doorward::governance::{Asked, Bounds, Revocation, Revocations, Selector};
-use doorward::token::{Answer, AnswerRules, AudienceFrom, ClaimNames, IssuerRules, Verified};
+use doorward::token::{Answer, AnswerRules, AudienceFrom, ClaimNames, IssuerRules, Token, Verified};
 
 const ISSUER: &str = "https://login.example.com";
 
@@ -33,7 +33,7 @@ fn verified(index: &Revocations, now: u64) -> Verified {
     let answer = Answer::parse(text.as_bytes()).unwrap();
     let demands = AnswerRules { cache: Duration::from_secs(60), allow_missing_audience: false };
     let mut verified = answer.verify(&rules, demands, SystemTime::now(), &[]).unwrap();
-    verified.marks = answer.marks(index.marker(), &rules).map(Box::new);
+    verified.marks = answer.marks(index.marker(), &rules, Token::new("opaque").unwrap()).map(Box::new);
     verified
 }
 

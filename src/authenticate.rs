@@ -89,7 +89,7 @@ async fn introspect(
     let Told { answer, asked } = introspector.ask(token, digest, now).await?;
     let verified = answer.verify(rules, introspector.answers(), asked, cache.kept());
     let mut verified = verified.inspect_err(|error| introspector.refuse(digest, *error))?;
-    verified.marks = cache.marker().and_then(|marker| answer.marks(marker, rules)).map(Box::new);
+    verified.marks = cache.marker().and_then(|marker| answer.marks(marker, rules, token)).map(Box::new);
     Ok(Arc::new(cache.share(verified)))
 }
 

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::mcp::{self, Era, era};
 use crate::oauth::challenge;
+use crate::pin::Flaw;
 use crate::policy::{Refusal, Why};
 use crate::route::{self, ChallengeScopes, Route};
 use crate::token::{self, Scheme};
@@ -42,6 +43,12 @@ pub enum Fault {
     HttpVersion,
     /// A session id that was not given out here.
     UnknownSession,
+    /// A `requestState` that was not given to this caller for this very request, or too long ago.
+    UnknownState,
+    /// A task id that was not given to this caller.
+    UnknownTask,
+    /// A cursor that was not given to this caller for this list.
+    UnknownCursor,
     /// Only scopes are missing: all that the operation asks for.
     InsufficientScope(Vec<String>),
     /// The login is too weak or too old (RFC 9470): what the next one must be, its greatest age in
@@ -55,8 +62,12 @@ pub enum Fault {
     StepUpLoop,
     /// The rules say no, and no scope would change that.
     Forbidden(&'static str),
+    /// What the rules would allow, of a tool that is not as somebody approved it.
+    Tool(Flaw),
     /// Holds the seconds to wait.
     RateLimited(u64),
+    /// The caller listens by as many streams as one may.
+    TooManyStreams,
     /// The audit record could not be written, and calls without one are refused.
     AuditUnavailable,
     /// The authorization server did not answer for its metadata.
@@ -79,6 +90,14 @@ pub enum Fault {
     UpstreamSession,
     /// A list that cannot be read cannot be cut, so it is not passed.
     UnreadableList,
+    /// A result that must be looked through and cannot be read, or that its request does not allow.
+    UnreadableResult,
+    /// The answer broke off before anything of it was sent.
+    UpstreamBroken,
+    /// The server asked for what this upstream's servers may not ask of clients.
+    ServerRequest,
+    /// An answer that is not one message cannot be put among others.
+    UnreadableAnswer,
     Internal,
 }
 
@@ -136,9 +155,9 @@ impl From<&Refusal<'_>> for Fault {
 
 impl Denial {
     pub fn status(&self) -> u16 {
-        // Legacy clients hear of an unknown method as JSON-RPC alone.
+        // Legacy clients hear of an unknown method or task as JSON-RPC alone.
         match (&self.fault, self.era) {
-            (Fault::Message(mcp::Error::UnknownMethod), Some(Era::Legacy)) if self.id.is_some() => 200,
+            (Fault::Message(mcp::Error::UnknownMethod) | Fault::UnknownTask, Some(Era::Legacy)) if self.id.is_some() => 200,
             _ => self.fault.row().status,
         }
     }
@@ -181,6 +200,7 @@ impl Denial {
                 headers.insert(RETRY_AFTER, HeaderValue::from(*seconds));
             }
             Fault::AuditUnavailable
+            | Fault::Tool(Flaw::Unverified)
             | Fault::MetadataUnavailable
             | Fault::Credential(token::Error::KeysUnavailable | token::Error::IntrospectionUnavailable | token::Error::ProofsFull) => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
@@ -323,7 +343,7 @@ impl Fault {
             Self::Message(M::VariantMember) => {
                 (400, "variant_member", -32600, "a member is spelled like a protocol member in another case")
             }
-            Self::Message(M::Batch) => (400, "batch", -32600, "batches are not accepted"),
+            Self::Message(M::Batch(what)) => (400, "batch", -32600, what),
             Self::Message(M::NotRequest(what)) => (400, "not_a_request", -32600, what),
             Self::Message(M::Response) => (400, "unexpected_response", -32600, "no request is waiting for this response"),
             Self::Message(M::UnknownMethod) => (404, "unknown_method", -32601, "the method is not known here"),
@@ -344,6 +364,10 @@ impl Fault {
             Self::HeadMalformed(what) => (400, "head_malformed", -31400, what),
             Self::HttpVersion => (505, "http_version", -31505, "this version of HTTP is not served"),
             Self::UnknownSession => (404, "unknown_session", -31404, "the session is not known here"),
+            // One answer for what is another's, what is altered and what never was.
+            Self::UnknownState => (400, "unknown_state", -32602, "the request state is not known here"),
+            Self::UnknownTask => (400, "unknown_task", -32602, "the task is not known here"),
+            Self::UnknownCursor => (400, "unknown_cursor", -32602, "the cursor is not known here"),
             Self::HeadTooLarge => (431, "head_too_large", -31431, "the request head is larger than the limit"),
 
             Self::InsufficientScope(_) => (403, "insufficient_scope", -31403, "this operation needs a scope that the access token lacks"),
@@ -354,7 +378,11 @@ impl Fault {
                 (403, "step_up_loop", -31403, "the same authorization was asked for repeatedly without effect; try again in a few minutes")
             }
             Self::Forbidden(reason) => (403, reason, -31403, "the access rules do not allow this operation"),
+            Self::Tool(Flaw::Changed) => (403, "tool_changed", -31403, "the tool is not as it was approved"),
+            Self::Tool(Flaw::Unapproved) => (403, "tool_unapproved", -31403, "the tool has not been approved"),
+            Self::Tool(Flaw::Unverified) => (503, "tool_unverified", -31503, "the tool has not yet been compared with what was approved"),
             Self::RateLimited(_) => (429, "rate_limited", -31429, "too many requests"),
+            Self::TooManyStreams => (429, "too_many_streams", -31429, "too many open streams"),
             Self::AuditUnavailable => (503, "audit_unavailable", -31503, "the request cannot be recorded at present"),
             Self::MetadataUnavailable => {
                 (503, "metadata_unavailable", -31503, "the authorization server's metadata cannot be had at present")
@@ -369,6 +397,10 @@ impl Fault {
             Self::UpstreamSession => (502, "upstream_session", -31502, "the MCP server's answer cannot be read"),
             Self::ClientGone => (499, "client_gone", -31499, "the client went away"),
             Self::UnreadableList => (502, "unreadable_list", -31502, "the MCP server's list cannot be read"),
+            Self::UnreadableResult => (502, "unreadable_result", -31502, "the MCP server's answer cannot be read"),
+            Self::UpstreamBroken => (502, "upstream_broken", -31502, "the MCP server's answer broke off"),
+            Self::ServerRequest => (502, "server_request", -31502, "the MCP server asked for what is not passed on to clients"),
+            Self::UnreadableAnswer => (502, "unreadable_answer", -31502, "the MCP server's answer cannot be read"),
             Self::Internal => (500, "internal", -31500, "the gateway failed"),
         };
         Row { status, reason, code, message: Cow::Borrowed(message) }

@@ -48,7 +48,7 @@ pub struct Event {
     /// SHA-256 of the token.
     pub token: Option<[u8; 32]>,
     /// The MCP method, from the method table; `session/stream`, `session/end` and `session/answer` for what carries none;
-    /// `none` where none was read.
+    /// `tools/definition` for a tool that is not as it was approved, which no request asked for; `none` where none was read.
     pub operation: &'static str,
     /// The tool, prompt or URI that was asked for, cut to a bound.
     pub name: Option<String>,
@@ -68,4 +68,22 @@ pub struct Event {
     pub overhead: Duration,
     /// The W3C trace id.
     pub trace: Option<String>,
+}
+
+/// What somebody did to the gateway itself: a revocation, an approval, a reload. Holds no secret.
+#[derive(Clone, Debug)]
+pub struct Act {
+    /// Of the request that asked for it, where one did.
+    pub id: Option<String>,
+    pub time: SystemTime,
+    pub upstream: Option<Arc<str>>,
+    /// `admin/` and a word: `admin/revoke`, `admin/approve`, `admin/reload`.
+    pub operation: &'static str,
+    /// What it was done to: a client's id, a subject, a key's id.
+    pub name: Option<String>,
+    pub outcome: Outcome,
+    /// Why, in the words of whoever did it; cut to 256 characters.
+    pub reason: String,
+    /// Who did it, as far as the gateway knows: a name of the admin API, a signal, a signed event's issuer.
+    pub actor: String,
 }

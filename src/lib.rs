@@ -25,30 +25,33 @@
 //! policy       <- principal mcp
 //! identity     <- principal
 //! oauth        <- (nothing)
-//! route        <- principal token policy identity
-//! denial       <- principal token mcp policy route oauth
+//! pin          <- mcp
+//! route        <- principal token mcp policy identity pin
+//! vigil        <- mcp pin route
+//! denial       <- principal token mcp policy route oauth pin
 //! event        <- principal mcp policy denial
 //! governance   <- principal token
 //! session      <- principal mcp route denial
-//! config       <- principal token mcp policy identity oauth route denial event certificate governance
+//! config       <- principal token mcp policy identity oauth route denial event certificate pin governance
+//! remote       <- config token trace route mcp
 //! store        <- config governance
-//! remote       <- config token trace route
 //! trace        <- event
 //! advice       <- config token route
 //! audit        <- config event
-//! metrics      <- config event
+//! metrics      <- config event mcp
 //! limit        <- route
 //! insist       <- (nothing)
-//! state        <- config remote token mcp policy route metrics possession assertions governance store
+//! streams      <- principal token route
+//! state        <- config remote token mcp policy route metrics possession assertions vigil governance store
 //! signals      <- config governance store remote state audit metrics event
 //! possession   <- principal token route
 //! assertions   <- token identity route config
 //! authenticate <- principal token route remote
 //! pipeline     <- principal token mcp policy route denial oauth session authenticate state possession governance
 //! server       <- config metrics state audit
-//! proxy        <- principal token mcp policy identity oauth route denial event session config audit metrics limit state authenticate pipeline server certificate trace remote insist possession advice signals governance
+//! proxy        <- principal token mcp policy identity oauth route denial event session config audit metrics limit streams state authenticate pipeline server certificate trace remote insist possession advice vigil pin signals governance
 //! demo         <- config state audit metrics proxy server
-//! command      <- config oauth authenticate token principal mcp policy route denial state audit metrics proxy server demo remote advice governance store signals
+//! command      <- config event oauth authenticate token principal mcp policy route denial state audit metrics proxy server demo remote advice pin vigil governance store signals
 //! ```
 //!
 //! `pingora` stays in `proxy/`, `reqwest` in `remote/` (and the demo's own client), `sqlx` in `store/`, `serde_yaml`
@@ -68,7 +71,11 @@ pub mod identity;
 
 pub mod oauth;
 
+pub mod pin;
+
 pub mod route;
+
+pub mod vigil;
 
 pub mod denial;
 
@@ -97,6 +104,7 @@ pub mod limit;
 
 pub mod insist;
 pub mod possession;
+pub mod streams;
 
 pub mod state;
 

@@ -12,7 +12,8 @@ use std::time::Duration;
 use prometheus::{Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 
 use crate::config::Config;
-use crate::event::Event;
+use crate::event::{Event, Outcome};
+use crate::mcp::ask::Ask;
 use series::{Known, Series, Tools};
 
 /// Tool names taken as labels, for each upstream.
@@ -43,10 +44,14 @@ pub struct Metrics {
     revocation_lag: IntGauge,
     signals: IntCounterVec,
     audit_dropped: IntCounter,
+    audit_copies_dropped: IntCounter,
     traces_dropped: IntCounter,
     tools: Arc<RwLock<HashMap<Arc<str>, Arc<Tools>>>>,
     known: Arc<Known>,
     step_up_loops: IntCounterVec,
+    tools_changed: IntCounterVec,
+    pinned_tools: IntGaugeVec,
+    server_requests: IntCounterVec,
 }
 
 impl Metrics {
@@ -124,11 +129,22 @@ impl Metrics {
             config_hash: value("doorward_config_hash", "Hash of the configuration in use")?,
             signals: counter("doorward_signals_total", "Signals from outside by what became of them", &["signal", "operation", "result"])?,
             audit_dropped: single("doorward_audit_dropped_total", "Audit records that could not be kept")?,
+            audit_copies_dropped: single(
+                "doorward_audit_copies_dropped_total",
+                "Copies of audit records that their destination did not take",
+            )?,
             traces_dropped: single("doorward_traces_dropped_total", "Requests whose spans the collector did not take")?,
             step_up_loops: counter(
                 "doorward_step_up_loops_total",
                 "Challenges held back because they had no effect before",
                 &["upstream"],
+            )?,
+            tools_changed: counter("doorward_tools_changed_total", "Tools found to be other than approved", &["upstream"])?,
+            pinned_tools: gauge("doorward_pinned_tools", "Approved tools by what was seen of them", &["upstream", "state"])?,
+            server_requests: counter(
+                "doorward_server_requests_total",
+                "What servers asked of clients, by what became of it",
+                &["upstream", "kind", "outcome"],
             )?,
             revocations: value("doorward_revocations", "Revocations in force")?,
             revocation_lag: value(
@@ -196,6 +212,14 @@ impl Metrics {
         }
         for route in &config.routes {
             self.step_up_loops.with_label_values(&[&*route.name]);
+            if route.pin.is_some() {
+                self.tools_changed.with_label_values(&[&*route.name]);
+            }
+            for ask in Ask::ALL.into_iter().filter(|ask| *ask != Ask::Ping) {
+                for outcome in [Outcome::Permitted, Outcome::Refused] {
+                    self.server_requests.with_label_values(&[&*route.name, ask.label(), outcome.as_str()]);
+                }
+            }
             let exact = route.policy.rules().iter().flat_map(|rule| &rule.tools).filter(|pattern| pattern.is_exact());
             self.learn(&route.name, exact.map(|pattern| pattern.as_str()));
         }
@@ -223,6 +247,11 @@ impl Metrics {
         self.audit_dropped.inc();
     }
 
+    /// Counts lines whose copy was lost; the log itself has them.
+    pub fn audit_copies_dropped(&self, lines: u64) {
+        self.audit_copies_dropped.inc_by(lines);
+    }
+
     /// Counts requests whose spans were lost.
     pub fn traces_dropped(&self, requests: u64) {
         self.traces_dropped.inc_by(requests);
@@ -236,6 +265,27 @@ impl Metrics {
 
     pub fn step_up_loop(&self, upstream: &str) {
         self.step_up_loops.with_label_values(&[upstream]).inc();
+    }
+
+    pub fn tool_changed(&self, upstream: &str) {
+        self.tools_changed.with_label_values(&[upstream]).inc();
+    }
+
+    /// How many approved tools of an upstream are in which state.
+    pub fn pinned_tools(&self, upstream: &str, counts: [(&'static str, i64); 3]) {
+        for (state, count) in counts {
+            self.pinned_tools.with_label_values(&[upstream, state]).set(count);
+        }
+    }
+
+    /// Pinned upstreams are about to be told anew; those that are gone have no metric.
+    pub fn pins_changed(&self) {
+        self.pinned_tools.reset();
+    }
+
+    /// Counts what a server asked of a client.
+    pub fn server_request(&self, upstream: &str, ask: Ask, outcome: Outcome) {
+        self.server_requests.with_label_values(&[upstream, ask.label(), outcome.as_str()]).inc();
     }
 
     pub fn connection_refused(&self) {

@@ -4,15 +4,19 @@
 //! they: [`judge`], and [`Judgement::release`], whose answer the forwarding code demands.
 
 use std::sync::Arc;
+use std::time::SystemTime;
+
+use bytes::Bytes;
 
 use crate::authenticate::{prove, recall};
 use crate::denial::{Denial, Fault};
 use crate::governance::Asked;
 use crate::mcp::headers::Claim;
-use crate::mcp::{self, Failure, Message};
-use crate::policy::{Caller, Permit, Refusal};
+use crate::mcp::seal::Sealer;
+use crate::mcp::{self, Era, Failure, Kind, Message, Operation, Passed, Returned, Target, Thing, Verb, introduction, listen, result};
+use crate::policy::{Caller, Permit, Policy, Refusal};
 use crate::route::{Head, Mode, Route};
-use crate::session::Session;
+use crate::session::{Errand, Seals, Session};
 use crate::state::Snapshot;
 use crate::token::{self, Credential, Digest, Verified};
 
@@ -23,6 +27,13 @@ pub struct Admitted {
     pub token: Digest,
     /// The token had been verified before.
     pub recalled: bool,
+}
+
+impl Admitted {
+    /// Why the caller would not be let in any more, if anything was revoked since.
+    pub fn since_revoked(&self, world: &Snapshot, now: SystemTime) -> Result<(), Denial> {
+        Ok(check_revoked(&self.verified, &self.token, &self.route, world, now)?)
+    }
 }
 
 /// Who? Needs only the head.
@@ -38,15 +49,15 @@ pub async fn admit(route: &Arc<Route>, head: &Head<'_>, world: &Snapshot) -> Res
         None => (Box::pin(prove(presented, token, route, &world.issuers, &world.tokens, head.received)).await, false),
     };
     let verified = answer?;
-    check_revoked(&verified, &token, route, head, world)?;
+    check_revoked(&verified, &token, route, world, head.received)?;
     world.proofs.check(scheme, &verified, &token, route, head)?;
     Ok(Admitted { route: route.clone(), verified, token, recalled })
 }
 
 /// Was the token, or anything that it comes from, revoked? Asked on each request, where there is a store.
-fn check_revoked(verified: &Verified, token: &Digest, route: &Route, head: &Head<'_>, world: &Snapshot) -> Result<(), token::Error> {
+fn check_revoked(verified: &Verified, token: &Digest, route: &Route, world: &Snapshot, now: SystemTime) -> Result<(), token::Error> {
     let Some(revocations) = &world.revocations else { return Ok(()) };
-    let asked = Asked { token, verified, upstream: &route.name, now: head.received };
+    let asked = Asked { token, verified, upstream: &route.name, now };
     revocations.check(&asked, || world.issuers.key_name(verified))
 }
 
@@ -54,16 +65,78 @@ fn check_revoked(verified: &Verified, token: &Digest, route: &Route, head: &Head
 pub struct Judgement<'a> {
     pub message: Message<'a>,
     pub decision: Result<Permit<'a>, Refusal<'a>>,
+    /// What came back by way of the client, as the upstream knows it; none where nothing did.
+    pub restored: Result<Option<Box<Restored>>, Fault>,
     admitted: &'a Admitted,
 }
 
+/// A message in which what was sealed is opened.
+#[derive(Debug)]
+pub struct Restored {
+    pub body: Bytes,
+    /// The task that it is about.
+    pub task: Option<String>,
+}
+
 /// What, and may they? Pure: bytes in, proof or reason out.
-pub fn judge<'a>(admitted: &'a Admitted, head: &Head<'_>, body: &'a [u8], depth: usize) -> Result<Judgement<'a>, Denial> {
+pub fn judge<'a>(
+    admitted: &'a Admitted,
+    head: &Head<'_>,
+    body: &'a [u8],
+    depth: usize,
+    sealer: &Arc<Sealer>,
+) -> Result<Judgement<'a>, Denial> {
     let claim = Claim::read(head.headers).map_err(|error| unclaimed(error, body, depth))?;
-    let message = Message::parse(body, &claim, depth).map_err(denied)?;
+    let route = &admitted.route;
+    let mut message = Message::parse_with(body, &claim, depth, &route.protocol.methods).map_err(denied)?;
+    if message.era == Era::Legacy && route.protocol.modern_only {
+        return Err(too_old(&message, &claim, body, depth));
+    }
+    let restored = if message.returned.is_empty() { Ok(None) } else { restore(admitted, head, body, &mut message, sealer).map(Some) };
     let caller = Caller { principal: &admitted.verified.principal, source: head.source, now: head.received };
-    let decision = admitted.route.policy.authorize(caller, &message.operation);
-    Ok(Judgement { message, decision, admitted })
+    let decision = match (message.operation.method.verb, route.mode) {
+        (Verb::Listen, Mode::Enforce) => subscribe(&route.policy, caller, &mut message.operation, body, depth),
+        _ => route.policy.authorize(caller, &message.operation),
+    };
+    Ok(Judgement { message, decision, restored, admitted })
+}
+
+/// Opens what was given to this caller. A task then names the tool that began it, so that the rules are
+/// asked about that tool again. SECURITY: what does not open never goes on; a state also binds the
+/// caller to what it was given for.
+fn restore(
+    admitted: &Admitted,
+    head: &Head<'_>,
+    body: &[u8],
+    message: &mut Message<'_>,
+    sealer: &Arc<Sealer>,
+) -> Result<Box<Restored>, Fault> {
+    let seals = Seals::new(sealer.clone(), &admitted.route, &admitted.verified.principal);
+    let mut edits = Vec::new();
+    let mut task = None;
+    for Returned { what, text, place } in &message.returned {
+        let opened = match what {
+            Passed::State => seals.opened_state(&Errand::of(message), text, head.received).ok_or(Fault::UnknownState)?,
+            Passed::Task => {
+                let (tool, id) = seals.opened_task(message.era, text).ok_or(Fault::UnknownTask)?;
+                task = Some((tool, id.clone()));
+                id
+            }
+            Passed::Cursor => match (seals.opened_cursor(message.operation.method, text), admitted.route.mode) {
+                (Some(cursor), _) => cursor.to_owned(),
+                // Lists pass as they are there, with their cursors.
+                (None, Mode::Observe) => continue,
+                (None, Mode::Enforce) => return Err(Fault::UnknownCursor),
+            },
+        };
+        edits.push((place.clone(), serde_json::to_string(&opened).map_err(|_| Fault::Internal)?));
+    }
+    let task = task.map(|(tool, id)| {
+        message.operation.target = Target::One(Thing { kind: Kind::Tool, name: tool.into() });
+        id
+    });
+    let body = std::str::from_utf8(body).map_err(|_| Fault::Internal)?;
+    Ok(Box::new(Restored { body: result::rewrite(body, &edits).into(), task }))
 }
 
 /// The right to forward a message: permitted, or refused in an upstream that only observes.
@@ -76,7 +149,27 @@ pub fn attend(_: &Admitted, _: &Session) -> Release {
 }
 
 impl Judgement<'_> {
+    /// The id of the task that it is about, as the upstream knows it.
+    pub fn task(&self) -> Option<&str> {
+        self.restored.as_ref().ok()?.as_ref()?.task.as_deref()
+    }
+
+    /// What is to be sent on: these bytes, or the same with what came back opened.
+    pub fn body(&self, read: &Bytes) -> Bytes {
+        match &self.restored {
+            Ok(Some(restored)) => restored.body.clone(),
+            _ => read.clone(),
+        }
+    }
+
     pub fn release(&self, mode: Mode) -> Result<Release, Denial> {
+        if let (Err(fault), true) = (&self.restored, self.decision.is_ok() || mode == Mode::Observe) {
+            return Err(Denial {
+                fault: fault.clone(),
+                id: self.message.id.map(|id| id.as_json().to_owned()),
+                era: Some(self.message.era),
+            });
+        }
         match (&self.decision, mode) {
             (Ok(_), _) | (Err(_), Mode::Observe) => Ok(Release(())),
             (Err(refusal), Mode::Enforce) => {
@@ -85,6 +178,32 @@ impl Judgement<'_> {
             }
         }
     }
+}
+
+/// A subscription may be narrowed (MCP 2026-07-28 "subscriptions/listen"): it goes on with what is left of it, if anything is.
+fn subscribe<'a>(
+    policy: &'a Policy,
+    caller: Caller<'_>,
+    operation: &mut Operation<'a>,
+    body: &[u8],
+    depth: usize,
+) -> Result<Permit<'a>, Refusal<'a>> {
+    match policy.narrow(caller, operation) {
+        // Changes of lists are nobody's secret.
+        Err(_) if listen::asks_for_lists(body, depth) => {
+            operation.target = Target::Each(Vec::new());
+            policy.authorize(caller, operation)
+        }
+        decision => decision,
+    }
+}
+
+/// MCP 2026-07-28 "Backward Compatibility": who speaks only older revisions is told which are spoken here.
+fn too_old(message: &Message<'_>, claim: &Claim<'_>, body: &[u8], depth: usize) -> Denial {
+    let asked = introduction::asked(body, depth).or_else(|| claim.version.map(str::to_owned));
+    let requested = asked.unwrap_or_default().chars().take(64).collect();
+    let error = mcp::Error::Version { requested, modern: true };
+    denied(Failure { error, id: message.id, era: Some(message.era) })
 }
 
 /// Headers that claim nothing clearly. The message is read all the same, for the id to answer to.

@@ -102,8 +102,17 @@ mod tests {
             mode: Mode::Enforce,
             list: ListMode::Granted,
             origins: vec![],
-            limits: RouteLimits { body: 1, per_client: None, per_subject: None, timeout: Duration::from_secs(1) },
+            limits: RouteLimits {
+                body: 1,
+                per_client: None,
+                per_subject: None,
+                streams_per_subject: None,
+                timeout: Duration::from_secs(1),
+            },
+            asks: Default::default(),
             sender: Sender { demand, ..Sender::default() },
+            pin: None,
+            protocol: Default::default(),
         }
     }
 
@@ -113,6 +122,7 @@ mod tests {
         Verified {
             principal: Arc::new(Principal::new(proof)),
             expires: forge::now(),
+            issued: Some(forge::now()),
             basis: Basis::Key(1),
             audience: Arc::new([]),
             bound: binding.boxed(),

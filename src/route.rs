@@ -5,6 +5,7 @@
 //! nothing of sockets; a [`Head`] is a view that the rim makes and tests build from literals.
 
 pub mod grant;
+pub mod protocol;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -16,6 +17,8 @@ use bytes::Bytes;
 use http::{HeaderMap, Method};
 
 use crate::identity::IdentityRules;
+use crate::mcp::ask::Asks;
+use crate::pin::Pin;
 use crate::policy::Policy;
 use crate::token::{Demand, IssuerRules};
 
@@ -60,6 +63,11 @@ pub struct Route {
     pub origins: Vec<String>,
     pub limits: RouteLimits,
     pub sender: Sender,
+    /// Where its tools are only let through as they were approved.
+    pub pin: Option<Arc<Pin>>,
+    /// What the server may ask of the client.
+    pub asks: Asks,
+    pub protocol: protocol::Protocol,
 }
 
 /// How callers prove that a token is theirs.
@@ -222,6 +230,8 @@ pub struct RouteLimits {
     pub body: usize,
     pub per_client: Option<Rate>,
     pub per_subject: Option<Rate>,
+    /// Streams that one subject may listen by at once.
+    pub streams_per_subject: Option<usize>,
     /// Until the upstream's answer begins, and between two reads of it unless it is a stream.
     pub timeout: Duration,
 }

@@ -5,6 +5,8 @@
 //! without the right one is answered like what never was (MCP 2025-11-25 "Session Management",
 //! "Session Hijacking"). Knows no sockets.
 
+mod passing;
+
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -15,6 +17,8 @@ use crate::mcp;
 use crate::mcp::seal::{Owner, Purpose, Sealer};
 use crate::principal::{Kind, Principal};
 use crate::route::Route;
+
+pub use passing::Errand;
 
 /// Bytes of the longest id that an upstream may give out.
 const LONGEST: usize = 1 << 10;
@@ -101,6 +105,11 @@ impl Session {
         let mut out = [0; 32];
         out.iter_mut().zip(digest(&SHA256, self.id.as_bytes()).as_ref()).for_each(|(to, from)| *to = *from);
         out
+    }
+
+    /// The same session, with no stream of it to resume.
+    pub fn without_event(&self) -> Self {
+        Self { last_event: None, ..self.clone() }
     }
 
     /// As the upstream knows it. Never told to anybody else.

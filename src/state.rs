@@ -8,12 +8,13 @@ use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
+use tokio::sync::watch;
 
 use crate::assertions::Assertions;
 use crate::config::{self, Config, Problem, Seen, Severity};
 use crate::governance::Revocations;
 use crate::mcp::listing::Memo;
-use crate::mcp::seal::Sealer;
+use crate::mcp::seal::{Owner, Sealer};
 use crate::metrics::Metrics;
 use crate::policy::Standing;
 use crate::possession::Proofs;
@@ -21,6 +22,7 @@ use crate::remote::{BuildError, Issuers, Transmitters, UpstreamTokens};
 use crate::route::{Inlet, RouteTable};
 use crate::store::Store;
 use crate::token::TokenCache;
+use crate::vigil::Vigils;
 
 /// Cuts of lists that are remembered, and the bytes they may take in all.
 const LISTS: usize = 256;
@@ -47,8 +49,11 @@ pub struct Snapshot {
     pub sealer: Arc<Sealer>,
     /// What was revoked, where there is a store. One for the life of the process, through all reloads.
     pub revocations: Option<Arc<Revocations>>,
-    /// Cut lists by upstream and standing.
-    pub lists: Memo<(Arc<str>, Standing)>,
+    /// Cut lists by upstream, standing and the changes of tools that were seen before, and those that have a next page by
+    /// caller too: its cursor is the caller's own.
+    pub lists: Memo<(Arc<str>, Standing, u64, Option<Owner>)>,
+    /// What was seen of the tools of pinned upstreams.
+    pub vigils: Vigils,
 }
 
 impl Snapshot {
@@ -77,6 +82,7 @@ impl Snapshot {
             revocations,
             sealer: sealer(&config, &secret)?,
             lists: Memo::new(LISTS, LIST_BYTES),
+            vigils: Vigils::build(&config.routes, old.map(|old| &old.vigils)),
             config,
         })
     }
@@ -118,6 +124,8 @@ pub struct State {
     seen: ArcSwap<Vec<Seen>>,
     /// The open database, where there is one. One for the life of the process.
     store: OnceLock<Store>,
+    /// Counts the worlds, and what was revoked in them.
+    worlds: watch::Sender<u64>,
 }
 
 /// Reads an environment variable.
@@ -130,7 +138,19 @@ impl State {
         metrics.configured(&config);
         let seen = ArcSwap::from_pointee(config.files.clone());
         let first = Snapshot::build(config, None).map_err(|error| error.to_string())?;
-        Ok(Self { current: ArcSwap::from_pointee(first), path: path.to_owned(), metrics, seen, store: OnceLock::new() })
+        Ok(Self {
+            current: ArcSwap::from_pointee(first),
+            path: path.to_owned(),
+            metrics,
+            seen,
+            worlds: watch::Sender::new(1),
+            store: OnceLock::new(),
+        })
+    }
+
+    /// Changes with each new world, and when something was revoked in it.
+    pub fn worlds(&self) -> watch::Receiver<u64> {
+        self.worlds.subscribe()
     }
 
     /// The database is open: what comes in from now on can be written down.
@@ -148,6 +168,11 @@ impl State {
         self.current.load_full()
     }
 
+    /// Tells whoever is open that something was revoked, or that it is not known any more what is.
+    pub fn revoked(&self) {
+        self.worlds.send_modify(|world| *world += 1);
+    }
+
     /// Loads the configuration anew and returns its warnings. Any problem leaves the old world as it is.
     pub fn reload(&self) -> Result<Vec<Problem>, Vec<Problem>> {
         self.seen.store(Arc::new(self.current().config.files.iter().map(|file| Seen::now(&file.path)).collect()));
@@ -159,6 +184,7 @@ impl State {
         })?;
         self.metrics.configured(&next.config);
         self.current.store(Arc::new(next));
+        self.worlds.send_modify(|world| *world += 1);
         self.metrics.reloaded(true);
         Ok(loaded.warnings)
     }

@@ -10,8 +10,22 @@ use std::path::{Path, PathBuf};
 const SRC: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
 
 /// Rooms without I/O, clock or environment.
-const PURE: &[&str] =
-    &["principal", "certificate", "token", "mcp", "policy", "identity", "oauth", "route", "denial", "event", "trace", "governance"];
+const PURE: &[&str] = &[
+    "principal",
+    "certificate",
+    "token",
+    "mcp",
+    "policy",
+    "identity",
+    "oauth",
+    "pin",
+    "route",
+    "vigil",
+    "denial",
+    "event",
+    "trace",
+    "governance",
+];
 /// How a room would come by them.
 const IMPURE: &[&str] = &["SystemTime::now", "Instant::now", ".elapsed()"];
 const IMPURE_STD: &[&str] = &["env", "fs", "os", "process", "thread"];

@@ -23,6 +23,7 @@ mod measure;
 mod report;
 mod rows;
 mod seat;
+mod streams;
 mod tokens;
 mod upstream;
 mod workload;

@@ -10,7 +10,7 @@ use crate::measure::{processor_time, resident, resident_at_rest};
 use crate::report::{Bar, Row};
 use crate::seat::{Gateway, PATH, PUBLIC_URL, Seat, start_upstream};
 use crate::tokens::{Holder, Mint, forged};
-use crate::workload;
+use crate::{streams, workload};
 
 const CONNECTIONS: usize = 64;
 const TOKENS: usize = 11_000;
@@ -150,9 +150,10 @@ const COSTS: &[Cost] = &[
 const LATENCY: &str = "latency";
 const MEMORY: &str = "memory";
 const START: &str = "start";
+const STREAMS: &str = "streams";
 
 pub fn names() -> Vec<&'static str> {
-    COSTS.iter().map(|cost| cost.key).chain([LATENCY, MEMORY, START]).collect()
+    COSTS.iter().map(|cost| cost.key).chain([LATENCY, MEMORY, STREAMS, START]).collect()
 }
 
 /// Everything the rows share.
@@ -195,6 +196,9 @@ impl Load {
         }
         if self.wants(MEMORY) {
             rows.extend(self.memory().await?);
+        }
+        if self.wants(STREAMS) && !matches!(self.tested, Gateway::Bare) {
+            rows.extend(self.streams().await?);
         }
         if self.wants(START) {
             rows.push(self.start().await?);
@@ -359,6 +363,20 @@ impl Load {
         row.doorward.push(resident_at_rest(seat.pid).await - before);
         eprintln!("{MEMORY}: {before:.1} MiB before {CACHED_TOKENS} tokens, {:.1} MiB after", resident(seat.pid));
         Ok(row)
+    }
+
+    /// 5,000 open streams, 500 of them with an event each second.
+    async fn streams(&self) -> io::Result<[Row; 3]> {
+        let seat = self.seat(&self.tested).await?;
+        let measured = streams::measure(&seat, &workload::wait(&self.token), &workload::tick(&self.token), self.options.cell).await?;
+        let filled = |name, unit, bar, value| Row { doorward: vec![value], ..row(name, unit, Bar::AtMost(bar)) };
+        let mut weight = filled("memory of one of 5,000 open streams", "KiB", 64.0, measured.weight);
+        weight.faults = measured.faults;
+        Ok([
+            weight,
+            filled("delay of an event, 500 a second among 5,000 streams, 99th percentile", "ms", 5.0, measured.delay),
+            filled("one reload ends 5,000 streams", "ms", 1_000.0, measured.ended_in),
+        ])
     }
 
     async fn start(&self) -> io::Result<Row> {

@@ -37,7 +37,7 @@ pub struct Seat {
     /// From the start of the process to its first answer with status 200.
     pub started_in: Duration,
     _process: Process,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Seat {
@@ -66,7 +66,18 @@ impl Seat {
         let Some(started_in) = first_answer(&address, probe, begun).await else {
             return Err(io::Error::other(format!("no answer with 200 from {command:?}\n{}", tail(&log))));
         };
-        Ok(Self { address, pid: process.0.id(), started_in, _process: process, _folder: folder })
+        Ok(Self { address, pid: process.0.id(), started_in, _process: process, folder })
+    }
+
+    /// Gives the resource another address by a reload: whatever was opened at the old one ends.
+    pub fn move_resource(&self) -> io::Result<()> {
+        let config = self.folder.path().join("doorward.yaml");
+        let text = fs::read_to_string(&config)?.replace(&format!("    path: {PATH}\n"), "    path: /moved\n");
+        let draft = self.folder.path().join("draft");
+        fs::write(&draft, text)?;
+        fs::rename(&draft, &config)?;
+        let told = Command::new("kill").args(["-HUP", &self.pid.to_string()]).status()?;
+        if told.success() { Ok(()) } else { Err(io::Error::other("the gateway is gone")) }
     }
 }
 
@@ -95,7 +106,7 @@ upstreams:
     url: http://{upstream}/mcp
     issuers: [corp]
     rules:
-      - tools: [\"tool_00*\", events, wait]
+      - tools: [\"tool_00*\", events, wait, tick]
         scopes: [{SCOPE}]
     limits: {{ per_client: 1000000/s, per_subject: 1000000/s }}
 limits: {{ token_cache: 60000 }}

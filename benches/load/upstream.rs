@@ -14,6 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::seat::{PATH, PUBLIC_URL};
+use crate::streams::since_epoch;
 use crate::tokens::SCOPE;
 
 /// How many tools `tools/list` names: `tool_000` to `tool_099`.
@@ -22,6 +23,8 @@ pub const TOOLS: usize = 100;
 pub const EVENTS_TOOL: &str = "events";
 /// Answers by one event and keeps the stream open.
 pub const WAIT_TOOL: &str = "wait";
+/// The same, and an event each second that says when it was sent.
+pub const TICK_TOOL: &str = "tick";
 
 /// How a question about a token begins (RFC 7662).
 const INTROSPECTION: &[u8] = b"POST /introspect ";
@@ -108,6 +111,7 @@ async fn serve(mut stream: TcpStream, canned: &Canned) -> io::Result<()> {
             Asked::List => write_json(&mut stream, &mut answer, &canned.list, id).await?,
             Asked::Events => events(&mut stream, canned, id).await?,
             Asked::Wait => return wait(stream, canned).await,
+            Asked::Tick => return tick(stream).await,
         }
         buffer.drain(..end);
     }
@@ -118,6 +122,7 @@ enum Asked {
     List,
     Events,
     Wait,
+    Tick,
 }
 
 impl Asked {
@@ -130,6 +135,7 @@ impl Asked {
         match after(request, b"\"name\"").map(scalar).and_then(|name| name.strip_prefix(b"\"")?.strip_suffix(b"\"")) {
             Some(name) if name == EVENTS_TOOL.as_bytes() => Self::Events,
             Some(name) if name == WAIT_TOOL.as_bytes() => Self::Wait,
+            Some(name) if name == TICK_TOOL.as_bytes() => Self::Tick,
             _ => Self::Call,
         }
     }
@@ -189,6 +195,19 @@ async fn wait(mut stream: TcpStream, canned: &Canned) -> io::Result<()> {
     Ok(())
 }
 
+async fn tick(mut stream: TcpStream) -> io::Result<()> {
+    stream.write_all(STREAM_HEAD).await?;
+    loop {
+        let sent = since_epoch().as_micros();
+        let event = format!(
+            "event: message\ndata: {{\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\",\"params\":\
+             {{\"level\":\"info\",\"data\":{{\"sent\":{sent}}}}}}}\n\n"
+        );
+        write_chunk(&mut stream, event.as_bytes()).await?;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
 async fn write_chunk(stream: &mut TcpStream, data: &[u8]) -> io::Result<()> {
     stream.write_all(&[format!("{:x}\r\n", data.len()).as_bytes(), data, b"\r\n"].concat()).await
 }
@@ -213,7 +232,7 @@ fn after<'a>(text: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
 }
 
 /// The number or string at the start, as written. The load has no escapes in either.
-fn scalar(text: &[u8]) -> &[u8] {
+pub fn scalar(text: &[u8]) -> &[u8] {
     let end = match text.strip_prefix(b"\"") {
         Some(inner) => inner.iter().position(|byte| *byte == b'"').map_or(text.len(), |at| at + 2),
         None => text.iter().position(|byte| matches!(byte, b',' | b'}') || byte.is_ascii_whitespace()).unwrap_or(text.len()),

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::generator::Rendered;
 use crate::seat::{HOST, PATH};
-use crate::upstream::{EVENTS_TOOL, WAIT_TOOL};
+use crate::upstream::{EVENTS_TOOL, TICK_TOOL, WAIT_TOOL};
 
 const VERSION: &str = "2026-07-28";
 /// Named by a rule.
@@ -37,6 +37,11 @@ pub fn events(token: &str, id: usize) -> Rendered {
 /// A call whose answer is a stream that does not end.
 pub fn wait(token: &str) -> Rendered {
     call_of(WAIT_TOOL, Some(token), 1, query())
+}
+
+/// The same, with an event each second.
+pub fn tick(token: &str) -> Rendered {
+    call_of(TICK_TOOL, Some(token), 1, query())
 }
 
 /// A call with 50 KB of arguments: a document in one string beside 100 small objects.

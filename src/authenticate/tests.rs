@@ -42,8 +42,11 @@ fn route(resource: &str, issuers: Vec<Arc<IssuerRules>>) -> Route {
         list: ListMode::Granted,
         challenge: crate::route::ChallengeScopes::default(),
         origins: vec![],
-        limits: RouteLimits { body: 1, per_client: None, per_subject: None, timeout: Duration::from_secs(1) },
+        limits: RouteLimits { body: 1, per_client: None, per_subject: None, streams_per_subject: None, timeout: Duration::from_secs(1) },
+        asks: Default::default(),
         sender: Default::default(),
+        pin: None,
+        protocol: Default::default(),
     }
 }
 

@@ -3,14 +3,20 @@
 //! Exit codes: 0 done or "yes"; 1 the answer is no (a wrong configuration, a refused call); 2 wrong
 //! usage; 3 it could not be done (an address in use, a file that cannot be written).
 
+mod approve;
+mod audit;
 mod check;
+mod comparison;
 mod demo;
 mod doctor;
 mod explain;
 mod explanation;
 mod following;
 mod log;
+mod lookout;
 mod probe;
+mod recorder;
+mod replay;
 mod revoke;
 mod schema;
 mod serve;
@@ -38,12 +44,18 @@ enum Command {
     Serve(serve::Serve),
     /// Say everything that is wrong with a configuration, and what is legal but probably not meant.
     Check(check::Check),
+    /// Approve the tools of a pinned upstream as its servers define them now, or show how they differ from what was approved.
+    Approve(approve::Approve),
     /// Say what a caller may do, by which rule, and what is missing.
     Explain(Box<explain::Explain>),
     /// Walk to a server as its clients do, and say where they would stumble.
     Doctor(doctor::Doctor),
     /// Refuse a token, or all of a session, client, subject, key or upstream, on every replica, from now on.
     Revoke(Box<revoke::Revoke>),
+    /// Verify and search the audit log.
+    Audit(audit::AuditCommand),
+    /// Say what a proposed configuration would have changed for the requests of an audit log.
+    Replay(replay::Replay),
     /// Print the JSON Schema of the configuration.
     Schema,
     /// Run a gateway, a sample MCP server and a demo issuer on loopback, and show what happens.
@@ -73,9 +85,12 @@ impl Arguments {
         let result = match self.command {
             Command::Serve(serve) => serve.run(),
             Command::Check(check) => check.run(),
+            Command::Approve(approve) => approve.run(),
             Command::Explain(explain) => explain.run(),
             Command::Doctor(doctor) => doctor.run(),
             Command::Revoke(revoke) => revoke.run(),
+            Command::Audit(audit) => audit.run(),
+            Command::Replay(replay) => replay.run(),
             Command::Schema => schema::run(),
             Command::Demo(demo) => demo.run(),
         };

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::comparison::{Comparison, found, plain_json};
 use super::{Failure, runtime, say};
 use crate::config::Config;
 use crate::mcp::Kind;
@@ -28,6 +29,8 @@ struct Found<'a> {
     things: Vec<(Kind, String, Option<&'a Rule>)>,
     /// Names and patterns of rules that match nothing there.
     idle: Vec<(&'a Rule, &'a str)>,
+    /// How the tools differ from what was approved, where they are pinned.
+    pinned: Option<Comparison<'a>>,
 }
 
 /// Asks every upstream. `strict`: a thing that no rule names is a no as well.
@@ -35,10 +38,8 @@ pub fn run(config: &Config, json: bool, strict: bool) -> Result<(), Failure> {
     let runtime = runtime()?;
     let probed: Vec<Probed<'_>> = config.routes.iter().map(|route| runtime.block_on(probe(route))).collect();
     if json {
-        say(&format!(
-            "{}\n",
-            json!({ "ok": is_well(&probed, strict), "upstreams": probed.iter().map(Probed::to_json).collect::<Vec<_>>() })
-        ))?;
+        let told = json!({ "ok": is_well(&probed, strict), "upstreams": probed.iter().map(Probed::to_json).collect::<Vec<_>>() });
+        say(&format!("{}\n", plain_json(&told)))?;
     } else {
         say(&probed.iter().map(Probed::text).collect::<Vec<_>>().join("\n"))?;
     }
@@ -46,12 +47,20 @@ pub fn run(config: &Config, json: bool, strict: bool) -> Result<(), Failure> {
 }
 
 async fn probe(route: &Route) -> Probed<'_> {
-    let found = listed(&route.upstream, TIMEOUT).await.map(|listed| Found::compare(&route.policy, listed));
+    let found = async {
+        let mut compared = Found::compare(&route.policy, listed(&route.upstream, TIMEOUT).await?);
+        if let Some(pin) = &route.pin {
+            compared.pinned = Some(Comparison::new(pin, &found(route, TIMEOUT).await?));
+        }
+        Ok(compared)
+    };
+    let found = found.await;
     Probed { upstream: &route.name, found }
 }
 
 fn is_well(probed: &[Probed<'_>], strict: bool) -> bool {
     probed.iter().all(|one| match &one.found {
+        Ok(found) if found.pinned.as_ref().is_some_and(|pinned| !pinned.is_well() || strict && !pinned.is_same()) => false,
         Ok(found) => found.idle.is_empty() && !(strict && found.things.iter().any(|(_, _, rule)| rule.is_none())),
         Err(_) => false,
     })
@@ -73,7 +82,7 @@ impl<'a> Found<'a> {
         }
         let things =
             things.into_iter().map(|(kind, name)| (kind, policy.naming(kind, &name), name)).map(|(kind, rule, name)| (kind, name, rule));
-        Self { things: things.collect(), idle }
+        Self { things: things.collect(), idle, pinned: None }
     }
 }
 
@@ -84,7 +93,7 @@ impl Probed<'_> {
             Err(why) => {
                 let _ = writeln!(text, "  could not be asked: {why}");
             }
-            Ok(Found { things, idle }) => {
+            Ok(Found { things, idle, pinned }) => {
                 let rows: Vec<[String; 5]> = things.iter().map(row).collect();
                 let mut widths = [0; 4];
                 for row in &rows {
@@ -106,6 +115,7 @@ impl Probed<'_> {
                     things.len(),
                     idle.len()
                 );
+                text.push_str(&pinned.as_ref().map(Comparison::text).unwrap_or_default());
             }
         }
         text
@@ -115,7 +125,7 @@ impl Probed<'_> {
         let place = |rule: &Rule| json!({ "name": rule.name, "place": rule.place.to_string() });
         match &self.found {
             Err(why) => json!({ "upstream": self.upstream, "error": why }),
-            Ok(Found { things, idle }) => {
+            Ok(Found { things, idle, pinned }) => {
                 let thing = |(kind, name, rule): &(Kind, String, Option<&Rule>)| {
                     json!({
                         "kind": word(*kind),
@@ -129,6 +139,7 @@ impl Probed<'_> {
                 json!({
                     "upstream": self.upstream,
                     "things": things.iter().map(thing).collect::<Vec<_>>(),
+                    "pinned": pinned.as_ref().map(Comparison::to_json),
                     "unmatched": idle.iter().map(|(rule, pattern)| json!({ "rule": place(rule), "name": pattern })).collect::<Vec<_>>(),
                 })
             }

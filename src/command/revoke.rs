@@ -1,6 +1,5 @@
 //! `doorward revoke`: writes a revocation durably, tells the audit log, and waits until every replica knows.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -9,8 +8,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clap::{ArgGroup, Args};
 
 use super::{Failure, File, runtime, say};
-use crate::audit::{Audit, Note};
+use crate::audit::Audit;
 use crate::config::{self, Config};
+use crate::event::{Act, Outcome};
 use crate::governance::{Revocation, Selector};
 use crate::state::environment;
 use crate::store::{Reason, Standing, Store};
@@ -102,7 +102,7 @@ impl Revoke {
                 let reason = Reason { text: &self.reason, actor: &self.by, made: now };
                 last = database.revoke(revocation, &reason).await.map_err(told)?;
                 say(&format!("revoked: {} ({last})\n", describe(&revocation.selector)))?;
-                self.record(&config, revocation, last)?;
+                self.record(&config, revocation)?;
             }
             let waited = if self.wait { wait(&database, last, self.timeout).await } else { Ok(()) };
             database.close().await;
@@ -155,26 +155,21 @@ impl Revoke {
         Ok(meant)
     }
 
-    fn record(&self, config: &Config, revocation: &Revocation, seq: i64) -> Result<(), Failure> {
+    fn record(&self, config: &Config, revocation: &Revocation) -> Result<(), Failure> {
         let Some(file) = &config.audit.file else { return Ok(()) };
         let told = |error: std::io::Error| Failure::Impossible(format!("revoked, but the audit record cannot be written: {error}"));
         let (audit, writer) = Audit::start(Some(file.clone())).map_err(told)?;
-        let token = match &revocation.selector {
-            Selector::Token(digest) => Some(*digest),
-            _ => None,
-        };
-        audit.note(Note {
-            id: format!("{:032x}", u128::from(super::serve::random()) << 64 | u128::from(super::serve::random())),
+        let act = audit.act(Act {
+            id: None,
             time: SystemTime::now(),
-            operation: "revoke",
-            name: describe(&revocation.selector),
-            token,
+            upstream: None,
+            operation: "admin/revoke",
+            name: Some(describe(&revocation.selector)),
+            outcome: Outcome::Answered,
             reason: self.reason.clone(),
             actor: self.by.clone(),
-            seq,
-            source: IpAddr::V4(Ipv4Addr::LOCALHOST),
         });
-        let written = audit.flush(Duration::from_secs(5));
+        let written = act.is_ok() && audit.flush(Duration::from_secs(5));
         drop(audit);
         match written {
             true => {

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use clap::Args;
@@ -14,9 +14,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::following::Following;
 use super::watch::Watch;
-use super::{Failure, File, log, runtime};
+use super::{Failure, File, log, lookout, recorder, runtime};
 use crate::audit::Audit;
 use crate::config::{self, Config, Problem};
+use crate::event::{Act, Outcome};
 use crate::metrics::Metrics;
 use crate::proxy::server::tcp;
 use crate::proxy::upgrade::{self, Desk, Sockets};
@@ -53,9 +54,8 @@ impl Serve {
         if self.upgrade && desk.is_none() {
             return Err(Failure::Impossible("`--upgrade` needs `upgrade: { socket: … }` in the configuration".into()));
         }
-        let (audit, writer) = Audit::start(loaded.config.audit.file.clone())
-            .map_err(|error| Failure::Impossible(format!("cannot open the audit file: {error}")))?;
         let metrics = Metrics::new().map_err(|error| Failure::Impossible(error.to_string()))?;
+        let (audit, writers) = recorder::start(&loaded.config.audit, &metrics)?;
         let runtime = runtime()?;
         let clean = runtime.block_on(async {
             let state = Arc::new(State::new(path, loaded.config, metrics.clone()).map_err(Failure::Impossible)?);
@@ -89,7 +89,9 @@ impl Serve {
         runtime.shutdown_timeout(Duration::from_millis(100));
         audit.flush(Duration::from_secs(5));
         drop(audit);
-        let _ = writer.join();
+        for writer in writers {
+            let _ = writer.join();
+        }
         if !clean {
             tracing::warn!("stopped with requests still in flight");
         }
@@ -144,6 +146,7 @@ enum End {
 /// A gateway with its admin listener.
 pub struct Up {
     state: Arc<State>,
+    audit: Audit,
     pub running: Running,
     draining: Arc<AtomicBool>,
     admin_stop: Option<oneshot::Sender<()>>,
@@ -161,6 +164,7 @@ impl Up {
     async fn start_with(sockets: &mut Sockets, state: Arc<State>, metrics: Metrics, audit: Audit) -> Result<Self, String> {
         let world = state.current();
         keep_warm(&state);
+        lookout::start(state.clone(), metrics.clone(), audit.clone());
         // The door is open before anybody is told that it is.
         let mut running = proxy::start_with(sockets, state.clone(), metrics.clone(), audit.clone(), random()).await?;
         let polling = Polling::start(running.gateway.signals.clone(), audit.clone(), metrics.clone(), random);
@@ -174,7 +178,7 @@ impl Up {
                 running.sockets.add(label, bound.try_clone().map_err(told)?.into());
             }
             let listener = tokio::net::TcpListener::from_std(bound).map_err(told)?;
-            let router = admin::router(Admin { state: state.clone(), metrics, audit, draining: draining.clone() });
+            let router = admin::router(Admin { state: state.clone(), metrics, audit: audit.clone(), draining: draining.clone() });
             let ended = async { drop(stopped.await) };
             tokio::spawn(async move { axum::serve(listener, router).with_graceful_shutdown(ended).await });
             tracing::info!(%address, "admin listening");
@@ -182,7 +186,7 @@ impl Up {
         for address in &running.addresses {
             tracing::info!(%address, public_url = world.config.public_url, "listening");
         }
-        Ok(Self { state, running, draining, admin_stop: Some(stop), polling: Some(polling) })
+        Ok(Self { state, audit, running, draining, admin_stop: Some(stop), polling: Some(polling) })
     }
 
     /// Reloads on SIGHUP and on changed files; returns on SIGTERM and SIGINT, and when another process took over.
@@ -237,15 +241,25 @@ impl Up {
                 }
                 let now = self.state.current();
                 warn_of_restart(&before.config, &now.config);
-                self.running.reloaded();
+                self.running.reloaded(&before);
+                self.record_reload(Outcome::Answered, format!("configuration {:016x}", now.config.hash));
                 tracing::info!("configuration reloaded");
                 true
             }
             Err(problems) => {
                 tell(&problems);
+                self.record_reload(Outcome::Refused, format!("{} problems", problems.len()));
                 self.running.renew_certificates();
                 false
             }
+        }
+    }
+
+    fn record_reload(&self, outcome: Outcome, reason: String) {
+        let (time, actor) = (SystemTime::now(), "files or SIGHUP".to_owned());
+        let act = Act { id: None, time, upstream: None, operation: "admin/reload", name: None, outcome, reason, actor };
+        if self.audit.act(act).is_err() {
+            tracing::warn!("the reload has no audit record: records cannot be written at present");
         }
     }
 
@@ -298,13 +312,16 @@ fn warn_of_restart(before: &Config, now: &Config) {
         && before.admin == now.admin
         && before.upgrade == now.upgrade
         && before.audit.file == now.audit.file
+        && before.audit.checkpoints == now.audit.checkpoints
+        && before.audit.stdout == now.audit.stdout
+        && before.audit.export == now.audit.export
         && before.log == now.log
         && before.traces == now.traces
         && before.store == now.store
         && before.limits.connections == now.limits.connections;
     if !same {
         tracing::warn!(
-            "a change of `listen`, `admin`, `upgrade`, `audit.file`, `log`, `traces`, `store` or `limits.connections` takes effect at the next start"
+            "a change of `listen`, `admin`, `upgrade`, `audit` (but for `when_full`), `log`, `traces`, `store` or `limits.connections` takes effect at the next start"
         );
     }
 }

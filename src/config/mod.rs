@@ -148,11 +148,26 @@ pub struct Pair {
     pub key: PathBuf,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Audit {
     /// JSON lines are appended here; none writes to standard output.
     pub file: Option<PathBuf>,
     pub when_full: WhenFull,
+    /// Without them nobody vouches for the log.
+    pub checkpoints: Option<Checkpoints>,
+    /// A copy goes to standard output.
+    pub stdout: bool,
+    /// A copy goes to this collector of logs.
+    pub export: Option<Traces>,
+}
+
+/// Signatures over the audit log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checkpoints {
+    /// One Ed25519 key.
+    pub key: PrivateKeys,
+    /// How far apart they are at least.
+    pub every: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -240,7 +255,7 @@ pub enum AssertionKeys {
     Given(PrivateKeys),
 }
 
-/// Private keys in DER that are keys on P-256.
+/// Private keys in DER that are of the kind their place asks for.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PrivateKeys(pub Vec<Vec<u8>>);
 
@@ -265,6 +280,8 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// Nesting of a message.
     pub depth: usize,
+    /// Messages in one batch (MCP 2025-03-26).
+    pub batch: usize,
     /// Verified tokens remembered.
     pub token_cache: usize,
     /// How long a stop waits for requests in flight.
@@ -281,6 +298,7 @@ impl Default for Limits {
             body_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
             depth: 64,
+            batch: 20,
             token_cache: 50_000,
             drain_timeout: Duration::from_secs(10),
         }

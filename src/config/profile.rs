@@ -167,6 +167,11 @@ const ENTRA: Profile = Profile {
             "Entra: personal accounts and Graph get opaque tokens; let the client ask for a scope of this API's app registration",
         ),
         (Mistake::Encrypted, "Entra: remove the token encryption certificate of the API's app registration"),
+        (
+            Mistake::NoAudience,
+            "Entra: every access token of an app registration has `aud`; let the client ask for `scope=api://APP-ID/NAME` of the one that exposes this API",
+        ),
+        (Mistake::NoClaim, "Entra: add the missing claim under Token configuration (optional claims) of the API's app registration"),
     ],
     ..PLAIN
 };
@@ -189,6 +194,15 @@ pub const PROFILES: &[Profile] = &[
             (Mistake::Issuer, "Entra: the API's app manifest has `requestedAccessTokenVersion` 2; use the profile `entra`"),
             (Mistake::Kind, "Entra: the API's app manifest has `requestedAccessTokenVersion` 2; use the profile `entra`"),
             (Mistake::Encrypted, "Entra: remove the token encryption certificate of the API's app registration"),
+            (
+                Mistake::NoAudience,
+                "Entra: every access token of an app registration has `aud`; let the client ask for `scope=api://APP-ID/NAME` of the one that exposes this API",
+            ),
+            (Mistake::NoClaim, "Entra: add the missing claim under Token configuration (optional claims) of the API's app registration"),
+            (
+                Mistake::Opaque,
+                "Entra: personal accounts and Graph get opaque tokens; let the client ask for a scope of this API's app registration",
+            ),
         ],
         ..ENTRA
     },
@@ -211,6 +225,8 @@ pub const PROFILES: &[Profile] = &[
                 "Okta: the token has no `cid`: it is no access token of a custom authorization server, or a claim of the server's Claims tab is missing",
             ),
             (Mistake::Opaque, "Okta: use a custom authorization server (`https://ORG/oauth2/ID`) with an access policy for this client"),
+            (Mistake::NoAudience, "Okta: set the Audience of the custom authorization server to this upstream's URL"),
+            (Mistake::Encrypted, "Okta: turn Access Token Encryption off in the settings of the custom authorization server"),
         ],
         ..PLAIN
     },
@@ -240,6 +256,11 @@ pub const PROFILES: &[Profile] = &[
             ),
             (Mistake::Issuer, "Auth0: the issuer ends with a slash, `https://TENANT.auth0.com/`; with a custom domain it is that domain"),
             (Mistake::Algorithm, "Auth0: set the API's signing algorithm to RS256; HS256 is never accepted"),
+            (
+                Mistake::NoAudience,
+                "Auth0: make an API whose Identifier is this upstream's URL, and turn on the Resource Parameter Compatibility Profile (or set it as the tenant's Default Audience)",
+            ),
+            (Mistake::NoClaim, "Auth0: add the missing claim in an Action of the login flow (`api.accessToken.setCustomClaim`)"),
         ],
         ..PLAIN
     },
@@ -266,6 +287,8 @@ pub const PROFILES: &[Profile] = &[
             (Mistake::NoClaim, "Keycloak: give the client the scope `basic`, which maps `sub`, or a mapper for the missing claim"),
             (Mistake::Issuer, "Keycloak: `iss` follows the realm's frontend URL; set `hostname` so that it is the same for all clients"),
             (Mistake::Kind, "Keycloak: this is no access token (`typ` is not Bearer); the client must send `access_token`"),
+            (Mistake::Opaque, "Keycloak: access tokens are always JWTs; the client sent something else and must send `access_token`"),
+            (Mistake::Encrypted, "Keycloak: access tokens are never encrypted, ID tokens may be; the client must send `access_token`"),
         ],
         ..PLAIN
     },
@@ -293,6 +316,9 @@ pub const PROFILES: &[Profile] = &[
                 "Cognito: the token has neither `aud` nor `client_id`; the client must send the access token of an app client",
             ),
             (Mistake::Kind, "Cognito: `token_use` is not `access`; the client must send the access token and not the ID token"),
+            (Mistake::NoClaim, "Cognito: add the missing claim to the access token by a pre token generation trigger (V2 or later)"),
+            (Mistake::Opaque, "Cognito: access tokens are always JWTs; the client sent something else and must send the access token"),
+            (Mistake::Encrypted, "Cognito: only refresh tokens are encrypted; the client must send the access token"),
         ],
         ..PLAIN
     },
@@ -310,6 +336,12 @@ pub const PROFILES: &[Profile] = &[
                 "WorkOS: Connect applications get opaque tokens; turn on MCP auth (CIMD or DCR) and use the AuthKit domain as issuer",
             ),
             (Mistake::Issuer, "WorkOS: the issuer is the AuthKit domain, `https://NAME.authkit.app`, and not `api.workos.com`"),
+            (Mistake::NoAudience, "WorkOS: add this upstream's URL to the resource indicators under Connect, Configuration"),
+            (Mistake::NoClaim, "WorkOS: add the missing claim to the JWT template of the environment"),
+            (
+                Mistake::Encrypted,
+                "WorkOS: access tokens are never encrypted; the client must send the `access_token` of the AuthKit domain",
+            ),
         ],
         ..PLAIN
     },
@@ -329,6 +361,13 @@ pub const PROFILES: &[Profile] = &[
                 Mistake::Issuer,
                 "Descope: agentic and inbound apps have issuers of their own; copy `issuer` from the app's discovery URL, and set `jwks_uri` where it has no keys",
             ),
+            (
+                Mistake::NoAudience,
+                "Descope: set this upstream's URL as the MCP server's URL or audience under Agentic Identity or Inbound Apps",
+            ),
+            (Mistake::NoClaim, "Descope: add the missing claim to the JWT template of the app or project"),
+            (Mistake::Opaque, "Descope: access tokens are JWTs; an access key is none, and must be exchanged for one first"),
+            (Mistake::Encrypted, "Descope: access tokens are signed and not encrypted; the client must send the `access_token` of the app"),
         ],
         ..PLAIN
     },
@@ -349,6 +388,15 @@ pub const PROFILES: &[Profile] = &[
             (
                 Mistake::WrongAudience,
                 "Zitadel: let the client ask for `urn:zitadel:iam:org:project:id:PROJECT:aud`, and write the project's id in `audience`",
+            ),
+            (
+                Mistake::NoAudience,
+                "Zitadel: let the client ask for `urn:zitadel:iam:org:project:id:PROJECT:aud`, and write the project's id in `audience`",
+            ),
+            (Mistake::NoClaim, "Zitadel: add the missing claim by an action before the access token is made (Complement Token)"),
+            (
+                Mistake::Encrypted,
+                "Zitadel: JWT access tokens are never encrypted; set the application's Auth Token Type to JWT and send `access_token`",
             ),
         ],
         ..PLAIN
@@ -373,6 +421,11 @@ pub const PROFILES: &[Profile] = &[
                 "authentik: the issuer is `https://HOST/application/o/SLUG/` with the slash, where the provider's issuer mode is per provider",
             ),
             (Mistake::NoClaim, "authentik: a token without `uid` is an ID token: the client must send `access_token`"),
+            (Mistake::NoAudience, "authentik: `aud` is the provider's client id; a property mapping must not take it away"),
+            (
+                Mistake::Opaque,
+                "authentik: access tokens are always JWTs; an API token or app password is none, the client must log in by OAuth2",
+            ),
         ],
         ..PLAIN
     },
@@ -396,6 +449,7 @@ pub const PROFILES: &[Profile] = &[
                 "PingFederate: set the Client ID Claim Name of the access token manager to `client_id`, and map the missing claim",
             ),
             (Mistake::Opaque, "PingFederate: choose a JWT access token manager and not one of internally managed reference tokens"),
+            (Mistake::Encrypted, "PingFederate: choose no JWE Algorithm in the access token manager"),
         ],
         ..PLAIN
     },
@@ -463,6 +517,19 @@ mod tests {
             for (mistake, text) in profile.advice {
                 assert!(!text.contains('\n') && text.len() < 260, "{} {mistake:?}", profile.name);
                 assert_eq!(profile.advice.iter().filter(|(other, _)| other == mistake).count(), 1, "{} {mistake:?}", profile.name);
+            }
+        }
+    }
+
+    /// For what goes wrong most, in the words of the provider's own console.
+    #[test]
+    fn every_provider_has_lines_of_its_own_for_the_usual_mistakes() {
+        let usual = [Mistake::WrongAudience, Mistake::NoAudience, Mistake::NoClaim, Mistake::Opaque, Mistake::Encrypted];
+        for profile in PROFILES.iter().filter(|profile| profile.refused.is_none()) {
+            let name = profile.name.split('-').next().unwrap_or_default();
+            for mistake in usual {
+                let text = profile.advice(mistake).to_ascii_lowercase();
+                assert!(text.starts_with(name), "{} {mistake:?}: {text}", profile.name);
             }
         }
     }

@@ -208,8 +208,38 @@ pub struct RawAudit {
     pub file: Option<String>,
     /// `refuse` (default) answers 503 when a record cannot be written; `drop` goes on without it, and counts.
     pub when_full: Option<RawWhenFull>,
-    #[schemars(skip)]
-    pub checkpoints: Option<Later>,
+    /// Signatures over the log, by which a log that was rewritten or cut is told from the one that was written.
+    pub checkpoints: Option<RawCheckpoints>,
+    /// A copy of each line goes to standard output too. A reader that is too slow loses lines there, never in the file. Default false.
+    pub stdout: Option<bool>,
+    /// A copy of each line goes to an OpenTelemetry collector. One that is too slow loses lines there, never in the file.
+    pub otlp: Option<RawExport>,
+}
+
+/// Signed checkpoints of the audit log.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Checkpoints")]
+pub struct RawCheckpoints {
+    /// A private Ed25519 key in PEM (PKCS #8), which only the gateway can read.
+    #[schemars(required)]
+    pub key_file: Option<String>,
+    /// How far apart checkpoints are at least. Default 60s.
+    pub every: Option<DurationText>,
+}
+
+/// A collector of logs, by OTLP over HTTP (protobuf).
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Export")]
+pub struct RawExport {
+    /// Where the collector takes logs: `http://127.0.0.1:4318/v1/logs`.
+    #[schemars(required)]
+    pub endpoint: Option<String>,
+    /// A file with headers for the collector, such as its key: one `Name: value` in each line.
+    pub headers_file: Option<String>,
+    /// Send by plain http off loopback. Anyone on the path can then read who did what, and the headers. Default false.
+    pub allow_http: Option<bool>,
 }
 
 /// What happens when an audit record cannot be written.
@@ -408,8 +438,72 @@ pub struct RawUpstream {
     pub require_dpop: Option<bool>,
     /// Accept only tokens that are bound to the client certificate of the connection (RFC 8705). Default false.
     pub require_certificate: Option<bool>,
+    /// What the server may ask of a client while it answers: `elicitation` (a form), `elicitation_url` (a page that the user is
+    /// sent to), `sampling` (the client's model works for the server), `roots` (folders of the user's). Default: nothing.
+    pub allow_server_requests: Option<Vec<RawServerRequest>>,
+    /// `both` (default), or `modern`: no `initialize`, no sessions, only 2026-07-28 and later.
+    pub eras: Option<RawEras>,
+    /// Methods of extensions. Any other that the revisions do not define is refused.
+    pub methods: Option<Vec<RawMethod>>,
+    /// Extensions and experimental capabilities of the server that clients are told of. Default: none but MCP Apps.
+    pub extensions: Option<Strings>,
+    /// Accept calls without the `Mcp-Param-…` headers that a tool's schema asks for (`x-mcp-header`): browsers do not send them. Those
+    /// that come must still repeat the arguments. Default false.
+    pub allow_missing_param_headers: Option<bool>,
     #[schemars(skip)]
     pub tasks: Option<Later>,
+    /// Let the server's tools through only as they were approved. Without it their definitions may change at any time.
+    pub pin: Option<RawPin>,
+}
+
+/// Where the approved definitions of tools stand.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Pin")]
+pub struct RawPin {
+    /// Written by `doorward approve`, one file for each upstream, read again when it changes. A file that is not there approves nothing.
+    #[schemars(required)]
+    pub file: Option<String>,
+    /// How often the servers are asked for their tools, besides what callers' lists show. Default 1m, at least 1s.
+    pub interval: Option<DurationText>,
+}
+
+/// What a server may ask of a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(rename = "ServerRequest", inline)]
+pub enum RawServerRequest {
+    Elicitation,
+    ElicitationUrl,
+    Sampling,
+    Roots,
+}
+
+/// Which revisions are served.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(rename = "Eras", inline)]
+pub enum RawEras {
+    Both,
+    Modern,
+}
+
+/// A method of an extension, and where it says what it is about. Exactly one of its keys beside `name`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Method")]
+pub struct RawMethod {
+    /// As messages spell it: `acme/report`.
+    #[schemars(required)]
+    pub name: Option<String>,
+    /// JSON Pointer from `params` on to what rules judge as the name of a tool, or as an array of names.
+    pub tool: Option<String>,
+    /// The same for the name of a prompt.
+    pub prompt: Option<String>,
+    /// The same for the URI of a resource.
+    pub resource: Option<String>,
+    /// It names nothing, and every admitted caller may use it: no rule is asked. Default false.
+    pub allow_unnamed: Option<bool>,
 }
 
 /// How servers are looked after between calls.
@@ -662,8 +756,8 @@ pub struct RawRouteLimits {
     pub per_subject: Option<RateText>,
     /// Until the server's answer begins, and between two parts of it. Default 60s.
     pub timeout: Option<DurationText>,
-    #[schemars(skip)]
-    pub streams_per_subject: Option<Later>,
+    /// Streams that one subject may listen by at once. Default: no limit.
+    pub streams_per_subject: Option<usize>,
     #[schemars(skip)]
     pub tasks: Option<Later>,
 }
@@ -687,6 +781,8 @@ pub struct RawLimits {
     pub idle_timeout: Option<DurationText>,
     /// Nesting of a message. Default 64.
     pub depth: Option<usize>,
+    /// Messages in one batch of a client of 2025-03-26. Default 20.
+    pub batch: Option<usize>,
     /// Verified tokens that are remembered. Default 50000.
     pub token_cache: Option<usize>,
     /// How long a stop waits for requests in flight. Default 10s.

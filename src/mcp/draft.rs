@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use super::Id;
 use super::json::{Fault, Scanner, is_variant};
+use super::message::{Passed, Returned};
 
 const MESSAGE: &[&str] = &["jsonrpc", "id", "method", "params", "result", "error"];
 const PARAMS: &[&str] = &[
@@ -31,6 +32,7 @@ const NOTIFICATIONS: &[&str] = &["resourceSubscriptions", "taskIds", "toolsListC
 const VERSION: &str = "io.modelcontextprotocol/protocolVersion";
 const CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
 const CLIENT: &str = "io.modelcontextprotocol/clientInfo";
+const TASKS: &str = "io.modelcontextprotocol/tasks";
 const META: &[&str] = &[VERSION, CAPABILITIES, CLIENT, "io.modelcontextprotocol/logLevel", "io.modelcontextprotocol/subscriptionId"];
 
 /// A member that ought to be a string.
@@ -85,6 +87,10 @@ pub(super) struct Draft<'a> {
     pub arguments: Shape,
     pub arguments_text: &'a str,
     pub task: bool,
+    /// What was given to the client and now comes back, of whatever method.
+    pub returned: Vec<Returned<'a>>,
+    /// A member that comes back and is no string.
+    pub unreturnable: Option<Passed>,
     pub reference: Shape,
     pub reference_type: Field<'a>,
     pub reference_name: Field<'a>,
@@ -95,6 +101,8 @@ pub(super) struct Draft<'a> {
     pub meta: Shape,
     pub version: Field<'a>,
     pub capabilities: Shape,
+    /// The client speaks the extension `io.modelcontextprotocol/tasks`.
+    pub speaks_tasks: bool,
     pub client: Shape,
     pub traceparent: Field<'a>,
 }
@@ -155,6 +163,9 @@ impl<'a> Draft<'a> {
                     self.task = true;
                     scanner.skip()?;
                 }
+                "requestState" => return self.returned(scanner, Passed::State),
+                "cursor" => return self.returned(scanner, Passed::Cursor),
+                "taskId" => return self.returned(scanner, Passed::Task),
                 "_meta" => return self.meta(scanner),
                 "ref" => return self.reference(scanner),
                 "notifications" => return self.notifications(scanner),
@@ -167,6 +178,34 @@ impl<'a> Draft<'a> {
         })
     }
 
+    fn returned(&mut self, scanner: &mut Scanner<'a>, what: Passed) -> Result<(), Fault> {
+        scanner.peek()?;
+        let from = scanner.at();
+        match field(scanner)? {
+            Field::Text(text) => self.returned.push(Returned { what, text, place: from..scanner.at() }),
+            // Some clients say so that they have none.
+            Field::Absent | Field::Other if scanner.between(from, scanner.at()) == "null" => {}
+            Field::Absent | Field::Other => self.unreturnable = Some(what),
+        }
+        Ok(())
+    }
+
+    fn capabilities(&mut self, scanner: &mut Scanner<'a>) -> Result<(), Fault> {
+        self.capabilities = shape(scanner)?;
+        if self.capabilities != Shape::Object {
+            return scanner.skip();
+        }
+        scanner.object(|scanner, name| {
+            if name != "extensions" || scanner.peek()? != b'{' {
+                return scanner.skip();
+            }
+            scanner.object(|scanner, name| {
+                self.speaks_tasks |= name == TASKS;
+                scanner.skip()
+            })
+        })
+    }
+
     fn meta(&mut self, scanner: &mut Scanner<'a>) -> Result<(), Fault> {
         self.meta = shape(scanner)?;
         if self.meta != Shape::Object {
@@ -175,10 +214,7 @@ impl<'a> Draft<'a> {
         scanner.object(|scanner, name| {
             match name {
                 VERSION => self.version = field(scanner)?,
-                CAPABILITIES => {
-                    self.capabilities = shape(scanner)?;
-                    scanner.skip()?;
-                }
+                CAPABILITIES => return self.capabilities(scanner),
                 CLIENT => {
                     self.client = shape(scanner)?;
                     scanner.skip()?;

@@ -5,6 +5,9 @@ pub const MODERN: &[&str] = &["2026-07-28"];
 /// Legacy revisions, newest first. 2024-11-05 (HTTP+SSE) is not among them.
 pub const LEGACY: &[&str] = &["2025-11-25", "2025-06-18", "2025-03-26"];
 
+/// The only revision with batches.
+pub const BATCHING: &str = "2025-03-26";
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Era {
     /// 2026-07-28 and later: stateless, `_meta` on each request.

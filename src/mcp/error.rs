@@ -11,8 +11,8 @@ pub enum Error {
     DuplicateMember,
     /// A member that other parsers take for a protocol member (`Method`, `paramſ`).
     VariantMember,
-    /// An array. Batches are not judged in this version.
-    Batch,
+    /// An array where there may be none (batches are of 2025-03-26 alone), or one that cannot be taken apart.
+    Batch(&'static str),
     /// Not a JSON-RPC 2.0 request or notification: `jsonrpc`, `id`, `method` or `params` of a wrong shape.
     NotRequest(&'static str),
     /// A JSON-RPC response from the client: there is no server request it could answer.

@@ -6,7 +6,9 @@ use std::borrow::Cow;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
+use http::header::AsHeaderName;
 
+use super::message::Passed;
 use super::{Era, Error, Message, Target, Verb};
 
 /// The standard request headers of MCP 2026-07-28 ("Request Metadata"), each at most once.
@@ -41,19 +43,24 @@ impl<'a> Claim<'a> {
             None if !method.notification => return Err(Error::Header("the Mcp-Method header is required")),
             _ => {}
         }
-        let (Verb::Use(..), Target::One(thing)) = (method.verb, &message.operation.target) else {
-            return Ok(());
+        let expected = match (method.verb, &message.operation.target) {
+            (Verb::Use(..), Target::One(thing)) => Some(&thing.name),
+            (Verb::Task, _) => message.returned.iter().find(|one| one.what == Passed::Task).map(|one| &one.text),
+            // Whether an extension sends the name is its own affair; if it does, it is the name.
+            (Verb::Point(..), Target::One(thing)) if self.name.is_some() => Some(&thing.name),
+            _ => None,
         };
+        let Some(expected) = expected else { return Ok(()) };
         match self.name.map(decode) {
             None => Err(Error::Header("the Mcp-Name header is required")),
             Some(Err(error)) => Err(error),
-            Some(Ok(name)) if name != thing.name => Err(Error::Header("header mismatch: Mcp-Name and the body name different things")),
+            Some(Ok(name)) if name != *expected => Err(Error::Header("header mismatch: Mcp-Name and the body name different things")),
             Some(Ok(_)) => Ok(()),
         }
     }
 }
 
-fn once<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<Option<&'a str>, Error> {
+pub(super) fn once(headers: &HeaderMap, name: impl AsHeaderName) -> Result<Option<&str>, Error> {
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else {
         return Ok(None);
@@ -69,13 +76,19 @@ fn once<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<Option<&'a str
     }
 }
 
+/// A name as a header value: plain, or behind the sentinel where the revision demands it.
+pub fn encode(name: &str) -> Cow<'_, str> {
+    let plain = name.bytes().all(|byte| matches!(byte, b' '..=b'~')) && name.trim() == name && !name.starts_with("=?base64?");
+    if plain && !name.is_empty() { Cow::Borrowed(name) } else { Cow::Owned(format!("=?base64?{}?=", STANDARD.encode(name))) }
+}
+
 /// The base64 sentinel of "Value Encoding": both markers exact, else the value is literal.
-fn decode(value: &str) -> Result<Cow<'_, str>, Error> {
+pub(super) fn decode(value: &str) -> Result<Cow<'_, str>, Error> {
     let Some(inner) = value.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?=")) else {
         return Ok(Cow::Borrowed(value));
     };
-    let bytes = STANDARD.decode(inner).map_err(|_| Error::Header("the Mcp-Name header is not strict base64"))?;
-    String::from_utf8(bytes).map(Cow::Owned).map_err(|_| Error::Header("the Mcp-Name header does not hold UTF-8"))
+    let bytes = STANDARD.decode(inner).map_err(|_| Error::Header("an MCP header is not strict base64"))?;
+    String::from_utf8(bytes).map(Cow::Owned).map_err(|_| Error::Header("an MCP header does not hold UTF-8"))
 }
 
 #[cfg(test)]
@@ -127,6 +140,9 @@ mod tests {
         ];
         for (value, name) in table {
             assert_eq!(decode(value).ok().as_deref(), name, "{value}");
+        }
+        for name in ["plain", "Hello, 世界", " padded ", "=?base64?literal?=", ""] {
+            assert_eq!(decode(&encode(name)).ok().as_deref(), Some(name));
         }
     }
 }

@@ -57,9 +57,28 @@ pub(super) struct Place {
 /// they are, byte for byte; items without a lawful name go. `cacheScope` becomes `private`, for the
 /// list is now this caller's own (MCP 2026-07-28, "Caching"). An error answer passes as it is.
 pub fn cut(body: &[u8], lens: Lens, shows: &mut dyn FnMut(&str) -> bool) -> Result<Cut, Unreadable> {
+    cut_items(body, lens, &mut |name, _| shows(name), None)
+}
+
+/// Gives the `nextCursor` of a list another name.
+pub type Naming<'n> = &'n mut dyn FnMut(Kind, &str) -> Option<String>;
+
+/// A cheap first look: whether a list could have a next page.
+pub fn may_go_on(body: &[u8]) -> bool {
+    memchr::memmem::find(body, b"\"nextCursor\"").is_some()
+}
+
+/// As [`cut`], for a caller that looks at each whole item, as it stands there: `shows` is told its name and its JSON text.
+/// A `nextCursor` is given another name on its way.
+pub fn cut_items(
+    body: &[u8],
+    lens: Lens,
+    shows: &mut dyn FnMut(&str, &str) -> bool,
+    cursor: Option<Naming<'_>>,
+) -> Result<Cut, Unreadable> {
     let text = std::str::from_utf8(body).map_err(|_| Unreadable)?;
-    let mut shows = |_: Kind, name: &str| shows(name);
-    let mut cutter = Cutter::new(text, lens.era, &mut shows);
+    let mut shows = |_: Kind, name: &str, item: &str| shows(name, item);
+    let mut cutter = Cutter::new(text, lens.era, &mut shows, Some(lens.kind), cursor);
     cutter.read(lens.depth)?;
     let Cutter { method, result, error, list, shown, hidden, id, .. } = cutter;
     match (method, result, error, list) {
@@ -67,6 +86,17 @@ pub fn cut(body: &[u8], lens: Lens, shows: &mut dyn FnMut(&str) -> bool) -> Resu
         (false, true, false, Some(kind)) if kind == lens.kind => Ok(Cut { body: cutter.finish(), shown, hidden, id }),
         _ => Err(Unreadable),
     }
+}
+
+/// Whether a body that is no lawful answer holds no list in any reading: neither a result, nor more than one reading.
+pub fn holds_none(body: &[u8], depth: usize) -> bool {
+    let Ok(text) = std::str::from_utf8(body) else { return false };
+    if !text.trim_start().starts_with(['{', '[']) {
+        return true;
+    }
+    let mut shows = |_: Kind, _: &str, _: &str| false;
+    let mut cutter = Cutter::new(text, Era::Legacy, &mut shows, None, None);
+    cutter.read(depth).is_ok() && !cutter.result
 }
 
 /// How to look at the events of a stream.
@@ -87,16 +117,25 @@ pub struct Watch {
 ///   "Transports"), and pass in the legacy one. Notifications pass.
 /// * On the stream of a list request, and on one that is resumed, each result that holds a list is cut, whatever its id: a
 ///   resumed stream delivers the answers to other requests.
-/// * On other streams nothing else is looked at.
+/// * On other streams nothing else is looked at, but for arrays, which no single message is.
 pub fn judge_event(data: &[u8], watch: Watch, shows: &mut dyn FnMut(Kind, &str) -> bool) -> Verdict {
+    judge_items(data, watch, &mut |kind, name, _| shows(kind, name), None)
+}
+
+/// As [`judge_event`], for a caller that looks at each whole item: `shows` is told its kind, its name and its JSON text.
+/// The `nextCursor` of a list is given another name on its way.
+pub fn judge_items(data: &[u8], watch: Watch, shows: &mut dyn FnMut(Kind, &str, &str) -> bool, cursor: Option<Naming<'_>>) -> Verdict {
     let lists = watch.expected.is_some() || watch.resumed;
+    if data.trim_ascii_start().first() == Some(&b'[') {
+        return Verdict::Unreadable;
+    }
     if !lists && (watch.era == Era::Legacy || !may_hold_method(data)) {
         return Verdict::Pass;
     }
     let Ok(text) = std::str::from_utf8(data) else {
         return Verdict::Unreadable;
     };
-    let mut cutter = Cutter::new(text, watch.era, shows);
+    let mut cutter = Cutter::new(text, watch.era, shows, watch.expected, cursor);
     if cutter.read(watch.depth).is_err() {
         return Verdict::Unreadable;
     }
@@ -132,10 +171,13 @@ fn found(data: &[u8], one: u8, other: u8, mut holds: impl FnMut(&[u8], &[u8]) ->
 }
 
 /// Reads an answer and writes what may be seen of it, span by span.
-struct Cutter<'a, 's> {
+struct Cutter<'a, 's, 'n> {
     text: &'a str,
     era: Era,
-    shows: &'s mut dyn FnMut(Kind, &str) -> bool,
+    shows: &'s mut dyn FnMut(Kind, &str, &str) -> bool,
+    /// What was asked for, where that is known.
+    asked: Option<Kind>,
+    cursor: Option<Naming<'n>>,
     out: Vec<u8>,
     /// How much of the text has been copied or left out.
     done: usize,
@@ -153,12 +195,20 @@ struct Cutter<'a, 's> {
     hidden: usize,
 }
 
-impl<'a, 's> Cutter<'a, 's> {
-    fn new(text: &'a str, era: Era, shows: &'s mut dyn FnMut(Kind, &str) -> bool) -> Self {
+impl<'a, 's, 'n> Cutter<'a, 's, 'n> {
+    fn new(
+        text: &'a str,
+        era: Era,
+        shows: &'s mut dyn FnMut(Kind, &str, &str) -> bool,
+        asked: Option<Kind>,
+        cursor: Option<Naming<'n>>,
+    ) -> Self {
         Self {
             text,
             era,
             shows,
+            asked,
+            cursor,
             out: Vec::new(),
             done: 0,
             method: false,
@@ -225,12 +275,32 @@ impl<'a, 's> Cutter<'a, 's> {
             if name == "cacheScope" {
                 return self.scope(scanner);
             }
+            if name == "nextCursor" && self.cursor.is_some() && scanner.peek()? == b'"' {
+                return self.next_page(scanner);
+            }
             self.strange |= is_variant(name, RESULT);
             scanner.skip()
         })?;
         if self.list.is_some() && !self.scoped && self.era == Era::Modern {
             self.copy_to(scanner.at() - 1);
             self.out.extend_from_slice(br#","cacheScope":"private""#);
+        }
+        Ok(())
+    }
+
+    fn next_page(&mut self, scanner: &mut Scanner<'a>) -> Result<(), Fault> {
+        let from = scanner.at();
+        let cursor = scanner.string()?;
+        // A list of unknown kind keeps its cursor, which then opens nothing.
+        let Some(kind) = self.list.or(self.asked) else { return Ok(()) };
+        let named = self.cursor.as_mut().and_then(|name| name(kind, &cursor)).and_then(|name| serde_json::to_string(&name).ok());
+        match named {
+            Some(named) => {
+                self.copy_to(from);
+                self.out.extend_from_slice(named.as_bytes());
+                self.done = scanner.at();
+            }
+            None => self.strange = true,
         }
         Ok(())
     }
@@ -258,7 +328,8 @@ impl<'a, 's> Cutter<'a, 's> {
             scanner.peek()?;
             let from = scanner.at();
             let name = item(scanner, member)?;
-            if !name.is_some_and(|name| (self.shows)(kind, &name)) {
+            let text = scanner.between(from, scanner.at());
+            if !name.is_some_and(|name| (self.shows)(kind, &name, text)) {
                 self.hidden += 1;
                 return Ok(());
             }
@@ -266,7 +337,7 @@ impl<'a, 's> Cutter<'a, 's> {
                 self.out.push(b',');
             }
             self.shown += 1;
-            self.out.extend_from_slice(scanner.between(from, scanner.at()).as_bytes());
+            self.out.extend_from_slice(text.as_bytes());
             Ok(())
         })?;
         self.done = scanner.at() - 1;

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::sync::{PoisonError, RwLock};
 
 use super::Id;
-use super::listing::{Cut, Lens, Place, Unreadable, cut};
+use super::listing::{Cut, Lens, Naming, Place, Unreadable, cut_items};
 
 /// Recent list answers and their cuts, bounded in number and bytes; the oldest goes first.
 ///
@@ -49,13 +49,23 @@ impl<K: Eq + Clone> Memo<K> {
         Self { max_entries, max_bytes, shelf: RwLock::new(Shelf { bytes: 0, entries: VecDeque::new() }) }
     }
 
-    /// Cuts an answer as [`cut`] does, or remembers how it was cut. `id` is the request's own; an
+    /// Cuts an answer as [`cut_items`] does, or remembers how it was cut. `id` is the request's own; an
     /// answer that spells it differently is cut and not remembered.
-    pub fn cut(&self, key: &K, id: Id<'_>, body: &[u8], lens: Lens, shows: &mut dyn FnMut(&str) -> bool) -> Result<Vec<u8>, Unreadable> {
+    ///
+    /// `cursor` must give equal names to equal cursors for equal keys.
+    pub fn cut(
+        &self,
+        key: &K,
+        id: Id<'_>,
+        body: &[u8],
+        lens: Lens,
+        shows: &mut dyn FnMut(&str, &str) -> bool,
+        cursor: Option<Naming<'_>>,
+    ) -> Result<Vec<u8>, Unreadable> {
         if let Some(known) = self.recall(key, id, body, lens) {
             return Ok(known);
         }
-        let cut = cut(body, lens, shows)?;
+        let cut = cut_items(body, lens, shows, cursor)?;
         if let Some((answer, short)) = around(body, &cut, id) {
             self.keep(Entry { lens, key: key.clone(), answer, cut: short });
         }
@@ -132,10 +142,17 @@ mod tests {
     /// Cuts to `a`; says whether the rules were asked.
     fn ask(memo: &Memo<u8>, key: u8, id: &str, body: &str) -> (String, bool) {
         let asked = Cell::new(false);
-        let cut = memo.cut(&key, Id(id), body.as_bytes(), LENS, &mut |name| {
-            asked.set(true);
-            name == "a"
-        });
+        let cut = memo.cut(
+            &key,
+            Id(id),
+            body.as_bytes(),
+            LENS,
+            &mut |name, _| {
+                asked.set(true);
+                name == "a"
+            },
+            None,
+        );
         (String::from_utf8(cut.expect("a list")).expect("text"), asked.get())
     }
 

@@ -1,12 +1,13 @@
 //! One JSON-RPC message, read once.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use serde_json::value::RawValue;
 
 use super::draft::{Draft, Field, Ident, Shape, Texts};
 use super::headers::Claim;
-use super::{Era, Error, Kind, Method, Verb, json};
+use super::{Era, Error, Kind, Method, Verb, extension, json};
 
 /// A request id: a string or an integer, kept as the JSON text that the client sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,10 +39,30 @@ pub enum Target<'a> {
 /// What one message asks for: all that policy looks at.
 #[derive(Clone, Debug)]
 pub struct Operation<'a> {
-    pub method: &'static Method,
+    pub method: &'a Method,
     pub target: Target<'a>,
     /// `params.arguments` of a tool call.
     pub arguments: Option<&'a RawValue>,
+}
+
+/// What a client is given to bring back as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Passed {
+    /// `requestState` of a multi round trip (MCP 2026-07-28).
+    State,
+    /// `cursor` of a list.
+    Cursor,
+    /// `taskId`.
+    Task,
+}
+
+/// A member of `params` that was given to the client before.
+#[derive(Clone, Debug)]
+pub struct Returned<'a> {
+    pub what: Passed,
+    pub text: Cow<'a, str>,
+    /// Where it stands in the body, quotes included.
+    pub place: Range<usize>,
 }
 
 #[derive(Clone, Debug)]
@@ -52,6 +73,14 @@ pub struct Message<'a> {
     pub operation: Operation<'a>,
     /// W3C trace context from `params._meta.traceparent`, as sent.
     pub traceparent: Option<Cow<'a, str>>,
+    /// What comes back in it: states of any method, the cursor of a list, the id of a task.
+    pub returned: Vec<Returned<'a>>,
+    /// `params.arguments` of any method, as sent; empty without.
+    pub arguments: &'a str,
+    /// Whether it declares the extension `io.modelcontextprotocol/tasks`.
+    pub speaks_tasks: bool,
+    /// Whether a tool call asks for a task (MCP 2025-11-25).
+    pub begins_task: bool,
 }
 
 /// Why a message was refused, with what an answer to it can carry.
@@ -71,6 +100,11 @@ impl<'a> Message<'a> {
     /// The checks come in this order: JSON, ambiguity (members twice or in another case),
     /// JSON-RPC, era and version, method, `params`, headers.
     pub fn parse(body: &'a [u8], claim: &Claim<'_>, depth: usize) -> Result<Self, Failure<'a>> {
+        Self::parse_with(body, claim, depth, &[])
+    }
+
+    /// The same where the operator names methods of extensions ([`extension::row`]).
+    pub fn parse_with(body: &'a [u8], claim: &Claim<'_>, depth: usize, extensions: &'a [Method]) -> Result<Self, Failure<'a>> {
         let mut draft = Draft::default();
         let read = match std::str::from_utf8(body) {
             Ok(text) => draft.read(text, depth),
@@ -85,7 +119,7 @@ impl<'a> Message<'a> {
         };
         let era = apparent_era(&draft, claim, read.is_ok());
         let error = match read {
-            Ok(()) => match judge(draft, claim, id) {
+            Ok(()) => match judge(draft, claim, id, Known { body, extensions }) {
                 Ok(message) => return Ok(message),
                 Err(error) => error,
             },
@@ -105,9 +139,16 @@ fn apparent_era(draft: &Draft<'_>, claim: &Claim<'_>, readable: bool) -> Option<
     if readable { claimed.or(Some(Era::Legacy)) } else { claimed }
 }
 
-fn judge<'a>(draft: Draft<'a>, claim: &Claim<'_>, id: Option<Id<'a>>) -> Result<Message<'a>, Error> {
+/// What most messages need not be held against.
+#[derive(Clone, Copy)]
+struct Known<'a> {
+    body: &'a [u8],
+    extensions: &'a [Method],
+}
+
+fn judge<'a>(mut draft: Draft<'a>, claim: &Claim<'_>, id: Option<Id<'a>>, known: Known<'a>) -> Result<Message<'a>, Error> {
     let name = method_name(&draft)?;
-    let row = Method::find(&name);
+    let row = Method::find(&name).or_else(|| known.extensions.iter().find(|row| row.name == name));
     let notification = row.map_or(id.is_none(), |row| row.notification);
     if row.is_some() && notification && id.is_some() {
         return Err(Error::NotRequest("a notification has no id"));
@@ -128,7 +169,10 @@ fn judge<'a>(draft: Draft<'a>, claim: &Claim<'_>, id: Option<Id<'a>>) -> Result<
         Field::Text(text) => Some(text.clone()),
         Field::Absent | Field::Other => None,
     };
-    let message = Message { id, era, operation: operation(draft, method)?, traceparent };
+    let returned = returned(&mut draft, method)?;
+    let (arguments, speaks_tasks, begins_task) = (draft.arguments_text, draft.speaks_tasks, draft.task);
+    let operation = operation(draft, method, era, known.body)?;
+    let message = Message { id, era, operation, traceparent, returned, arguments, speaks_tasks, begins_task };
     claim.agree(&message)?;
     Ok(message)
 }
@@ -136,7 +180,7 @@ fn judge<'a>(draft: Draft<'a>, claim: &Claim<'_>, id: Option<Id<'a>>) -> Result<
 /// All that JSON-RPC 2.0 asks of a request or notification.
 fn method_name<'a>(draft: &Draft<'a>) -> Result<Cow<'a, str>, Error> {
     if draft.array {
-        return Err(Error::Batch);
+        return Err(Error::Batch("batches are not accepted"));
     }
     if !draft.object {
         return Err(Error::NotRequest("the message is not an object"));
@@ -207,7 +251,28 @@ fn require_meta(draft: &Draft<'_>, notification: bool) -> Result<(), Error> {
     Ok(())
 }
 
-fn operation<'a>(draft: Draft<'a>, method: &'static Method) -> Result<Operation<'a>, Error> {
+/// Those members that the method gives a meaning to; a state is one for whatever server looks at it.
+fn returned<'a>(draft: &mut Draft<'a>, method: &Method) -> Result<Vec<Returned<'a>>, Error> {
+    let counts = |what: Passed| match what {
+        Passed::State => true,
+        Passed::Cursor => matches!(method.verb, Verb::List(_)),
+        Passed::Task => method.verb == Verb::Task,
+    };
+    match draft.unreturnable.filter(|what| counts(*what)) {
+        Some(Passed::State) => return Err(Error::Params("`requestState` must be a string")),
+        Some(Passed::Cursor) => return Err(Error::Params("`cursor` must be a string")),
+        Some(Passed::Task) => return Err(Error::Params("`taskId` must be a string")),
+        None => {}
+    }
+    let mut returned = std::mem::take(&mut draft.returned);
+    returned.retain(|one| counts(one.what));
+    if method.verb == Verb::Task && !returned.iter().any(|one| one.what == Passed::Task) {
+        return Err(Error::Params("`taskId` must be a string"));
+    }
+    Ok(returned)
+}
+
+fn operation<'a>(draft: Draft<'a>, method: &'a Method, era: Era, body: &'a [u8]) -> Result<Operation<'a>, Error> {
     if draft.arguments == Shape::Other {
         return Err(Error::Params("`arguments` must be an object"));
     }
@@ -215,7 +280,7 @@ fn operation<'a>(draft: Draft<'a>, method: &'static Method) -> Result<Operation<
     let target = match method.verb {
         Verb::Use(kind, member) => {
             if kind == Kind::Tool {
-                if draft.task {
+                if draft.task && era == Era::Modern {
                     return Err(Error::Params("tasks are not supported"));
                 }
                 arguments = (draft.arguments == Shape::Object).then_some(draft.arguments_text);
@@ -226,7 +291,8 @@ fn operation<'a>(draft: Draft<'a>, method: &'static Method) -> Result<Operation<
         }
         Verb::Complete => Target::One(completed(draft)?),
         Verb::Listen => Target::Each(subscribed(draft)?),
-        Verb::List(_) | Verb::Plain | Verb::Absorb => Target::Nothing,
+        Verb::Point(kind, pointer) => extension::target(std::str::from_utf8(body).map_err(|_| Error::NotJson)?, kind, pointer)?,
+        Verb::List(_) | Verb::Introduce | Verb::Plain | Verb::Absorb | Verb::Task => Target::Nothing,
     };
     let arguments = match arguments {
         Some(text) => Some(json::raw_value(text).ok_or(Error::NotJson)?),

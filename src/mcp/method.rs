@@ -32,8 +32,15 @@ pub enum Verb {
     Complete,
     /// Answers with a list that must be cut to what the caller may use.
     List(Kind),
-    /// Opens a stream of changes; each resource in `params.notifications.resourceSubscriptions` is judged.
+    /// Opens a stream of changes; each resource in `params.notifications.resourceSubscriptions` is judged, and those that may
+    /// not be read are left out.
     Listen,
+    /// Acts on a task that a tool call has begun, named by `params.taskId`: judged as the use of that tool.
+    Task,
+    /// Acts on the thing, or on each of the things, at a JSON Pointer (RFC 6901) from `params` on: methods of extensions.
+    Point(Kind, &'static str),
+    /// Answers with what the server says of itself, which must be cut to what passes here.
+    Introduce,
     /// Names nothing that a rule could speak of: any admitted caller may.
     Plain,
     /// A notification that speaks of other requests: it goes on within a session, which is its caller's
@@ -91,9 +98,13 @@ pub static METHODS: &[Method] = &[
     Method::both("prompts/get", Verb::Use(Kind::Prompt, "name")),
     Method::both("prompts/list", Verb::List(Kind::Prompt)),
     Method::both("completion/complete", Verb::Complete),
-    Method::modern("server/discover", Verb::Plain),
+    Method::modern("server/discover", Verb::Introduce),
     Method::modern("subscriptions/listen", Verb::Listen),
-    Method::legacy("initialize", Verb::Plain),
+    Method::both("tasks/get", Verb::Task),
+    Method::both("tasks/cancel", Verb::Task),
+    Method::legacy("tasks/result", Verb::Task),
+    Method::modern("tasks/update", Verb::Task),
+    Method::legacy("initialize", Verb::Introduce),
     Method::legacy("ping", Verb::Plain),
     Method::legacy("resources/subscribe", Verb::Use(Kind::Resource, "uri")),
     Method::legacy("resources/unsubscribe", Verb::Use(Kind::Resource, "uri")),

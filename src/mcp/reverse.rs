@@ -5,33 +5,93 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use super::ask::{Ask, sends_to_page};
 use super::json::{Fault, Scanner, is_variant};
 use super::listing::{Unreadable, may_hold_method};
+use super::sse::Verdict;
 
 const MESSAGE: &[&str] = &["jsonrpc", "id", "method", "params", "result", "error"];
 const CANCELLED: &str = "notifications/cancelled";
+const UPDATED: &str = "notifications/resources/updated";
 
-/// Gives another name to the id of a server's request, and to the id in a server's cancellation of
-/// one. `name` gets an id as JSON text and gives JSON text. None for what is neither.
-pub fn rename(data: &[u8], depth: usize, name: &mut dyn FnMut(&str) -> Option<String>) -> Result<Option<Vec<u8>>, Unreadable> {
+/// A server's message that names a request of its own, with the id as JSON text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told<'a> {
+    Request(Ask, &'a str),
+    /// It takes the request back.
+    Cancelled(&'a str),
+    /// No request: a resource has changed. None where it is not named in one way.
+    Updated(Option<&'a str>),
+}
+
+/// What becomes of such a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It goes on, with another id as JSON text.
+    As(String),
+    /// It goes on as it is, as far as this room is concerned.
+    Unchanged,
+    Dropped,
+    Unreadable,
+}
+
+/// Judges a server's request, its cancellation of one, and what tells of a resource. None for what is none of these.
+pub fn judge(data: &[u8], depth: usize, fate: &mut dyn FnMut(Told<'_>) -> Fate) -> Option<Verdict> {
     if !may_hold_method(data) {
-        return Ok(None);
+        return None;
     }
+    match read(data, depth, fate) {
+        Ok(verdict) => verdict,
+        Err(Unreadable) => Some(Verdict::Unreadable),
+    }
+}
+
+fn read(data: &[u8], depth: usize, fate: &mut dyn FnMut(Told<'_>) -> Fate) -> Result<Option<Verdict>, Unreadable> {
     let text = std::str::from_utf8(data).map_err(|_| Unreadable)?;
     let mut found = Envelope::default();
-    let read = found.read(text, depth).map_err(|_| Unreadable)?;
-    if !read || found.method.is_none() {
-        return if found.method.is_none() && read { Ok(None) } else { Err(Unreadable) };
+    if !found.read(text, depth).map_err(|_| Unreadable)? {
+        return Err(Unreadable);
     }
-    let cancels = found.method.as_deref() == Some(CANCELLED);
-    let place = match (found.id, found.cancelled) {
-        (Some(id), _) => id,
-        (None, Some(id)) if cancels => id,
+    let Some(method) = found.method else { return Ok(None) };
+    // SECURITY: what is an answer too would be taken for one or the other.
+    if found.answers > 0 {
+        return Err(Unreadable);
+    }
+    if found.id.is_none() && method == UPDATED {
+        let uri = found.uri.as_deref().filter(|_| !found.other_uri);
+        return Ok(match fate(Told::Updated(uri)) {
+            Fate::As(_) | Fate::Unchanged => None,
+            Fate::Dropped => Some(Verdict::Drop),
+            Fate::Unreadable => Some(Verdict::Unreadable),
+        });
+    }
+    let (place, is_request) = match (found.id, found.cancelled) {
+        (Some(id), _) => (id, true),
+        (None, Some(id)) if method == CANCELLED => (id, false),
         _ => return Ok(None),
     };
     let id = text.get(place.clone()).ok_or(Unreadable)?;
-    let named = name(id).ok_or(Unreadable)?;
-    Ok(Some(splice(text, place, &named)))
+    let told = if is_request { Told::Request(Ask::of(&method, found.page), id) } else { Told::Cancelled(id) };
+    Ok(match fate(told) {
+        Fate::As(named) => Some(Verdict::Replace(splice(text, place, &named))),
+        Fate::Unchanged => None,
+        Fate::Dropped => Some(Verdict::Drop),
+        Fate::Unreadable => Some(Verdict::Unreadable),
+    })
+}
+
+/// The id that a server's message answers, as JSON text; none where it is no answer.
+pub fn answered(data: &[u8], depth: usize) -> Result<Option<&str>, Unreadable> {
+    let text = std::str::from_utf8(data).map_err(|_| Unreadable)?;
+    let mut found = Envelope::default();
+    if !found.read(text, depth).map_err(|_| Unreadable)? {
+        return Err(Unreadable);
+    }
+    match (found.method, found.answers, found.id) {
+        (None, 1, Some(place)) => Ok(text.get(place)),
+        (Some(_), 0, _) => Ok(None),
+        _ => Err(Unreadable),
+    }
 }
 
 /// A client's answer to a server's request.
@@ -76,6 +136,12 @@ struct Envelope<'a> {
     id: Option<Range<usize>>,
     /// `params.requestId`.
     cancelled: Option<Range<usize>>,
+    /// `params.uri`.
+    uri: Option<Cow<'a, str>>,
+    /// It is there in another form, or in another spelling.
+    other_uri: bool,
+    /// `params` would send a user to a page.
+    page: bool,
     answers: usize,
     strange: bool,
 }
@@ -109,11 +175,25 @@ impl<'a> Envelope<'a> {
     }
 
     fn params(&mut self, scanner: &mut Scanner<'a>) -> Result<(), Fault> {
-        scanner.object(|scanner, name| {
+        let start = scanner.at();
+        self.page = sends_to_page(scanner)?;
+        let text = scanner.between(start, scanner.at());
+        if !["request", "uri", "URI", "Uri", "\\"].iter().any(|mark| text.contains(mark)) {
+            return Ok(());
+        }
+        // Read again for what only a few notifications have.
+        let mut again = Scanner::new(text, usize::MAX);
+        again.object(|scanner, name| {
             if name == "requestId" {
-                self.cancelled = Some(place(scanner)?);
+                let found = place(scanner)?;
+                self.cancelled = Some(start + found.start..start + found.end);
                 return Ok(());
             }
+            if name == "uri" && scanner.peek()? == b'"' {
+                self.uri = Some(scanner.string()?);
+                return Ok(());
+            }
+            self.other_uri |= name == "uri" || is_variant(name, &["uri"]);
             scanner.skip()
         })
     }
@@ -129,8 +209,36 @@ mod tests {
     use super::*;
 
     fn renamed(data: &str) -> Result<Option<String>, Unreadable> {
-        let named = rename(data.as_bytes(), 32, &mut |id| Some(format!("\"x{}\"", id.replace('"', "'"))))?;
-        Ok(named.map(|bytes| String::from_utf8(bytes).expect("text")))
+        let mut fate = |told: Told<'_>| match told {
+            Told::Updated(_) => Fate::Unchanged,
+            Told::Request(_, id) | Told::Cancelled(id) => Fate::As(format!("\"x{}\"", id.replace('"', "'"))),
+        };
+        match judge(data.as_bytes(), 32, &mut fate) {
+            None => Ok(None),
+            Some(Verdict::Replace(bytes)) => Ok(Some(String::from_utf8(bytes).expect("text"))),
+            Some(_) => Err(Unreadable),
+        }
+    }
+
+    #[test]
+    fn a_request_is_told_by_its_kind_and_may_be_dropped() {
+        let mut kinds = Vec::new();
+        for (method, params) in [
+            ("elicitation/create", r#"{"message":"m"}"#),
+            ("elicitation/create", r#"{"mode":"url"}"#),
+            ("sampling/createMessage", "{}"),
+            ("roots/list", "[1]"),
+            ("tasks/get", "{}"),
+        ] {
+            let data = format!(r#"{{"params":{params},"id":"7","method":"{method}"}}"#);
+            let verdict = judge(data.as_bytes(), 32, &mut |told| {
+                let Told::Request(ask, r#""7""#) = told else { panic!("{told:?}") };
+                kinds.push(ask);
+                Fate::Dropped
+            });
+            assert_eq!(verdict, Some(Verdict::Drop));
+        }
+        assert_eq!(kinds, [Ask::Elicitation, Ask::ElicitationUrl, Ask::Sampling, Ask::Roots, Ask::Other]);
     }
 
     #[test]
@@ -148,6 +256,26 @@ mod tests {
             told,
             Ok(Some(r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":"x7","reason":"r"}}"#.into()))
         );
+    }
+
+    #[test]
+    fn a_changed_resource_is_told_by_its_one_uri() {
+        for (params, uri) in [
+            (r#"{"uri":"file:///a"}"#, Some("file:///a")),
+            (r#"{"\u0075ri":"file:///\u0061"}"#, Some("file:///a")),
+            (r#"{"uri":"file:///a","URI":"file:///b"}"#, None),
+            (r#"{"uRi":"file:///b"}"#, None),
+            (r#"{"uri":["file:///a"]}"#, None),
+            ("{}", None),
+            ("3", None),
+        ] {
+            let data = format!(r#"{{"params":{params},"method":"notifications/resources/updated"}}"#);
+            let verdict = judge(data.as_bytes(), 32, &mut |told| {
+                assert_eq!(told, Told::Updated(uri), "{params}");
+                Fate::Dropped
+            });
+            assert_eq!(verdict, Some(Verdict::Drop), "{params}");
+        }
     }
 
     #[test]
@@ -169,6 +297,7 @@ mod tests {
             r#"{"id":7,"method":"ping""#,
             r#"[{"id":7,"method":"ping"}]"#,
             r#"{"id":7,"method":["ping"]}"#,
+            r#"{"id":7,"method":"ping","result":{}}"#,
         ] {
             assert_eq!(renamed(data), Err(Unreadable), "{data}");
         }

@@ -131,6 +131,18 @@ impl Sealer {
         Some(URL_SAFE_NO_PAD.encode(whole))
     }
 
+    /// Encrypts `text` without an end, always to the same: whoever is given a thing twice can tell that it is
+    /// one. The nonce is a MAC over all that is sealed, so it comes twice only with the same text (RFC 8452 §1).
+    pub fn seal_same(&self, purpose: Purpose, owner: &Owner, text: &str) -> Option<String> {
+        self.seal_derived(purpose, owner, text, u64::MAX)
+    }
+
+    /// Encrypts `text` until `expires` (seconds since 1970), with such a nonce.
+    pub fn seal_derived(&self, purpose: Purpose, owner: &Owner, text: &str, expires: u64) -> Option<String> {
+        let mac = self.keys.first()?.tag(purpose, &owner.and(&expires.to_be_bytes()), text);
+        self.seal(purpose, owner, text, expires, *mac.first_chunk::<NONCE>()?)
+    }
+
     /// The exact text that was sealed for this owner and purpose, unless `now` is past its end.
     pub fn open(&self, purpose: Purpose, owner: &Owner, sealed: &str, now: u64) -> Option<String> {
         let whole = URL_SAFE_NO_PAD.decode(sealed).ok()?;
@@ -235,6 +247,17 @@ mod tests {
             prop_assert_eq!(sealer(&[1]).open(Purpose::State, &alice(), &text, 0), None);
             prop_assert_eq!(sealer(&[1]).untag(Purpose::Session, &alice(), &text), None);
         }
+    }
+
+    #[test]
+    fn what_is_sealed_without_an_end_is_the_same_each_time_and_another_owners_is_not() {
+        let bob = Owner::new(&[b"files", b"https://login.example.com", b"bob"]);
+        let sealed = |owner: &Owner, text: &str| sealer(&[1]).seal_same(Purpose::Task, owner, text).expect("sealed");
+        assert_eq!(sealed(&alice(), "task"), sealed(&alice(), "task"));
+        assert_ne!(sealed(&alice(), "task"), sealed(&bob, "task"));
+        assert_ne!(sealed(&alice(), "task"), sealed(&alice(), "tasj"));
+        assert_eq!(sealer(&[2, 1]).open(Purpose::Task, &alice(), &sealed(&alice(), "task"), u64::MAX - 1).as_deref(), Some("task"));
+        assert_eq!(sealer(&[1]).open(Purpose::Task, &bob, &sealed(&alice(), "task"), 0), None);
     }
 
     #[test]

@@ -18,6 +18,7 @@
 
 pub mod arguments;
 pub mod condition;
+pub mod known;
 pub mod matcher;
 mod permit;
 pub mod rule;
@@ -33,7 +34,7 @@ pub use step_up::{Demand, StepUp};
 use std::net::IpAddr;
 use std::time::SystemTime;
 
-use crate::mcp::{Kind, Operation, Target, Thing};
+use crate::mcp::{Kind, Operation, Target, Thing, Verb};
 use crate::principal::Principal;
 use condition::Outcome;
 
@@ -70,6 +71,31 @@ impl Policy {
         }
     }
 
+    /// Leaves out of an operation on several things those that are not permitted, and decides what is left. The refusal, of the
+    /// first of them, is for an operation of which nothing would be; it keeps that one.
+    pub fn narrow<'a>(&'a self, caller: Caller<'_>, operation: &mut Operation<'_>) -> Result<Permit<'a>, Refusal<'a>> {
+        let Target::Each(things) = &mut operation.target else { return self.authorize(caller, operation) };
+        let mut asked = std::mem::take(things);
+        let first = asked.first().cloned();
+        let mut answer = None;
+        asked.retain(|thing| match (self.decide(caller, thing, operation), &answer) {
+            (Ok(permit), _) => {
+                answer = Some(Ok(permit));
+                true
+            }
+            (refused, None) => {
+                answer = Some(refused);
+                false
+            }
+            (Err(_), Some(_)) => false,
+        });
+        if asked.is_empty() {
+            asked.extend(first);
+        }
+        operation.target = Target::Each(asked);
+        answer.unwrap_or_else(|| Ok(Permit::unnamed()))
+    }
+
     fn decide(&self, caller: Caller<'_>, thing: &Thing<'_>, operation: &Operation<'_>) -> Result<Permit<'_>, Refusal<'_>> {
         if matches!(thing.kind, Kind::Resource | Kind::Template) && !matcher::is_canonical_uri(&thing.name) {
             return Err(Refusal::new(None, Why::UriNotCanonical));
@@ -80,7 +106,9 @@ impl Policy {
         if rule.deny {
             return Err(Refusal::new(Some(rule), Why::Denied));
         }
-        match condition::all(&rule.conditions, caller, Some(operation)) {
+        // What a task was called with is not known any more; it was judged when the task began.
+        let judged = (operation.method.verb != Verb::Task).then_some(operation);
+        match condition::all(&rule.conditions, caller, judged) {
             Outcome::Met => Ok(Permit::by(rule)),
             Outcome::Lacks(lack) => Err(Refusal::new(Some(rule), lack.step_up().map_or_else(Why::Scope, Why::StepUp))),
             Outcome::Not(unmet) => Err(Refusal::new(Some(rule), Why::Unmet(unmet))),
@@ -137,6 +165,11 @@ impl Policy {
         }
         let naming = self.rules.iter().position(|rule| rule.names(kind, name));
         naming.is_some_and(|index| standing.holds(index))
+    }
+
+    /// Whether any rule speaks of resources.
+    pub fn speaks_of_resources(&self) -> bool {
+        self.rules.iter().any(|rule| !rule.resources.is_empty())
     }
 
     /// The paths of the claims that conditions look at.

@@ -17,10 +17,11 @@ use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::client::HttpSession;
 use pingora::protocols::http::v1::client::HttpSession as Http1Session;
 use pingora::protocols::{ALPN, Stream};
-use pingora::upstreams::peer::{HttpPeer, Peer};
+use pingora::upstreams::peer::Peer;
 use pingora::{Error, ErrorType, OrErr};
 use tokio::io::AsyncWriteExt;
 
+use super::destination::Destination;
 use super::pool::{Backend, Flight, Pool};
 use super::record::Tale;
 use super::resolve::{Resolver, System};
@@ -45,7 +46,7 @@ const JOINED: usize = 16 << 10;
 /// An upstream that has answered with a head.
 pub struct Reached {
     pub session: HttpSession,
-    pub peer: Arc<HttpPeer>,
+    pub peer: Destination,
     /// Which server it is.
     pub mark: Arc<str>,
     _flight: Flight,
@@ -172,7 +173,7 @@ impl Upstreams {
 
     /// A connection to the server; a `fresh` one was not used before, where that can be told.
     async fn dial(&self, backend: &Backend, http2: bool, fresh: bool, others: bool) -> pingora::Result<(Dialled, bool)> {
-        let peer = &*backend.peer;
+        let peer = &backend.peer;
         let dialled = async {
             if http2 {
                 let (session, reused) = self.links.sessions.get_http_session(peer).await?;
@@ -198,7 +199,7 @@ impl Upstreams {
                     self.links.streams.release_stream(stream, peer.reuse_hash(), Some(IDLE));
                 }
             }
-            other => self.links.sessions.release_http_session(other, &*peer, Some(IDLE)).await,
+            other => self.links.sessions.release_http_session(other, &peer, Some(IDLE)).await,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! One request, from its head to its record: the line of [`crate::pipeline`] with sockets.
 
+mod batch;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -11,10 +13,14 @@ use pingora::apps::{HttpPersistentSettings, ReusedHttpStream};
 use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
 
+use super::asked::Questions;
+use super::attention::{Attending, Attention};
+use super::dial::Reached;
 use super::peer::{Client, Peer};
 use super::record::{self, PERMITTED, Tale};
 use super::reply::{self, Cors};
 use super::response::{self, Legacy, Plan};
+use super::results::Asked;
 use super::shown::Shown;
 use super::upstream::{Outgoing, Sent};
 use super::{Gateway, body, hosted, signals};
@@ -22,18 +28,22 @@ use crate::config::Limits;
 use crate::denial::{Denial, Fault};
 use crate::event::Outcome;
 use crate::mcp::reverse::Answer;
-use crate::mcp::{self, Era, Operation, Target as Names, Verb};
+use crate::mcp::{self, Era, Operation, Target as Names, Verb, listen};
+use crate::pin::Flaw;
 use crate::pipeline::{self, Admitted, Judgement, Release};
 use crate::policy::{Caller, Standing};
 use crate::route::{self, Head, ListMode, Mode, Route, Target};
 use crate::session::{Seals, Session};
 use crate::state::Snapshot;
+use crate::streams::{Holder, Open, TooMany};
 use crate::token::Scheme;
 use crate::trace::{Parent, Step};
 
 /// A body of this size that a denied client is still sending is read to its end, so that its
 /// connection stays usable; a longer one is cut off.
 const DRAINED: usize = 64 << 10;
+/// For what is still unsent on a connection that is given up: its client may have stopped reading.
+const PARTING: Duration = Duration::from_secs(1);
 
 /// Answers one request. Returns the connection where another one may follow on it.
 pub async fn run(gateway: &Gateway, peer: &Peer, mut session: ServerSession, shutdown: &ShutdownWatch) -> Option<ReusedHttpStream> {
@@ -52,7 +62,7 @@ pub async fn run(gateway: &Gateway, peer: &Peer, mut session: ServerSession, shu
     }
     session.set_write_timeout(Some(gateway.write_timeout));
     if !answer(gateway, peer, &mut session).await {
-        session.shutdown().await;
+        drop(tokio::time::timeout(PARTING, session.shutdown()).await);
         return None;
     }
     let settings = HttpPersistentSettings::for_session(&session);
@@ -138,7 +148,7 @@ async fn public(exchange: &mut Exchange<'_>, session: &mut ServerSession, docume
     reply::send(session, reply, &exchange.cors, exchange.tale.id()).await
 }
 
-impl Exchange<'_> {
+impl<'g> Exchange<'g> {
     fn head<'s>(&self, session: &'s ServerSession) -> Head<'s> {
         let header = session.req_header();
         let authority = header.uri.authority().map(|authority| authority.as_str());
@@ -185,37 +195,107 @@ impl Exchange<'_> {
         let body = body?;
 
         self.tale.step(Step::Judge);
-        let judgement = match pipeline::judge(&admitted, &self.head(session), &body, self.world.config.limits.depth) {
+        let judgement = match pipeline::judge(&admitted, &self.head(session), &body, self.world.config.limits.depth, &self.world.sealer) {
             Err(Denial { fault: Fault::Message(mcp::Error::Response), .. }) => {
                 return Box::pin(self.answer(session, &admitted, &body)).await;
             }
+            Err(denial @ Denial { fault: Fault::Message(mcp::Error::Batch(_)), .. }) => {
+                return Box::pin(self.batch(session, &admitted, &body, denial)).await;
+            }
             judged => judged?,
         };
+        match self.prepare(session, &admitted, &judgement)? {
+            None => {
+                self.tale.answered("absorbed", 202);
+                let mut accepted = reply::empty(StatusCode::ACCEPTED);
+                accepted.headers_mut().extend(self.nonce_for(&admitted));
+                Ok(reply::send(session, accepted, &self.cors, self.tale.id()).await)
+            }
+            Some((release, plan)) => {
+                let sent = self.narrowed(&judgement, judgement.body(&body));
+                let sent = self.forward(session, &admitted, &release, Method::POST, sent, &plan).await;
+                sent.map_err(|fault| of(&judgement, fault))
+            }
+        }
+    }
+
+    /// From what was judged to what is done: everything between the two that does not wait. None where
+    /// it is acknowledged here and goes no further.
+    fn prepare<'m>(
+        &mut self,
+        session: &ServerSession,
+        admitted: &'m Admitted,
+        judgement: &'m Judgement<'m>,
+    ) -> Result<Option<(Release, Plan<'m>)>, Denial>
+    where
+        'g: 'm,
+    {
+        let route = &admitted.route;
         self.tale.within(parent(judgement.message.traceparent.as_deref(), &session.req_header().headers));
-        self.tell_judgement(&judgement);
-        let nonce = admitted.verified.binding().key.and_then(|_| self.nonce());
-        let era = judgement.message.era;
-        let id = judgement.message.id;
-        let with_id = |fault: Fault| Denial { fault, id: id.map(|id| id.as_json().to_owned()), era: Some(era) };
-        let legacy = match era {
-            Era::Legacy => Some(self.legacy(session, &admitted).map_err(with_id)?),
+        self.tell_judgement(judgement);
+        let nonce = self.nonce_for(admitted);
+        let with_id = |fault: Fault| of(judgement, fault);
+        self.gateway.mirrors.agree(route, &judgement.message, &session.req_header().headers).map_err(Fault::Message).map_err(with_id)?;
+        let legacy = match judgement.message.era {
+            Era::Legacy => Some(self.legacy(session, admitted).map_err(with_id)?),
             Era::Modern => None,
         };
-        let release = judgement.release(route.mode).map_err(|denial| self.insisted(denial, &admitted, &judgement))?;
+        let release = judgement.release(route.mode).map_err(|denial| self.insisted(denial, admitted, judgement))?;
+        let flaw = self.flaw(route, judgement);
+        if let (Some(flaw), Mode::Enforce) = (flaw, route.mode) {
+            return Err(with_id(Fault::Tool(flaw)));
+        }
         if judgement.decision.is_ok() {
-            self.gateway.insistence.cured(errand(&admitted, &judgement));
+            self.gateway.insistence.cured(errand(admitted, judgement));
         }
         let within = legacy.as_ref().is_some_and(|legacy| legacy.session.is_some());
         if judgement.message.operation.method.verb == Verb::Absorb && !within {
-            self.tale.answered("absorbed", 202);
-            let mut accepted = reply::empty(StatusCode::ACCEPTED);
-            accepted.headers_mut().extend(nonce);
-            return Ok(reply::send(session, accepted, &self.cors, self.tale.id()).await);
+            return Ok(None);
         }
-        self.promise(judgement.decision.is_err()).map_err(with_id)?;
-        let resumed = if within { self.standing(&admitted) } else { None };
-        let plan = Plan { nonce, legacy, resumed, ..self.plan(route, &admitted, &judgement) };
-        self.forward(session, &admitted, &release, "POST", body.clone(), &plan).await.map_err(with_id)
+        let endless = judgement.message.operation.method.verb == Verb::Listen;
+        let open = if endless { Some(self.listen(admitted, None).map_err(with_id)?) } else { None };
+        self.promise(judgement.decision.is_err() || flaw.is_some()).map_err(with_id)?;
+        let resumed = if within { self.standing(admitted) } else { None };
+        Ok(Some((release, Plan { nonce, legacy, resumed, open, ..self.plan(route, admitted, judgement) })))
+    }
+
+    /// The nonce for a caller whose token is bound to a key.
+    fn nonce_for(&self, admitted: &Admitted) -> Option<(HeaderName, HeaderValue)> {
+        admitted.verified.binding().key.and_then(|_| self.nonce())
+    }
+
+    /// The bytes to send on: those that were judged, but for the resources of a subscription that may not be read.
+    fn narrowed(&mut self, judgement: &Judgement<'_>, body: Bytes) -> Bytes {
+        let operation = &judgement.message.operation;
+        let (Verb::Listen, Names::Each(granted), Ok(_)) = (operation.method.verb, &operation.target, &judgement.decision) else {
+            return body;
+        };
+        let mut keeps = |uri: &str| granted.iter().any(|thing| thing.name == uri);
+        match listen::narrow(&body, self.world.config.limits.depth, &mut keeps) {
+            Some(narrowed) => {
+                self.tale.tell(|event| event.reason = "narrowed");
+                narrowed.into()
+            }
+            None => body,
+        }
+    }
+
+    /// What the answer must be looked at for, beside lists; nothing where the rules are only observed.
+    fn attention(&self, admitted: &Admitted, judgement: &Judgement<'_>) -> Option<Box<Attention>> {
+        let operation = &judgement.message.operation;
+        match (operation.method.verb, &operation.target) {
+            _ if admitted.route.mode != Mode::Enforce => None,
+            (Verb::Introduce, _) => Some(Box::new(Attention::Introduction)),
+            (Verb::Listen, Names::Each(granted)) => {
+                let granted = granted.iter().map(|thing| thing.name.clone().into_owned()).collect();
+                Some(self.attending(admitted, granted))
+            }
+            _ => None,
+        }
+    }
+
+    fn attending(&self, admitted: &Admitted, granted: Vec<String>) -> Box<Attention> {
+        Box::new(Attention::Stream(Attending { who: admitted.verified.principal.clone(), source: self.source, granted }))
     }
 
     /// The seals of a legacy caller, and the session that the head names.
@@ -229,6 +309,9 @@ impl Exchange<'_> {
     /// Opens or resumes the stream of a session (GET), or ends the session (DELETE). Without a session
     /// there is nothing of the caller's own to have (MCP 2025-11-25 "Listening for Messages from the Server").
     async fn attend(&mut self, session: &mut ServerSession, admitted: &Admitted) -> Result<bool, Denial> {
+        if admitted.route.protocol.modern_only {
+            return Err(Fault::Method("POST").into());
+        }
         let legacy = self.legacy(session, admitted)?;
         let opens = session.req_header().method == Method::GET;
         self.tale.tell(|event| {
@@ -237,27 +320,38 @@ impl Exchange<'_> {
         });
         let Some(own) = &legacy.session else { return Err(Fault::Method("POST").into()) };
         let release = pipeline::attend(admitted, own);
-        let plan = Plan { endless: opens, repeatable: opens, ..self.bare_plan(admitted, legacy) };
+        let open = if opens { Some(self.listen(admitted, Some(own))?) } else { None };
+        let attention = (opens && admitted.route.mode == Mode::Enforce).then(|| self.attending(admitted, Vec::new()));
+        let plan = Plan { endless: opens, repeatable: opens, open, attention, ..self.bare_plan(admitted, legacy) };
         self.promise(false)?;
-        Ok(self.forward(session, admitted, &release, if opens { "GET" } else { "DELETE" }, Bytes::new(), &plan).await?)
+        Ok(self.forward(session, admitted, &release, if opens { Method::GET } else { Method::DELETE }, Bytes::new(), &plan).await?)
     }
 
     /// A client's answer to what its server asked it, if it was asked.
     async fn answer(&mut self, session: &mut ServerSession, admitted: &Admitted, body: &Bytes) -> Result<bool, Denial> {
+        let (release, body, plan) = self.reply(session, admitted, body)?;
+        Ok(self.forward(session, admitted, &release, Method::POST, body, &plan).await?)
+    }
+
+    /// The answer as the server is to have it.
+    fn reply<'m>(&mut self, session: &ServerSession, admitted: &'m Admitted, body: &Bytes) -> Result<(Release, Bytes, Plan<'m>), Denial>
+    where
+        'g: 'm,
+    {
         let legacy = self.legacy(session, admitted)?;
         self.tale.tell(|event| {
             event.operation = "session/answer";
             event.era = Some(Era::Legacy);
         });
         let unasked = || Denial::from(Fault::Message(mcp::Error::Response));
-        let own = legacy.session.as_ref().ok_or_else(unasked)?;
+        let own = legacy.session.as_ref().filter(|_| !admitted.route.protocol.modern_only).ok_or_else(unasked)?;
         let answer = Answer::read(body, self.world.config.limits.depth).ok_or_else(unasked)?;
         let id = legacy.seals.asked(own, &answer.id).map_err(Fault::Message)?;
         let release = pipeline::attend(admitted, own);
         let body = answer.to(id).into();
         let plan = self.bare_plan(admitted, legacy);
         self.promise(false)?;
-        Ok(self.forward(session, admitted, &release, "POST", body, &plan).await?)
+        Ok((release, body, plan))
     }
 
     /// Takes the place of the record that what goes on from here will have, and what it will say if nothing fails.
@@ -276,10 +370,27 @@ impl Exchange<'_> {
         session: &mut ServerSession,
         admitted: &Admitted,
         release: &Release,
-        method: &'static str,
+        method: Method,
         body: Bytes,
         plan: &Plan<'_>,
     ) -> Result<bool, Fault> {
+        let (reached, token) = self.reach(session, admitted, release, method, body, plan).await?;
+        self.tale.step(Step::Relay);
+        let questions = Questions::new(self.gateway, self.world, admitted, &self.head(session));
+        let relayed = response::relay(self.gateway, session, reached, plan, &mut self.tale, &self.cors, &questions).await;
+        self.believe(admitted, token, relayed)
+    }
+
+    /// To the upstream, as far as the head of its answer; with the token that was shown to it.
+    async fn reach(
+        &mut self,
+        session: &mut ServerSession,
+        admitted: &Admitted,
+        release: &Release,
+        method: Method,
+        body: Bytes,
+        plan: &Plan<'_>,
+    ) -> Result<(Reached, Option<HeaderValue>), Fault> {
         let route = &admitted.route;
         let shown = match route.identity.asserts() || route.grant.is_some() {
             true => Box::pin(Shown::gather(self.world, route, &self.head(session), admitted, &mut self.tale)).await?,
@@ -287,19 +398,33 @@ impl Exchange<'_> {
         };
         let token = shown.token.clone();
         let own = plan.legacy.as_ref().and_then(|legacy| legacy.session.as_ref());
-        let sent = Sent { method, body, session: own, traceparent: self.tale.traceparent(), shown };
+        let task = plan.asked.judgement.and_then(Judgement::task);
+        let sent = Sent { method, body, session: own, traceparent: self.tale.traceparent(), task, shown };
         let outgoing = Outgoing::new(release, admitted, &self.head(session), sent)?;
         self.tale.step(Step::Upstream);
         let reached = self.gateway.upstreams.call(outgoing, session, plan, &mut self.tale).await?;
-        self.tale.step(Step::Relay);
-        let relayed = response::relay(self.gateway, session, reached, plan, &mut self.tale, &self.cors).await;
-        if let (Err(Fault::UpstreamUnauthorized), Some(token)) = (&relayed, &token) {
-            self.world.upstream_tokens.reject(route, admitted.token, token);
-        }
-        relayed
+        Ok((reached, token))
     }
 
-    fn bare_plan(&self, admitted: &Admitted, legacy: Legacy) -> Plan<'static> {
+    /// A token that the upstream did not accept is not shown again.
+    fn believe<T>(&self, admitted: &Admitted, token: Option<HeaderValue>, answered: Result<T, Fault>) -> Result<T, Fault> {
+        if let (Err(Fault::UpstreamUnauthorized), Some(token)) = (&answered, &token) {
+            self.world.upstream_tokens.reject(&admitted.route, admitted.token, token);
+        }
+        answered
+    }
+
+    fn asked<'m>(&self, admitted: &'m Admitted, judgement: Option<&'m Judgement<'m>>) -> Asked<'m>
+    where
+        'g: 'm,
+    {
+        Asked { admitted, judgement, world: self.world, source: self.source, received: self.received }
+    }
+
+    fn bare_plan<'m>(&self, admitted: &'m Admitted, legacy: Legacy) -> Plan<'m>
+    where
+        'g: 'm,
+    {
         Plan {
             route: admitted.route.clone(),
             era: Era::Legacy,
@@ -307,12 +432,26 @@ impl Exchange<'_> {
             nonce: None,
             list: None,
             resumed: self.standing(admitted),
+            asked: self.asked(admitted, None),
             legacy: Some(legacy),
             endless: false,
+            attention: None,
             repeatable: false,
             depth: self.world.config.limits.depth,
             until: admitted.verified.ends(),
+            open: None,
         }
+    }
+
+    /// A place for a stream without an end.
+    fn listen(&mut self, admitted: &Admitted, own: Option<&Session>) -> Result<Box<Open>, Fault> {
+        let most = admitted.route.limits.streams_per_subject;
+        let open = self.gateway.streams.listen(holder(admitted, own), most, self.tale.begun());
+        open.map(Box::new).map_err(|TooMany| {
+            // Refused before it was permitted.
+            self.tale.tell(|event| event.reason = "too_many_streams");
+            Fault::TooManyStreams
+        })
     }
 
     fn check_rates(&self, route: &Route, admitted: &Admitted) -> Result<(), Fault> {
@@ -342,10 +481,23 @@ impl Exchange<'_> {
         Denial { fault: Fault::StepUpLoop, ..denial }
     }
 
+    /// What is the matter with a tool that the rules would let be called, where tools are pinned.
+    fn flaw(&mut self, route: &Route, judgement: &Judgement<'_>) -> Option<Flaw> {
+        route.pin.as_ref()?;
+        let flaw = self.world.vigils.flaw(&route.name, &judgement.message.operation)?;
+        if judgement.decision.is_ok() {
+            self.tale.tell(|event| event.reason = flaw.reason());
+        }
+        Some(flaw)
+    }
+
     fn tell_judgement(&mut self, judgement: &Judgement<'_>) {
         let operation = &judgement.message.operation;
         let (rule, reason) = match &judgement.decision {
-            Ok(permit) => (permit.rule(), PERMITTED),
+            Ok(permit) => match &judgement.restored {
+                Ok(_) => (permit.rule(), PERMITTED),
+                Err(fault) => (permit.rule(), Denial::from(fault.clone()).reason()),
+            },
             Err(refusal) => (refusal.rule(), Denial::from(Fault::from(refusal)).reason()),
         };
         self.tale.tell(|event| {
@@ -365,7 +517,10 @@ impl Exchange<'_> {
         (route.mode == Mode::Enforce).then(|| route.policy.standing(caller, route.list == ListMode::Acquirable))
     }
 
-    fn plan<'m>(&self, route: &Arc<Route>, admitted: &Admitted, judgement: &Judgement<'m>) -> Plan<'m> {
+    fn plan<'m>(&self, route: &Arc<Route>, admitted: &'m Admitted, judgement: &'m Judgement<'m>) -> Plan<'m>
+    where
+        'g: 'm,
+    {
         let message = &judgement.message;
         let list = match message.operation.method.verb {
             Verb::List(kind) if route.mode == Mode::Enforce => Some(kind),
@@ -379,11 +534,14 @@ impl Exchange<'_> {
             id: message.id,
             list: list.zip(standing),
             resumed: None,
+            asked: self.asked(admitted, Some(judgement)),
+            attention: self.attention(admitted, judgement),
             legacy: None,
             until: admitted.verified.ends(),
+            open: None,
             // A tool call may have had its effect; everything else may be asked again.
             endless: message.operation.method.verb == Verb::Listen,
-            repeatable: !matches!(message.operation.method.verb, Verb::Use(crate::mcp::Kind::Tool, _)),
+            repeatable: !matches!(message.operation.method.verb, Verb::Use(crate::mcp::Kind::Tool, _) | Verb::Task),
             depth: self.world.config.limits.depth,
         }
     }
@@ -409,6 +567,17 @@ impl Exchange<'_> {
             reply.headers_mut().extend(self.nonce());
         }
         reply::send(session, reply, &self.cors, self.tale.id()).await
+    }
+}
+
+/// Whose a stream will be.
+pub(super) fn holder(admitted: &Admitted, own: Option<&Session>) -> Holder {
+    Holder {
+        upstream: admitted.route.name.clone(),
+        who: admitted.verified.principal.clone(),
+        token: admitted.token,
+        issued: admitted.verified.issued,
+        session: own.map(|own| Box::new(own.digest())),
     }
 }
 
@@ -439,6 +608,11 @@ fn check_media(headers: &HeaderMap) -> Result<(), Fault> {
         Some(coding) if !coding.as_bytes().eq_ignore_ascii_case(b"identity") => Err(Fault::ContentCoding),
         _ => Ok(()),
     }
+}
+
+/// The answer to a judged message that went wrong.
+fn of(judgement: &Judgement<'_>, fault: Fault) -> Denial {
+    Denial { fault, id: judgement.message.id.map(|id| id.as_json().to_owned()), era: Some(judgement.message.era) }
 }
 
 /// Who is about what: a caller, and the operation with what it names.

@@ -31,13 +31,13 @@ async fn check(pool: &Pool, backend: &Backend, health: &Health, links: &Links) {
 
 async fn is_well(backend: &Backend, health: &Health, links: &Links) -> bool {
     match &health.path {
-        None => links.streams.new_stream(&*backend.peer).await.is_ok(),
+        None => links.streams.new_stream(&backend.peer).await.is_ok(),
         Some(path) => ask(backend, path, links).await.is_ok_and(|status| status.is_success()),
     }
 }
 
 async fn ask(backend: &Backend, path: &str, links: &Links) -> pingora::Result<http::StatusCode> {
-    let (mut session, _) = links.sessions.get_http_session(&*backend.peer).await?;
+    let (mut session, _) = links.sessions.get_http_session(&backend.peer).await?;
     let mut header = RequestHeader::build("GET", path.as_bytes(), Some(2))?;
     header.insert_header(HOST, backend.authority.clone())?;
     header.insert_header(USER_AGENT, "doorward")?;

@@ -18,19 +18,25 @@
 //! | `upstream` | what is sent on: the judged bytes and a head of our own making |
 //! | `shown` | what the gateway itself shows to an upstream |
 //! | `signals` | requests of those who tell what has ended elsewhere |
+//! | `destination` | where a server is, as the connectors ask it |
 //! | `dial` | connections to upstreams, and when a request may be sent again |
 //! | `pool` | the servers of an upstream, and which of them is given the next call |
 //! | `standing` | how one server stands: in flight, failed, found ill |
 //! | `resolve` | names of upstreams, resolved beside the requests |
 //! | `health` | looks after servers between calls |
 //! | `trust` | what a TLS connection to an upstream is made with |
+//! | `attention` | what else is looked at in answers: introductions, streams without an end |
 //! | `response` | what comes back: headers, lists cut, streams |
+//! | `asked` | what servers ask of clients on the way to an answer |
 //! | `reply` | answers of our own, and CORS |
 //! | `record` | the one event of a request, also when it is cut short |
 //! | `tls` | certificates by SNI and of clients, replaced while serving |
 
+mod asked;
+mod attention;
 mod body;
 mod connection;
+mod destination;
 mod dial;
 mod exchange;
 mod forwarded;
@@ -44,6 +50,7 @@ mod record;
 mod reply;
 mod resolve;
 mod response;
+mod results;
 pub mod server;
 mod shown;
 mod signals;

@@ -15,6 +15,7 @@ use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
 use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 
+use super::destination::Destination;
 use super::dial::{CONNECT, IDLE, Links};
 use super::resolve::Resolver;
 use super::standing::Standing;
@@ -29,7 +30,7 @@ const FIRST_ANSWER: Duration = Duration::from_secs(2);
 
 /// One address that answers calls.
 pub struct Backend {
-    pub peer: Arc<HttpPeer>,
+    pub peer: Destination,
     /// Sent as `Host`/`:authority`.
     pub authority: HeaderValue,
     /// Tells it from the others in the id of a session that began there, also after a restart and at other replicas.
@@ -270,7 +271,7 @@ impl Pool {
                 let known = old.iter().find(|known| known.place == index && known.peer._address == peer._address);
                 Arc::new(Backend {
                     mark: mark(&peer).into(),
-                    peer: Arc::new(peer),
+                    peer: Destination::new(peer),
                     authority: authority.clone(),
                     place: index,
                     spare: address.map(|address| address.is_ipv4()) != first,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::Gateway;
 use crate::audit::Slot;
-use crate::denial::Denial;
+use crate::denial::{Denial, Fault};
 use crate::event::{Event, Outcome};
 use crate::trace::{self, Context, Parent, Step, Trail};
 
@@ -93,9 +93,11 @@ impl<'g> Tale<'g> {
     }
 
     pub fn denied(&mut self, denial: &Denial) {
+        // What the rules allow is refused all the same where the session that it names is not the caller's.
+        let foreign = denial.fault == Fault::UnknownSession && self.slot.is_none();
         self.tell(|event| {
             // A permitted call that fails afterwards has failed; it was not refused.
-            event.outcome = if event.reason == PERMITTED { Outcome::Failed } else { Outcome::Refused };
+            event.outcome = if event.reason == PERMITTED && !foreign { Outcome::Failed } else { Outcome::Refused };
             event.reason = denial.reason();
             event.status = denial.status();
         });
@@ -107,6 +109,11 @@ impl<'g> Tale<'g> {
             event.reason = reason;
             event.status = status;
         });
+    }
+
+    /// When the request came in.
+    pub fn begun(&self) -> Instant {
+        self.begun
     }
 
     /// Adds a wait that is not the gateway's own time.
@@ -163,7 +170,7 @@ impl Ids {
         Self { process, next: AtomicU64::new(1) }
     }
 
-    fn next(&self) -> String {
+    pub(super) fn next(&self) -> String {
         format!("{:016x}{:016x}", self.process, self.next.fetch_add(1, Ordering::Relaxed))
     }
 }

@@ -19,6 +19,9 @@ const EXPOSED: &str = "www-authenticate, mcp-session-id, mcp-protocol-version, r
 /// The nonce for the client's next proof (RFC 9449 §8.2).
 pub const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 
+/// Names the request in the audit record.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("doorward-request-id");
+
 /// Which browsers may read an answer.
 #[derive(Clone)]
 pub enum Cors {
@@ -93,23 +96,16 @@ pub fn empty(status: StatusCode) -> Response<Bytes> {
 
 /// Sends a whole answer. `false` where the client is gone.
 pub async fn send(session: &mut ServerSession, reply: Response<Bytes>, cors: &Cors, request_id: &str) -> bool {
-    let (parts, body) = reply.into_parts();
-    let Ok(mut header) = ResponseHeader::build_no_case(parts.status, Some(parts.headers.len() + 6)) else { return false };
-    let mut headers = parts.headers;
-    headers.extend(cors.headers());
+    let (mut parts, body) = reply.into_parts();
+    parts.headers.extend(cors.headers());
     if parts.status != StatusCode::NO_CONTENT {
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+        parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
     }
     if let Ok(id) = HeaderValue::from_str(request_id) {
-        headers.insert("doorward-request-id", id);
-    }
-    for (name, value) in &headers {
-        if header.append_header(name.clone(), value.clone()).is_err() {
-            return false;
-        }
+        parts.headers.insert(REQUEST_ID, id);
     }
     let bare = body.is_empty() || session.req_header().method == Method::HEAD;
-    if session.write_response_header(Box::new(header)).await.is_err() {
+    if session.write_response_header(Box::new(ResponseHeader::from(parts))).await.is_err() {
         return false;
     }
     session.write_response_body(if bare { Bytes::new() } else { body }, true).await.is_ok()

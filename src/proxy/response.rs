@@ -5,7 +5,7 @@
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
@@ -13,22 +13,30 @@ use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
 
 use super::Gateway;
+use super::asked::Questions;
+use super::attention::{Attention, Watcher};
 use super::dial::{Reached, gone};
+use super::exchange::holder;
 use super::record::Tale;
-use super::reply::Cors;
+use super::reply::{self, Cors};
+use super::results::{self, Asked, Gathered, Held, Looking};
 use super::server::told_to_stop;
 use crate::denial::Fault;
 use crate::event::Outcome;
+use crate::mcp::batch;
+use crate::mcp::introduction;
 use crate::mcp::listing::{self, Lens, Watch};
-use crate::mcp::reverse;
-use crate::mcp::sse::{SseFilter, Verdict};
+use crate::mcp::sse::SseFilter;
 use crate::mcp::{Era, Id, Kind};
 use crate::policy::Standing;
 use crate::route::Route;
 use crate::session::{Seals, Session};
+use crate::streams::Open;
 
 /// Bytes of a list, and of one event of a stream that must be read.
-const ANSWER: usize = 8 << 20;
+pub(super) const ANSWER: usize = 8 << 20;
+/// For the last event of a stream that is ended.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// What was decided about the answer when the request was judged.
 pub struct Plan<'m> {
@@ -41,6 +49,7 @@ pub struct Plan<'m> {
     pub list: Option<(Kind, Standing)>,
     /// What the caller may see of the lists that a stream of a session may deliver: answers to other requests too.
     pub resumed: Option<Standing>,
+    pub asked: Asked<'m>,
     /// Of a legacy caller.
     pub legacy: Option<Legacy>,
     /// When the caller's token ends, and with it every stream.
@@ -50,6 +59,17 @@ pub struct Plan<'m> {
     pub depth: usize,
     /// Whether the answer is a stream without an end of its own.
     pub endless: bool,
+    /// The place of such a stream.
+    pub open: Option<Box<Open>>,
+    /// What else the answer is looked at for.
+    pub attention: Option<Box<Attention>>,
+}
+
+impl Plan<'_> {
+    /// The seals of the caller.
+    pub fn seals(&self) -> Seals {
+        self.legacy.as_ref().map_or_else(|| self.asked.seals(), |legacy| legacy.seals.clone())
+    }
 }
 
 /// What a legacy answer is sealed with.
@@ -58,7 +78,7 @@ pub struct Legacy {
     pub session: Option<Session>,
 }
 
-enum Form {
+pub(super) enum Form {
     Json,
     Events,
     Other,
@@ -75,20 +95,14 @@ pub async fn relay(
     plan: &Plan<'_>,
     tale: &mut Tale<'_>,
     cors: &Cors,
+    questions: &Questions<'_>,
 ) -> Result<bool, Fault> {
     let Some(answer) = reached.session.response_header() else { return Err(Fault::UpstreamUnreachable) };
     let status = answer.status.as_u16();
-    match status {
-        401 | 407 => return Err(Fault::UpstreamUnauthorized),
-        300..=399 => return Err(Fault::UpstreamRedirect),
-        _ => {}
-    }
-    if answer.headers.get(CONTENT_ENCODING).is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
-        return Err(Fault::UpstreamCoding);
-    }
+    check_head(answer)?;
     let form = form(&answer.headers);
     let success = answer.status.is_success();
-    let mut clean = header(answer, cors, tale.id())?;
+    let mut clean = header(answer, cors, tale.id()).ok_or(Fault::Internal)?;
     if let Some((name, value)) = &plan.nonce {
         clean.insert_header(name.clone(), value.clone()).map_err(|_| Fault::Internal)?;
     }
@@ -97,28 +111,71 @@ pub async fn relay(
         clean.insert_header("mcp-session-id", begun).map_err(|_| Fault::Internal)?;
     }
     let head = Head { header: clean, length: answer.headers.get(CONTENT_LENGTH).cloned() };
+    let sight = results::sight(plan);
     match (form, &plan.list) {
         (Form::Foreign, _) => Err(Fault::UpstreamCoding),
         (Form::Json, Some((kind, standing))) => {
             let body = collect(session, &mut reached, plan, tale).await?;
-            let cut = cut(gateway, plan, *kind, standing, &body)?;
+            let cut = match cut(gateway, plan, *kind, standing, &body) {
+                // What a server of another era, or something before it, says instead of a list is passed as it is: clients
+                // that speak both eras go by it (MCP 2026-07-28 "Backward Compatibility").
+                Err(_) if !success && listing::holds_none(&body, plan.depth) => body,
+                cut => cut?,
+            };
             tale.tell(|event| event.status = status);
             gateway.upstreams.release(reached).await;
             Ok(send_whole(session, head.header, cut).await)
         }
-        (Form::Events, _) => {
-            let _open = gateway.metrics.stream(&plan.route.name);
+        (Form::Json, None) if success && introduces(plan) => {
+            let body = collect(session, &mut reached, plan, tale).await?;
+            let offer = plan.route.protocol.offer(&plan.route.policy);
+            let (cut, told) = introduction::cut(&body, offer, plan.depth).map_err(|_| Fault::UnreadableList)?;
+            gateway.introduced.note(&plan.route.name, told);
             tale.tell(|event| event.status = status);
-            Ok(stream(gateway, session, reached, plan, tale, head).await)
+            gateway.upstreams.release(reached).await;
+            Ok(send_whole(session, head.header, cut.into()).await)
+        }
+        (Form::Json, None) if success && !plan.endless && (sight.looks() || questions.refuses()) => {
+            match results::gather(session, &mut reached, plan, tale, (sight, questions)).await? {
+                Gathered::Replaced(body) => {
+                    tale.tell(|event| event.status = status);
+                    gateway.upstreams.release(reached).await;
+                    Ok(send_whole(session, head.header, body).await)
+                }
+                Gathered::AsItIs(held) => {
+                    tale.tell(|event| event.status = status);
+                    Ok(pass(gateway, session, reached, plan, tale, head, Some(held)).await)
+                }
+            }
+        }
+        (Form::Events, _) => {
+            tale.tell(|event| event.status = status);
+            // On the heap: the task of a connection without a stream need not make room for one.
+            Ok(Box::pin(events(gateway, session, reached, plan, tale, head, questions)).await)
         }
         // What a session is listened to with is a stream; anything else was never asked for.
         _ if plan.endless && plan.era == Era::Legacy && success => Err(Fault::UnreadableList),
-        (_, Some(_)) if success && status != 202 && status != 204 => Err(Fault::UnreadableList),
+        (_, list) if (list.is_some() || introduces(plan)) && success && status != 202 && status != 204 => Err(Fault::UnreadableList),
         _ => {
             tale.tell(|event| event.status = status);
-            Ok(pass(gateway, session, reached, plan, tale, head).await)
+            Ok(pass(gateway, session, reached, plan, tale, head, None).await)
         }
     }
+}
+
+/// What no client is to see: a challenge, a redirect, an encoding that was not asked for.
+pub(super) fn check_head(answer: &ResponseHeader) -> Result<(), Fault> {
+    match answer.status.as_u16() {
+        401 | 407 => return Err(Fault::UpstreamUnauthorized),
+        300..=399 => return Err(Fault::UpstreamRedirect),
+        _ => {}
+    }
+    let coded = answer.headers.get(CONTENT_ENCODING).is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"));
+    if coded { Err(Fault::UpstreamCoding) } else { Ok(()) }
+}
+
+fn introduces(plan: &Plan<'_>) -> bool {
+    matches!(plan.attention.as_deref(), Some(Attention::Introduction))
 }
 
 struct Head {
@@ -126,12 +183,20 @@ struct Head {
     length: Option<HeaderValue>,
 }
 
-fn form(headers: &HeaderMap) -> Form {
-    let text = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+pub(super) fn form(headers: &HeaderMap) -> Form {
+    let mut types = headers.get_all(CONTENT_TYPE).iter();
+    let text = types.next().and_then(|value| value.to_str().ok()).unwrap_or_default();
+    // SECURITY: clients join what comes twice, and look for a type anywhere in the text.
+    if types.next().is_some() {
+        return Form::Foreign;
+    }
     let (essence, parameters) = text.split_once(';').unwrap_or((text, ""));
     let form = match essence.trim() {
         json if json.eq_ignore_ascii_case("application/json") => Form::Json,
         events if events.eq_ignore_ascii_case("text/event-stream") => Form::Events,
+        _ if ["application/json", "text/event-stream"].iter().any(|known| text.to_ascii_lowercase().contains(known)) => {
+            return Form::Foreign;
+        }
         _ => return Form::Other,
     };
     let parameters = parameters.to_ascii_lowercase();
@@ -141,18 +206,22 @@ fn form(headers: &HeaderMap) -> Form {
 
 /// The head for the client, without its length: nothing hop-by-hop, no cookie, challenge or session
 /// of the upstream's, and no say in who may read it.
-fn header(answer: &ResponseHeader, cors: &Cors, id: &str) -> Result<ResponseHeader, Fault> {
-    let mut header = ResponseHeader::build_no_case(answer.status, Some(answer.headers.len() + 4)).map_err(|_| Fault::Internal)?;
+fn header(answer: &ResponseHeader, cors: &Cors, id: &str) -> Option<ResponseHeader> {
+    // The framework's own builder copies every name.
+    let mut headers = HeaderMap::with_capacity(answer.headers.len() + 6);
     for (name, value) in &answer.headers {
         if !is_kept_back(name.as_str()) {
-            header.append_header(name.clone(), value.clone()).map_err(|_| Fault::Internal)?;
+            headers.try_append(name.clone(), value.clone()).ok()?;
         }
     }
     for (name, value) in cors.headers() {
-        header.insert_header(name, value).map_err(|_| Fault::Internal)?;
+        headers.try_insert(name, value).ok()?;
     }
-    header.insert_header("doorward-request-id", id).map_err(|_| Fault::Internal)?;
-    Ok(header)
+    headers.try_insert(reply::REQUEST_ID, HeaderValue::from_str(id).ok()?).ok()?;
+    let (mut parts, ()) = http::Response::new(()).into_parts();
+    parts.status = answer.status;
+    parts.headers = headers;
+    Some(parts.into())
 }
 
 fn is_kept_back(name: &str) -> bool {
@@ -185,7 +254,12 @@ fn is_kept_back(name: &str) -> bool {
 }
 
 /// Reads a whole answer, bounded in size, and in time as a whole.
-async fn collect(session: &mut ServerSession, reached: &mut Reached, plan: &Plan<'_>, tale: &mut Tale<'_>) -> Result<Bytes, Fault> {
+pub(super) async fn collect(
+    session: &mut ServerSession,
+    reached: &mut Reached,
+    plan: &Plan<'_>,
+    tale: &mut Tale<'_>,
+) -> Result<Bytes, Fault> {
     let waiting = Instant::now();
     let read = async {
         let mut whole = BytesMut::new();
@@ -210,25 +284,40 @@ async fn collect(session: &mut ServerSession, reached: &mut Reached, plan: &Plan
 }
 
 /// The list as the caller may see it. The same answer to the same standing is not read twice.
-fn cut(gateway: &Gateway, plan: &Plan<'_>, kind: Kind, standing: &Standing, body: &[u8]) -> Result<Bytes, Fault> {
+pub(super) fn cut(gateway: &Gateway, plan: &Plan<'_>, kind: Kind, standing: &Standing, body: &[u8]) -> Result<Bytes, Fault> {
     let lens = Lens { kind, era: plan.era, depth: plan.depth };
     let mut names = Vec::new();
-    let mut shows = |name: &str| {
+    let world = gateway.state.current();
+    let vigil = if kind == Kind::Tool { world.vigils.find(&plan.route.name) } else { None };
+    let mut shows = |name: &str, item: &str| {
         if kind == Kind::Tool {
             names.push(name.to_owned());
         }
-        plan.route.policy.shows(standing, kind, name)
+        // Seen in any case: what one caller's list shows of a change counts for all.
+        vigil.is_none_or(|vigil| vigil.see(name, item)) && plan.route.policy.shows(standing, kind, name)
     };
-    let lists = &gateway.state.current().lists;
-    let key = (plan.route.name.clone(), standing.clone());
+    // Without a cursor equal standings see equal lists; a cursor is each caller's own.
+    let seals = listing::may_go_on(body).then(|| plan.seals());
+    let key = (plan.route.name.clone(), standing.clone(), vigil.map_or(0, |vigil| vigil.changes()), seals.as_ref().map(Seals::owner));
+    let mut name = |kind, cursor: &str| seals.as_ref()?.cursor(kind, cursor);
+    let naming: Option<listing::Naming<'_>> = if seals.is_some() { Some(&mut name) } else { None };
     let out = match plan.id {
-        Some(id) => lists.cut(&key, id, body, lens, &mut shows),
-        None => listing::cut(body, lens, &mut shows).map(|cut| cut.body),
+        Some(id) => world.lists.cut(&key, id, body, lens, &mut shows, naming),
+        None => listing::cut_items(body, lens, &mut shows, naming).map(|cut| cut.body),
     };
     if !names.is_empty() {
         gateway.metrics.learn(&plan.route.name, names.iter().map(String::as_str));
+        gateway.mirrors.learn(&plan.route.name, body);
     }
     out.map(Bytes::from).map_err(|_| Fault::UnreadableList)
+}
+
+/// Of a pinned upstream. A stream may live longer than the approvals that it began under.
+pub(super) fn is_as_approved(gateway: &Gateway, plan: &Plan<'_>, kind: Kind, name: &str, item: &str) -> bool {
+    if kind != Kind::Tool || plan.route.pin.is_none() {
+        return true;
+    }
+    gateway.state.current().vigils.find(&plan.route.name).is_none_or(|vigil| vigil.see(name, item))
 }
 
 async fn send_whole(session: &mut ServerSession, mut header: ResponseHeader, body: Bytes) -> bool {
@@ -240,7 +329,7 @@ async fn send_whole(session: &mut ServerSession, mut header: ResponseHeader, bod
     set && session.write_response_header(Box::new(header)).await.is_ok() && session.write_response_body(body, true).await.is_ok()
 }
 
-/// Passes an answer as it is.
+/// Passes an answer as it is; what of it was read already comes first.
 async fn pass(
     gateway: &Gateway,
     session: &mut ServerSession,
@@ -248,6 +337,7 @@ async fn pass(
     plan: &Plan<'_>,
     tale: &mut Tale<'_>,
     head: Head,
+    held: Option<Held>,
 ) -> bool {
     let Head { mut header, length } = head;
     let bodiless = matches!(header.status.as_u16(), 204 | 304);
@@ -259,16 +349,36 @@ async fn pass(
     if framed.is_err() || session.write_response_header(Box::new(header)).await.is_err() {
         return false;
     }
+    let (mut held, mut watcher) = match held {
+        Some(Held { part, done: true, .. }) => {
+            if session.write_response_body(part, true).await.is_err() {
+                return cut_short(tale, "client_gone");
+            }
+            gateway.upstreams.release(reached).await;
+            return true;
+        }
+        Some(Held { part, watcher, .. }) => (Some(part), watcher),
+        None => (None, None),
+    };
     loop {
-        let waiting = Instant::now();
-        let part = tokio::select! {
-            biased;
-            part = reached.session.read_response_body() => part,
-            () = gone(session) => return cut_short(tale, "client_gone"),
-            () = tokio::time::sleep(plan.route.limits.timeout) => return cut_short(tale, "upstream_timeout"),
+        let part = if let Some(held) = held.take() {
+            Some(held)
+        } else {
+            let waiting = Instant::now();
+            let part = tokio::select! {
+                biased;
+                part = reached.session.read_response_body() => part,
+                () = gone(session) => return cut_short(tale, "client_gone"),
+                () = tokio::time::sleep(plan.route.limits.timeout) => return cut_short(tale, "upstream_timeout"),
+            };
+            tale.waited(waiting);
+            let Ok(part) = part else { return cut_short(tale, "upstream_broken") };
+            // SECURITY: cut here it is no JSON, and nobody asks anything with it.
+            if watcher.as_mut().is_some_and(|watcher| watcher.sees(part.as_deref().unwrap_or_default())) {
+                return cut_short(tale, "server_request");
+            }
+            part
         };
-        tale.waited(waiting);
-        let Ok(part) = part else { return cut_short(tale, "upstream_broken") };
         let done = part.is_none() || reached.session.response_done();
         if session.write_response_body(part.unwrap_or_default(), done).await.is_err() {
             return cut_short(tale, "client_gone");
@@ -280,14 +390,38 @@ async fn pass(
     }
 }
 
+/// Passes a stream that is known to the gateway for as long as it lasts.
+async fn events(
+    gateway: &Gateway,
+    session: &mut ServerSession,
+    reached: Reached,
+    plan: &Plan<'_>,
+    tale: &mut Tale<'_>,
+    head: Head,
+    questions: &Questions<'_>,
+) -> bool {
+    let _counted = gateway.metrics.stream(&plan.route.name);
+    let own = plan.legacy.as_ref().and_then(|legacy| legacy.session.as_ref());
+    let answer;
+    let open = match &plan.open {
+        Some(open) => open,
+        None => {
+            answer = gateway.streams.answer(holder(plan.asked.admitted, own), tale.begun());
+            &answer
+        }
+    };
+    stream(gateway, session, reached, (plan, open), tale, head, questions).await
+}
+
 /// Passes a stream, event by event where its events must be read.
 async fn stream(
     gateway: &Gateway,
     session: &mut ServerSession,
     mut reached: Reached,
-    plan: &Plan<'_>,
+    (plan, open): (&Plan<'_>, &Open),
     tale: &mut Tale<'_>,
     head: Head,
+    questions: &Questions<'_>,
 ) -> bool {
     let mut header = head.header;
     let _ = header.insert_header("x-accel-buffering", "no");
@@ -297,21 +431,41 @@ async fn stream(
         return cut_short(tale, "client_gone");
     }
     let standing = plan.list.as_ref().map(|(_, standing)| standing).or(plan.resumed.as_ref());
-    let mut shows = |kind: Kind, name: &str| standing.is_none_or(|standing| plan.route.policy.shows(standing, kind, name));
+    let mut name = |kind, cursor: &str| plan.seals().cursor(kind, cursor);
+    let mut looking = Looking::new(plan);
     let mut filter = SseFilter::new(ANSWER);
+    let mut refused = Vec::new();
     let mut expiry = pin!(tokio::time::sleep(plan.until.duration_since(SystemTime::now()).unwrap_or_default()));
     let watch =
         Watch { expected: plan.list.as_ref().map(|(kind, _)| *kind), resumed: plan.resumed.is_some(), era: plan.era, depth: plan.depth };
+    let mut watcher = Watcher::new(plan, &gateway.introduced);
+    let mut worlds = gateway.state.worlds();
+    // What was revoked before this began to listen.
+    worlds.mark_changed();
     loop {
         let waiting = Instant::now();
         let part = tokio::select! {
             biased;
+            // First, so that an upstream that never pauses cannot put its end off.
+            Ok(()) = worlds.changed() => {
+                tale.waited(waiting);
+                let world = gateway.state.current();
+                if let Err(denial) = plan.asked.admitted.since_revoked(&world, SystemTime::now()) {
+                    return farewell(session, plan, tale, denial.reason()).await;
+                }
+                let changes = if plan.endless { watcher.renewed(&world) } else { Vec::new() };
+                if !changes.is_empty() && session.write_response_body(changes.into(), false).await.is_err() {
+                    return cut_short(tale, "client_gone");
+                }
+                continue;
+            }
+            reason = open.ended() => return farewell(session, plan, tale, reason).await,
+            () = &mut expiry => return farewell(session, plan, tale, "token_expired").await,
             part = reached.session.read_response_body() => part,
             () = gone(session) => return cut_short(tale, "client_gone"),
             // A call's stream has an end, and is waited for like any call.
             // Later than the listeners close, where another process took over.
             () = told_to_stop(&gateway.closing), if plan.endless => return farewell(session, plan, tale, "stopping").await,
-            () = &mut expiry => return farewell(session, plan, tale, "token_expired").await,
         };
         tale.waited(waiting);
         let Ok(part) = part else { return cut_short(tale, "upstream_broken") };
@@ -320,26 +474,42 @@ async fn stream(
             None => Bytes::new(),
             Some(part) => {
                 let mut out = Vec::with_capacity(part.len());
+                let renewed = watcher.renewed_lists();
+                let (policy, standing) =
+                    renewed.as_ref().map_or((&plan.route.policy, standing), |(route, lists)| (&route.policy, Some(lists)));
+                let mut shows = |kind: Kind, name: &str, item: &str| {
+                    let Some(standing) = standing else { return true };
+                    is_as_approved(gateway, plan, kind, name, item) && policy.shows(standing, kind, name)
+                };
+                let mut lists = |data: &[u8]| listing::judge_items(data, watch, &mut shows, Some(&mut name));
+                let mut rest = |data: &[u8]| watcher.judge(data, watch).unwrap_or_else(|| looking.event(data, &mut lists));
+                let mut one = |data: &[u8]| questions.judge(data, plan, &mut refused).unwrap_or_else(|| rest(data));
                 let pushed = match &plan.legacy {
-                    None => filter.push(&part, &mut |data| listing::judge_event(data, watch, &mut shows), &mut out),
+                    None => filter.push(&part, &mut one, &mut out),
                     Some(Legacy { seals, session }) => {
-                        let mut judge = |data: &[u8]| match reverse::rename(data, plan.depth, &mut |id| seals.request(session.as_ref(), id))
-                        {
-                            Ok(Some(renamed)) => Verdict::Replace(renamed),
-                            Ok(None) => listing::judge_event(data, watch, &mut shows),
-                            Err(_) => Verdict::Unreadable,
-                        };
+                        let mut judge = |data: &[u8]| batch::judge_each(data, plan.depth, &mut one);
                         filter.push_named(&part, &mut judge, Some(&mut |id| seals.event(session.as_ref(), id)), &mut out)
                     }
                 };
+                looking.tell(tale);
                 if pushed.is_err() {
                     return cut_short(tale, "unreadable_list");
                 }
                 Bytes::from(out)
             }
         };
-        if session.write_response_body(out, done).await.is_err() {
+        // Who does not read is not waited for.
+        let written = tokio::select! {
+            biased;
+            written = session.write_response_body(out, done) => written,
+            reason = open.ended() => return cut_short(tale, reason),
+            () = &mut expiry => return cut_short(tale, "token_expired"),
+        };
+        if written.is_err() {
             return cut_short(tale, "client_gone");
+        }
+        if !refused.is_empty() {
+            Box::pin(questions.decline(session, plan, tale, std::mem::take(&mut refused))).await;
         }
         if done {
             gateway.upstreams.release(reached).await;
@@ -361,7 +531,9 @@ async fn farewell(session: &mut ServerSession, plan: &Plan<'_>, tale: &mut Tale<
         }
         _ => String::new(),
     };
-    session.write_response_body(Bytes::from(last), true).await.is_ok() && plan.endless
+    // A reader who has stopped is not waited for.
+    let written = tokio::time::timeout(FAREWELL, session.write_response_body(Bytes::from(last), true)).await;
+    matches!(written, Ok(Ok(()))) && plan.endless
 }
 
 /// The answer had begun and cannot be finished: the connection says so.

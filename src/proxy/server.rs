@@ -5,7 +5,7 @@ use std::os::fd::{IntoRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use pingora::listeners::{L4BufferSettings, ListenerConfig};
@@ -16,6 +16,7 @@ use tokio::net::TcpSocket;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 
+use super::attention::{Introduced, Mirrors};
 use super::connection::Door;
 use super::dial::Upstreams;
 use super::record::Ids;
@@ -29,7 +30,8 @@ use crate::limit::Limiter;
 use crate::metrics::Metrics;
 use crate::remote::collector::Collector;
 use crate::signals::Receiver;
-use crate::state::State;
+use crate::state::{Snapshot, State};
+use crate::streams::{self, Streams};
 
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 4_096;
@@ -52,12 +54,18 @@ pub struct Gateway {
     /// Challenges that went out without effect.
     pub insistence: Insistence,
     pub upstreams: Upstreams,
+    /// Open streams, to be ended from outside.
+    pub streams: Arc<Streams>,
     pub ids: Ids,
     /// Where spans go; none are made without it.
     pub traces: Option<Collector>,
     pub advisor: Advisor,
     /// Where signals from outside come in.
     pub signals: Arc<Receiver>,
+    /// What upstreams said of themselves.
+    pub introduced: Introduced,
+    /// What their tools want in headers.
+    pub mirrors: Mirrors,
     /// A client that takes no byte for this long is given up.
     pub write_timeout: Duration,
     /// Set when idle connections and streams are to end.
@@ -115,6 +123,7 @@ pub async fn start_with(
         state,
         signals,
         upstreams: Upstreams::new(metrics.clone()),
+        streams: Arc::default(),
         metrics,
         audit,
         limiter: Limiter::default(),
@@ -122,6 +131,8 @@ pub async fn start_with(
         ids: Ids::new(process),
         traces,
         advisor: Advisor::default(),
+        introduced: Introduced::default(),
+        mirrors: Mirrors::default(),
         write_timeout: limits.idle_timeout,
         closing,
         flights,
@@ -170,10 +181,17 @@ pub async fn told_to_stop(shutdown: &ShutdownWatch) {
 }
 
 impl Running {
-    /// Takes over what a new configuration changed outside the snapshot: certificates and addresses.
-    pub fn reloaded(&self) {
-        self.gateway.upstreams.keep(self.gateway.state.current().routes.routes());
+    /// Takes over what a new configuration changed outside the snapshot: certificates, addresses, and
+    /// streams that could not be opened any more.
+    pub fn reloaded(&self, before: &Snapshot) {
+        let now = self.gateway.state.current();
+        self.gateway.upstreams.keep(now.routes.routes());
         self.renew_certificates();
+        let lost = streams::lost(before.routes.routes(), now.routes.routes());
+        let ended: usize = lost.into_iter().map(|hit| self.gateway.streams.end(hit, "reload", Instant::now())).sum();
+        if ended > 0 {
+            tracing::info!(streams = ended, "streams ended with what they were opened under");
+        }
     }
 
     /// Reads certificates and authorities again, also where the rest of the configuration is broken.

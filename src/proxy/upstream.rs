@@ -3,15 +3,23 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
+use http::Method;
+use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use pingora::http::RequestHeader;
 
 use super::shown::Shown;
 use crate::denial::Fault;
 use crate::identity::{self, assertion};
+use crate::mcp::headers;
 use crate::pipeline::{Admitted, Release};
 use crate::route::{Head, Route};
 use crate::session::Session;
+
+const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
+const LAST_EVENT: HeaderName = HeaderName::from_static("last-event-id");
+const NAME: HeaderName = HeaderName::from_static("mcp-name");
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// A request as it goes to the upstream.
 pub struct Outgoing {
@@ -35,11 +43,13 @@ impl Outgoing {
 /// What is sent on besides the client's headers.
 pub struct Sent<'a> {
     /// `POST`, or for a session alone `GET` or `DELETE`.
-    pub method: &'static str,
+    pub method: Method,
     pub body: Bytes,
     /// The caller's own session.
     pub session: Option<&'a Session>,
     pub traceparent: Option<String>,
+    /// The task that it is about, as the upstream knows it.
+    pub task: Option<&'a str>,
     /// What the gateway itself shows.
     pub shown: Shown,
 }
@@ -47,45 +57,54 @@ pub struct Sent<'a> {
 /// Client headers pass unless they are hop-by-hop, ours, a credential, or an identity header in any spelling.
 fn build(route: &Route, head: &Head<'_>, admitted: &Admitted, sent: Sent<'_>) -> Option<RequestHeader> {
     let upstream = &route.upstream;
-    let mut header = RequestHeader::build_no_case(sent.method, upstream.path.as_bytes(), Some(head.headers.len() + 6)).ok()?;
+    // The framework's own builder copies every name.
+    let mut headers = HeaderMap::with_capacity(head.headers.len() + 8);
     let nominated = nominated(head);
     for (name, value) in head.headers {
         let text = name.as_str();
         if is_ours(text) || nominated.iter().any(|nominated| nominated.eq_ignore_ascii_case(text)) || route.identity.strips(text) {
             continue;
         }
-        header.append_header(name.clone(), value.clone()).ok()?;
+        headers.try_append(name.clone(), value.clone()).ok()?;
     }
-    if sent.method == "POST" {
-        header.insert_header(CONTENT_TYPE, "application/json").ok()?;
-        header.insert_header(CONTENT_LENGTH, HeaderValue::from(sent.body.len())).ok()?;
+    let mut set = |name: HeaderName, value: HeaderValue| headers.try_insert(name, value).ok();
+    if sent.method == Method::POST {
+        set(CONTENT_TYPE, HeaderValue::from_static("application/json"))?;
+        set(CONTENT_LENGTH, HeaderValue::from(sent.body.len()))?;
     }
     if let Some(session) = sent.session {
-        header.insert_header("mcp-session-id", session.id()).ok()?;
+        set(SESSION, HeaderValue::from_str(session.id()).ok()?)?;
         if let Some(event) = &session.last_event {
-            header.insert_header("last-event-id", event.as_str()).ok()?;
+            set(LAST_EVENT, HeaderValue::from_str(event).ok()?)?;
         }
     }
-    header.insert_header(ACCEPT_ENCODING, "identity").ok()?;
-    header.insert_header("X-Forwarded-For", identity::forwarded_for(head.source)).ok()?;
-    if let Some(traceparent) = &sent.traceparent {
-        header.insert_header("traceparent", traceparent.as_str()).ok()?;
+    set(ACCEPT_ENCODING, HeaderValue::from_static("identity"))?;
+    set(FORWARDED_FOR, HeaderValue::try_from(identity::forwarded_for(head.source)).ok()?)?;
+    if let (Some(task), true) = (sent.task, head.headers.contains_key(NAME)) {
+        set(NAME, HeaderValue::from_str(&headers::encode(task)).ok()?)?;
+    }
+    if let Some(traceparent) = sent.traceparent {
+        set(TRACEPARENT, HeaderValue::try_from(traceparent).ok()?)?;
     }
     for (name, value) in route.identity.values(&admitted.verified.principal) {
-        header.insert_header(HeaderName::from_bytes(name.as_bytes()).ok()?, value).ok()?;
+        set(HeaderName::from_bytes(name.as_bytes()).ok()?, HeaderValue::try_from(value).ok()?)?;
     }
     if let Some(value) = sent.shown.assertion {
-        header.insert_header(assertion::HEADER, value).ok()?;
+        set(HeaderName::from_static(assertion::HEADER), value)?;
     }
     if let Some(token) = sent.shown.token {
-        header.insert_header(AUTHORIZATION, token).ok()?;
+        set(AUTHORIZATION, token)?;
     }
     if let Some(credential) = &upstream.credential {
         let mut value = HeaderValue::from_str(credential.reveal()).ok()?;
         value.set_sensitive(true);
-        header.insert_header(HeaderName::from_bytes(credential.header.as_bytes()).ok()?, value).ok()?;
+        set(HeaderName::from_bytes(credential.header.as_bytes()).ok()?, value)?;
     }
-    Some(header)
+    let (mut parts, ()) = http::Request::new(()).into_parts();
+    parts.method = sent.method;
+    parts.uri = upstream.path.parse().ok()?;
+    parts.headers = headers;
+    Some(parts.into())
 }
 
 /// Headers that the client nominated as hop-by-hop (RFC 9110 §7.6.1).

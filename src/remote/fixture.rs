@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::Issuers;
 use super::http::Http;
-use crate::config::{Audit, Config, Issuer, KeySource, KeyTimes, Limits, Log, WhenFull};
+use crate::config::{Audit, Config, Issuer, KeySource, KeyTimes, Limits, Log};
 use crate::token::IssuerRules;
 
 /// A web server that serves these paths and writes down what it is asked for.
@@ -75,7 +75,7 @@ pub fn config(issuers: Vec<Issuer>) -> Config {
         admin: None,
         upgrade: None,
         sealer: None,
-        audit: Audit { file: None, when_full: WhenFull::Refuse },
+        audit: Audit::default(),
         log: Log::Auto,
         traces: None,
         limits: Limits::default(),

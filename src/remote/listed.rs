@@ -11,7 +11,9 @@ use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE};
 use reqwest::{Certificate, Client, Identity, RequestBuilder};
 use serde_json::{Value, json};
 
-use crate::route::{Address, Upstream};
+use crate::mcp::listing::{self, Lens};
+use crate::mcp::{Era, Kind};
+use crate::route::{Address, Place, Upstream};
 
 const MODERN: &str = "2026-07-28";
 const LEGACY: &str = "2025-11-25";
@@ -21,6 +23,8 @@ const LARGEST: usize = 8 << 20;
 const PAGES: usize = 100;
 const NAMES: usize = 10_000;
 const NAME: usize = 1_000;
+/// Levels of a definition.
+const DEPTH: usize = 127;
 
 /// JSON-RPC: the server does not have this method.
 const UNKNOWN_METHOD: i64 = -32601;
@@ -64,16 +68,43 @@ pub async fn listed(upstream: &Upstream, timeout: Duration) -> Result<Listed, St
     })
 }
 
+/// A tool as a server defines it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Defined {
+    pub name: String,
+    /// The JSON text of the definition, as it was sent.
+    pub text: String,
+}
+
+/// Asks one server of the upstream for its tools. `timeout` is of one request.
+///
+/// # Errors
+/// In words for the operator: it cannot be reached, does not speak MCP, or its list has more than one reading.
+pub async fn tools(upstream: &Upstream, place: &Place, timeout: Duration) -> Result<Vec<Defined>, String> {
+    let mut dialogue = Dialogue::to(upstream, place, timeout)?;
+    match dialogue.definitions().await {
+        Ok(tools) => Ok(tools),
+        Err(modern) => {
+            dialogue.initialize().await.map_err(|legacy| format!("as a client of {MODERN}: {modern}; with `initialize`: {legacy}"))?;
+            dialogue.definitions().await
+        }
+    }
+}
+
 impl Dialogue {
     fn new(upstream: &Upstream, timeout: Duration) -> Result<Self, String> {
+        // Servers of one upstream have the same tools; the first one speaks for all.
+        let place = upstream.reach.places.first().ok_or("it has no server")?;
+        Self::to(upstream, place, timeout)
+    }
+
+    fn to(upstream: &Upstream, place: &Place, timeout: Duration) -> Result<Self, String> {
         let mut builder = Client::builder()
             .user_agent(concat!("doorward/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .timeout(timeout);
         let mut scheme = "http";
-        // Servers of one upstream have the same tools; the first one speaks for all.
-        let place = upstream.reach.places.first().ok_or("it has no server")?;
         match &place.address {
             Address::Tcp { .. } => {}
             Address::Tls { ca, .. } => {
@@ -104,8 +135,8 @@ impl Dialogue {
         self.legacy = Some(None);
         let client = json!({ "name": "doorward", "version": env!("CARGO_PKG_VERSION") });
         let params = json!({ "protocolVersion": LEGACY, "capabilities": {}, "clientInfo": client });
-        let (session, _) = self.ask("initialize", params).await.map_err(|error| error.words)?;
-        self.legacy = Some(session);
+        let told = self.ask("initialize", params).await.map_err(|error| error.words)?;
+        self.legacy = Some(told.session);
         let done = json!({ "jsonrpc": "2.0", "method": "notifications/initialized" });
         self.request("notifications/initialized").body(done.to_string()).send().await.map_err(|error| unreachable(&error))?;
         Ok(())
@@ -118,7 +149,7 @@ impl Dialogue {
         for _ in 0..PAGES {
             let params = cursor.map_or_else(|| json!({}), |cursor| json!({ "cursor": cursor }));
             let result = match self.ask(method, params).await {
-                Ok((_, result)) => result,
+                Ok(told) => told.result,
                 // Every server has tools; the other lists are optional. That of tools also tells the eras apart.
                 Err(error) if error.unknown_method && method != "tools/list" => return Ok(names),
                 Err(error) => return Err(error.words),
@@ -136,8 +167,34 @@ impl Dialogue {
         Ok(names)
     }
 
-    /// One request: the session id that came with the answer, and the result.
-    async fn ask(&self, method: &str, mut params: Value) -> Result<(Option<String>, Value), Fault> {
+    /// All pages of the tools, read as strictly as the lists of callers are.
+    async fn definitions(&self) -> Result<Vec<Defined>, String> {
+        let lens = Lens { kind: Kind::Tool, era: Era::Modern, depth: DEPTH };
+        let (mut all, mut bytes) = (Vec::new(), 0);
+        let mut cursor: Option<String> = None;
+        for _ in 0..PAGES {
+            let params = cursor.map_or_else(|| json!({}), |cursor| json!({ "cursor": cursor }));
+            let Told { text, result, .. } = self.ask("tools/list", params).await.map_err(|error| error.words)?;
+            let mut take = |name: &str, text: &str| {
+                all.push(Defined { name: name.to_owned(), text: text.to_owned() });
+                false
+            };
+            listing::cut_items(text.as_bytes(), lens, &mut take, None)
+                .map_err(|_| "`tools/list` was answered with what has several readings")?;
+            bytes += text.len();
+            if bytes > LARGEST || all.len() > NAMES {
+                return Err("its list of tools is too long".into());
+            }
+            cursor = result.get("nextCursor").and_then(Value::as_str).map(str::to_owned);
+            if cursor.is_none() {
+                return Ok(all);
+            }
+        }
+        Err("its list of tools has too many pages".into())
+    }
+
+    /// One request and what came of it.
+    async fn ask(&self, method: &str, mut params: Value) -> Result<Told, Fault> {
         if let (None, Some(params)) = (&self.legacy, params.as_object_mut()) {
             let meta = json!({
                 "io.modelcontextprotocol/protocolVersion": MODERN,
@@ -165,14 +222,14 @@ impl Dialogue {
                 }
             }
         }
-        let Some(response) = found.or_else(|| response_in(&body)) else {
+        let Some((response, text)) = found.or_else(|| response_in(&body)) else {
             return Err(Fault {
                 words: format!("`{method}` was answered with {status} and no JSON-RPC response"),
                 unknown_method: status == 404,
             });
         };
         match (response.get("result"), response.get("error")) {
-            (Some(result), _) => Ok((session, result.clone())),
+            (Some(result), _) => Ok(Told { session, result: result.clone(), text }),
             (None, error) => {
                 let code = error.and_then(|error| error.get("code")?.as_i64());
                 let words = format!("`{method}` was answered with {status} and error {}", code.unwrap_or_default());
@@ -200,6 +257,14 @@ impl Dialogue {
     }
 }
 
+/// What a request was answered with.
+struct Told {
+    session: Option<String>,
+    result: Value,
+    /// The whole response, as it was sent.
+    text: String,
+}
+
 /// Why there is no result.
 struct Fault {
     words: String,
@@ -216,13 +281,13 @@ fn unreachable(error: &reqwest::Error) -> String {
     if error.is_timeout() { "no answer in time".into() } else { "no connection, or it broke".into() }
 }
 
-/// The response to request 1: the whole body, or one event of a stream.
-fn response_in(body: &[u8]) -> Option<Value> {
+/// The response to request 1, and its text: the whole body, or one event of a stream.
+fn response_in(body: &[u8]) -> Option<(Value, String)> {
     let is_ours = |value: &Value| {
         value.get("id").is_none_or(|id| *id == 1 || id.is_null()) && (value.get("result").is_some() || value.get("error").is_some())
     };
     if let Ok(value) = serde_json::from_slice::<Value>(body) {
-        return Some(value).filter(is_ours);
+        return Some((value, String::from_utf8(body.to_vec()).ok()?)).filter(|(value, _)| is_ours(value));
     }
     let text = std::str::from_utf8(body).ok()?.replace("\r\n", "\n");
     let mut events = text.split("\n\n").map(|event| {
@@ -233,7 +298,7 @@ fn response_in(body: &[u8]) -> Option<Value> {
             .collect::<Vec<_>>()
             .join("\n")
     });
-    events.find_map(|data| serde_json::from_str::<Value>(&data).ok().filter(is_ours))
+    events.find_map(|data| Some((serde_json::from_str::<Value>(&data).ok().filter(is_ours)?, data)))
 }
 
 #[cfg(test)]
@@ -243,11 +308,12 @@ mod tests {
     #[test]
     fn a_response_is_found_in_json_and_among_the_events_of_a_stream() {
         let response = json!({"jsonrpc": "2.0", "id": 1, "result": {"tools": []}});
-        assert_eq!(response_in(response.to_string().as_bytes()), Some(response.clone()));
+        let told = Some((response.clone(), response.to_string()));
+        assert_eq!(response_in(response.to_string().as_bytes()), told);
         let note = json!({"jsonrpc": "2.0", "method": "notifications/progress"});
         for end in ["\n", "\r\n"] {
             let stream = format!(": hello{end}{end}event: message{end}data: {note}{end}{end}id: 7{end}data: {response}{end}{end}");
-            assert_eq!(response_in(stream.as_bytes()), Some(response.clone()));
+            assert_eq!(response_in(stream.as_bytes()), told);
         }
     }
 

@@ -1,7 +1,7 @@
 //! What is asked of others: where an issuer keeps its keys, which they are, and what it says of a token.
 //!
 //! [`http`] is the one client for our own fetches, [`discovery`] goes from an issuer to its key set,
-//! [`collector`] takes spans where the operator named one,
+//! [`collector`] takes spans where the operator named one, [`audit_export`] copies of audit lines,
 //! [`metadata`] keeps an issuer's document to be shown again, `pace` says when a fetch may begin, [`keystore`] holds the live keys of one issuer, [`Issuers`] those of all.
 //! [`introspection`] asks about a token that only its issuer can read, as often as `valve` lets it.
 //! [`upstream_token`] keeps the tokens that upstreams are shown, and [`token_endpoint`] asks for them.
@@ -9,6 +9,7 @@
 //! Only configured issuers are ever asked: nothing in a token can name an address. This room judges no token.
 
 pub mod ask;
+pub mod audit_export;
 pub mod collector;
 pub mod discovery;
 pub mod error;

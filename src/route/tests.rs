@@ -20,8 +20,11 @@ fn route(resource: &str) -> Arc<Route> {
         list: ListMode::Granted,
         challenge: crate::route::ChallengeScopes::default(),
         origins: vec!["https://app.example".into()],
-        limits: RouteLimits { body: 1, per_client: None, per_subject: None, timeout: Duration::from_secs(1) },
+        limits: RouteLimits { body: 1, per_client: None, per_subject: None, streams_per_subject: None, timeout: Duration::from_secs(1) },
+        asks: Default::default(),
         sender: Sender::default(),
+        pin: None,
+        protocol: Default::default(),
     })
 }
 

@@ -11,8 +11,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use quick_cache::sync::Cache;
 
-use crate::audit::{Audit, Note};
+use crate::audit::Audit;
 use crate::config::{Events, Signal};
+use crate::event::{Act, Outcome};
 use crate::governance::signal::{self, Fault, Happening, Kind, Told, Unproven};
 use crate::governance::{Bounds, Revocation, Selector};
 use crate::metrics::Metrics;
@@ -183,7 +184,7 @@ impl Receiver {
         let actor = format!("signal {}", signal.name);
         for revocation in all {
             let reason = Reason { text: why, actor: &actor, made: seconds(origin.now) };
-            let seq = store.revoke(revocation, &reason).await.map_err(|error| {
+            store.revoke(revocation, &reason).await.map_err(|error| {
                 tracing::error!(signal = &*signal.name, %error, "a signal cannot be written down");
                 Fault::Store
             })?;
@@ -191,19 +192,26 @@ impl Receiver {
             if let Some(index) = &world.revocations {
                 let _ = index.apply(revocation);
             }
-            self.audit.note(Note {
-                id: origin.id.to_owned(),
-                time: origin.now,
-                operation: "revoke",
-                name: of(&revocation.selector),
-                token: None,
-                reason: why.to_owned(),
-                actor: actor.clone(),
-                seq,
-                source: origin.source,
-            });
+            // The request's own record, which has its place, names it too.
+            if self.audit.act(act(revocation, why, &actor, origin)).is_err() {
+                tracing::error!(signal = &*signal.name, "a revocation cannot be recorded");
+            }
         }
         Ok(())
+    }
+}
+
+/// What the record says of one revocation.
+fn act(revocation: &Revocation, why: &str, actor: &str, origin: Origin<'_>) -> Act {
+    Act {
+        id: Some(origin.id.to_owned()),
+        time: origin.now,
+        upstream: None,
+        operation: "admin/revoke",
+        name: Some(of(&revocation.selector)),
+        outcome: Outcome::Answered,
+        reason: why.to_owned(),
+        actor: actor.to_owned(),
     }
 }
 

@@ -134,11 +134,15 @@ impl Feed {
     async fn sweep(&self) {
         let now = SystemTime::now();
         self.index.prune(now);
-        let seconds = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let purged = self.store.purge(i64::try_from(seconds).unwrap_or_default()).await;
-        if let Err(error) = purged.and(self.store.forget_replicas().await) {
+        if let Err(error) = self.purge(now).await {
             tracing::warn!(%error, "expired revocations stay in the store");
         }
+    }
+
+    async fn purge(&self, now: SystemTime) -> Result<(), Error> {
+        let seconds = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        while self.store.purge(i64::try_from(seconds).unwrap_or_default(), PAGE).await? >= PAGE {}
+        self.store.forget_replicas().await
     }
 }
 

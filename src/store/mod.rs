@@ -139,3 +139,6 @@ fn lenient(mut migrator: Migrator) -> Migrator {
 async fn soon<T>(answer: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     tokio::time::timeout(PATIENCE, answer).await.unwrap_or(Err(Error::Slow))
 }
+
+#[cfg(test)]
+mod tests;

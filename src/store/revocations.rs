@@ -14,7 +14,7 @@ const INSERT: &str = "INSERT INTO revocations (seq, kind, issuer, name, issued_u
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
 const HEAD: &str = "SELECT seq FROM feed WHERE one = 1";
 const SINCE: &str = "SELECT seq, kind, issuer, name, issued_until, leaves FROM revocations WHERE seq > $1 ORDER BY seq LIMIT $2";
-const PURGE: &str = "DELETE FROM revocations WHERE leaves IS NOT NULL AND leaves < $1";
+const PURGE: &str = "DELETE FROM revocations WHERE seq IN (SELECT seq FROM revocations WHERE leaves < $1 LIMIT $2)";
 const PURGED: &str = "UPDATE feed SET revocations = revocations - $1 WHERE one = 1";
 
 type Row = (i64, String, String, String, Option<i64>, Option<i64>);
@@ -78,14 +78,15 @@ impl Store {
         rows.into_iter().map(revocation).collect()
     }
 
-    /// Drops revocations whose last token has expired at `now`, in seconds since 1970.
-    pub async fn purge(&self, now: i64) -> Result<u64, Error> {
+    /// Drops revocations whose last token has expired at `now`, in seconds since 1970; at most `limit`. How many it were.
+    pub async fn purge(&self, now: i64, limit: i64) -> Result<i64, Error> {
         soon(async {
             on!(self, pool => {
                 let mut change = pool.begin().await?;
-                let gone = sqlx::query(PURGE).bind(now).execute(&mut *change).await?.rows_affected();
+                let gone = sqlx::query(PURGE).bind(now).bind(limit).execute(&mut *change).await?.rows_affected();
+                let gone = i64::try_from(gone).unwrap_or(i64::MAX);
                 if gone > 0 {
-                    sqlx::query(PURGED).bind(i64::try_from(gone).unwrap_or(i64::MAX)).execute(&mut *change).await?;
+                    sqlx::query(PURGED).bind(gone).execute(&mut *change).await?;
                 }
                 change.commit().await?;
                 Ok(gone)

@@ -109,21 +109,13 @@ pub fn credential(headers: &HeaderMap) -> Result<Credential<'_>, Error> {
     Ok(Credential::Presented { scheme, token: Token::new(token)? })
 }
 
+/// Asked of every byte of every request's token: without a branch, so that the processor looks at many at once.
 fn is_b64token(text: &str) -> bool {
-    let body = text.trim_end_matches('=');
-    !body.is_empty() && body.bytes().all(|byte| byte.is_ascii() && B64TOKEN >> byte & 1 == 1)
+    let body = text.trim_end_matches('=').as_bytes();
+    let within = |byte: u8, first: u8, last: u8| byte.wrapping_sub(first) <= last - first;
+    let stands = |byte: u8| within(byte | 0x20, b'a', b'z') | within(byte, b'-', b'9') | (byte == b'_') | (byte == b'~') | (byte == b'+');
+    !body.is_empty() && body.iter().fold(true, |all, byte| all & stands(*byte))
 }
-
-/// One bit for each ASCII character that may stand in a `b64token`: this is asked of every byte of every request's token.
-const B64TOKEN: u128 = {
-    let mut set = 0;
-    let mut rest: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/";
-    while let [byte, more @ ..] = rest {
-        set |= 1 << *byte;
-        rest = more;
-    }
-    set
-};
 
 #[cfg(test)]
 mod tests {
@@ -188,6 +180,14 @@ mod tests {
     fn another_scheme_is_told_apart() {
         for value in ["Basic YTpi", "DPoPs abc", "Token abc", "BearerX abc"] {
             assert_eq!(credential(&head(&[value])), Err(Error::Scheme), "{value}");
+        }
+    }
+
+    #[test]
+    fn a_b64token_is_made_of_these_characters_and_no_others() {
+        let lawful = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/";
+        for character in (0..=0x17F).filter_map(char::from_u32).filter(|character| *character != '=') {
+            assert_eq!(is_b64token(&format!("a{character}b")), lawful.contains(character), "{character:?}");
         }
     }
 

@@ -9,7 +9,8 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Map, Value};
 
 use super::jwt::{Basis, check_types, decode, has_value, is_live, later, prove, strings, time};
-use super::{Binding, Error, IssuerRules, Marker, Marks, Token, Verified, json};
+use super::marks::claimed;
+use super::{Binding, Error, IssuerRules, Marker, Marks, Named, Token, Verified, json};
 use crate::principal::{Principal, lookup};
 
 /// Token types of RFC 6749 §7.1 that a bearer may show; some issuers say `access_token` (RFC 8693 §3).
@@ -101,6 +102,7 @@ impl Answer {
         Ok(Verified {
             principal: Arc::new(Principal::new(proof)),
             expires: expires.unwrap_or(until),
+            issued: time(claims, "iat")?,
             basis: Basis::Answer { until, any_audience: !claims.contains_key("aud") },
             audience: audience.into(),
             bound: binding.boxed(),
@@ -111,12 +113,13 @@ impl Answer {
 }
 
 impl Answer {
-    /// By what the token can be revoked.
-    pub fn marks(&self, marker: &Marker, rules: &IssuerRules) -> Option<Marks> {
-        match self {
-            Self::Active(claims) => Some(marker.marks(&rules.issuer, claims, None)),
-            Self::Inactive => None,
-        }
+    /// By what the `token` that this is the answer to can be revoked.
+    pub fn marks(&self, marker: &Marker, rules: &IssuerRules, token: Token<'_>) -> Option<Marks> {
+        let Self::Active(claims) = self else { return None };
+        let marks = marker.marks(&rules.issuer, claims, None);
+        // SECURITY: a JWT is known by what it says itself, as where it is verified here: its signature has several spellings.
+        let id = claimed(token).map(|claimed| marker.mark(Named::Id, &rules.issuer, &claimed.id));
+        Some(Marks { id: id.or(marks.id), ..marks })
     }
 }
 

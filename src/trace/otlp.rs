@@ -8,10 +8,6 @@ use super::{Span, Value};
 
 /// The bytes of one export. `instance` tells one process from another.
 pub fn export(spans: &[Span], instance: &str) -> Vec<u8> {
-    let mut resource = Message::default();
-    for (key, value) in [("service.name", "doorward"), ("service.version", env!("CARGO_PKG_VERSION")), ("service.instance.id", instance)] {
-        resource.message(1, attribute(key, &Value::Text(value.to_owned())));
-    }
     let mut scope = Message::default();
     scope.bytes(1, b"doorward");
     let mut of_scope = Message::default();
@@ -20,11 +16,20 @@ pub fn export(spans: &[Span], instance: &str) -> Vec<u8> {
         of_scope.message(2, span(one));
     }
     let mut of_resource = Message::default();
-    of_resource.message(1, resource);
+    of_resource.message(1, resource(instance));
     of_resource.message(2, of_scope);
     let mut request = Message::default();
     request.message(1, of_resource);
     request.0
+}
+
+/// The process that tells.
+pub(super) fn resource(instance: &str) -> Message {
+    let mut resource = Message::default();
+    for (key, value) in [("service.name", "doorward"), ("service.version", env!("CARGO_PKG_VERSION")), ("service.instance.id", instance)] {
+        resource.message(1, attribute(key, &Value::Text(value.to_owned())));
+    }
+    resource
 }
 
 fn span(span: &Span) -> Message {
@@ -64,26 +69,30 @@ fn attribute(key: &str, value: &Value) -> Message {
 
 /// A protobuf message as it grows.
 #[derive(Default)]
-struct Message(Vec<u8>);
+pub(super) struct Message(Vec<u8>);
 
 impl Message {
-    fn number(&mut self, field: u64, value: u64) {
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        self.0
+    }
+
+    pub(super) fn number(&mut self, field: u64, value: u64) {
         self.varint(field << 3);
         self.varint(value);
     }
 
-    fn fixed(&mut self, field: u64, value: u64) {
+    pub(super) fn fixed(&mut self, field: u64, value: u64) {
         self.varint(field << 3 | 1);
         self.0.extend_from_slice(&value.to_le_bytes());
     }
 
-    fn bytes(&mut self, field: u64, value: &[u8]) {
+    pub(super) fn bytes(&mut self, field: u64, value: &[u8]) {
         self.varint(field << 3 | 2);
         self.varint(value.len() as u64);
         self.0.extend_from_slice(value);
     }
 
-    fn message(&mut self, field: u64, value: Self) {
+    pub(super) fn message(&mut self, field: u64, value: Self) {
         self.bytes(field, &value.0);
     }
 

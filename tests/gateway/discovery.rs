@@ -66,6 +66,15 @@ async fn item_5_the_document_has_no_empty_list_and_no_null() {
     }
 }
 
+/// Nothing is signed here, and nothing says so; what an issuer signs of its own document is left out (`remote/metadata`).
+#[tokio::test]
+async fn item_s3_no_document_claims_to_be_signed() {
+    let world = World::start().await;
+    for path in ["/mcp/files", "/mcp/crm"] {
+        assert!(world.get(&format!("{PRM}{path}")).await.is(200).json().get("signed_metadata").is_none(), "{path}");
+    }
+}
+
 #[tokio::test]
 async fn item_6_a_foreign_host_gets_no_document_and_no_challenge() {
     let world = World::start().await;

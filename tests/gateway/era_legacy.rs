@@ -9,7 +9,7 @@ use crate::support::{Setup, World, eventually, soon};
 
 /// An upstream that gives out the same easily guessed session id to everybody.
 async fn with_sessions() -> World {
-    let world = World::start().await;
+    let world = World::with(|config| config["upstreams"]["files"]["allow_server_requests"] = json!(["elicitation"])).await;
     world.files.script(sessions);
     world
 }
@@ -284,9 +284,11 @@ async fn item_s8_a_stream_ends_with_its_token_though_it_is_idle() {
     let world = setup.start().await;
     let short = || world.token(|token| token.claims["exp"] = json!(crate::support::issuer::now() + 2));
     let session = begin(&world, &world.ta()).await;
-    let (mut stream, _feed) = listening(&world, &session, &short()).await;
+    let token = short();
+    let (mut stream, _feed) = listening(&world, &session, &token).await;
     assert_eq!(soon("the stream to end", stream.chunk()).await.unwrap(), None);
     world.gateway.audited(1, |line| line["reason"] == "token_expired" && line["operation"] == "session/stream").await;
+    within(&world, &session, &token).send().await.is(401);
     // A subscription of the modern era is told so.
     let (answer, feed) = Answer::stream();
     let mut answer = Some(answer);

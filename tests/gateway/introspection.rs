@@ -121,6 +121,19 @@ async fn item_23_active_alone_lets_nobody_in() {
 }
 
 #[tokio::test]
+async fn item_23_an_answer_is_believed_no_longer_than_the_token_lives() {
+    let asked = Asked::with(|issuer| {
+        issuer["leeway"] = json!("0s");
+        issuer["introspection"]["cache"] = json!("5m");
+    })
+    .await;
+    asked.put(TOKEN, |answer| answer["exp"] = json!(now() + 2));
+    asked.call(TOKEN).await.is(200);
+    eventually("the end of the token", || async { (asked.call(TOKEN).await.status == 401).then_some(()) }).await;
+    assert_eq!(asked.reason().await, "token_expired");
+}
+
+#[tokio::test]
 async fn s6_an_answer_that_is_none_is_no_yes() {
     let asked = Asked::with(|issuer| issuer["introspection"]["cache"] = json!("1ms")).await;
     let good = Introspection::active(&asked.world.issuer.url, &asked.world.resource());

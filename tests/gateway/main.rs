@@ -15,8 +15,13 @@
 
 mod support;
 
+mod asks;
 mod assertion;
+mod audit_log;
 mod balance;
+mod bars;
+mod batches;
+mod discover;
 mod discovery;
 mod doctor;
 mod dpop;
@@ -29,6 +34,7 @@ mod lifecycle;
 mod limits;
 mod listeners;
 mod lists;
+mod pinning;
 mod policy;
 mod probe;
 mod providers;
@@ -36,9 +42,12 @@ mod record;
 mod refusals;
 mod reload;
 mod revocation;
+mod round_trips;
 mod signals;
 mod smuggling;
 mod step_up;
+mod strangers;
+mod streams;
 mod tokens;
 mod traces;
 mod upstream_credential;

@@ -82,6 +82,23 @@ impl Fake {
         }
     }
 
+    /// What any provider's clients can send by mistake: each has a line that names this provider.
+    async fn judges_the_usual(&self, name: &str) {
+        let empty = self.without("aud");
+        let audience = if self.provider.profile == "cognito" { self.without("client_id") } else { empty };
+        let usual = [
+            ("wrong_audience", self.wrong_audience()),
+            ("no_audience", audience),
+            ("opaque_token", "opaque-value".to_owned()),
+            ("encrypted_token", self.encrypted()),
+        ];
+        for (mistake, token) in usual {
+            self.call(&token).await.is(401);
+            let told = format!(r#""reason":"{mistake}","advice":"{name}"#);
+            eventually(&told, || async { self.world.gateway.stderr().contains(&told).then_some(()) }).await;
+        }
+    }
+
     fn wrong_audience(&self) -> String {
         self.token(|_, claims| claims["aud"] = json!("https://another.example/api"))
     }
@@ -146,9 +163,10 @@ async fn an_entra_v2_token_passes_and_mistakes_are_told() {
         (id_token, "the client sent the ID token"),
         ("EwBwA8l6BAAU".into(), "personal accounts and Graph get opaque tokens"),
         (fake.encrypted(), "remove the token encryption certificate"),
-        (fake.without("aud"), "configure the provider to put this upstream's URL into `aud`"),
+        (fake.without("aud"), "every access token of an app registration has `aud`"),
     ];
     fake.judges(wrong).await;
+    fake.judges_the_usual("Entra").await;
     assert_eq!(fake.world.files.only().header("x-mcp-user"), "object-a");
 }
 
@@ -180,6 +198,7 @@ async fn an_entra_v1_token_passes_and_mistakes_are_told() {
     .await;
     let v2 = fake.token(|_, claims| claims["ver"] = json!("2.0"));
     fake.judges(vec![(fake.wrong_audience(), "set `audience` to its App ID URI"), (v2, "use the profile `entra`")]).await;
+    fake.judges_the_usual("Entra").await;
 }
 
 #[tokio::test]
@@ -204,6 +223,7 @@ async fn an_okta_token_passes_and_mistakes_are_told() {
         ("opaque-token".into(), "with an access policy for this client"),
     ];
     fake.judges(wrong).await;
+    fake.judges_the_usual("Okta").await;
 }
 
 #[tokio::test]
@@ -228,6 +248,7 @@ async fn an_auth0_token_passes_and_mistakes_are_told() {
         (id_token, "the client sent the ID token"),
     ];
     fake.judges(wrong).await;
+    fake.judges_the_usual("Auth0").await;
 }
 
 #[tokio::test]
@@ -261,6 +282,7 @@ async fn a_keycloak_token_passes_and_a_missing_mapper_is_told() {
         (offline, "`typ` is not Bearer"),
     ];
     fake.judges(wrong).await;
+    fake.judges_the_usual("Keycloak").await;
     let other_role = fake.token(|_, claims| claims["realm_access"] = json!({"roles": ["guest"]}));
     fake.call(&other_role).await.is(403);
 }
@@ -296,6 +318,7 @@ async fn a_cognito_token_passes_by_its_client_and_mistakes_are_told() {
         (fake.without("client_id"), "neither `aud` nor `client_id`"),
     ];
     fake.judges(wrong).await;
+    fake.judges_the_usual("Cognito").await;
     // Bound to another resource: the client's id does not count then.
     fake.call(&fake.wrong_audience()).await.is(401);
 }
@@ -330,6 +353,7 @@ async fn a_workos_token_passes_and_mistakes_are_told() {
         (api, "the issuer is the AuthKit domain"),
     ];
     fake.judges(wrong).await;
+    fake.judges_the_usual("WorkOS").await;
 }
 
 #[tokio::test]
@@ -346,6 +370,7 @@ async fn a_descope_token_passes_and_mistakes_are_told() {
     .await;
     let project = fake.token(|_, claims| claims["iss"] = json!("https://api.descope.com/P1"));
     fake.judges(vec![(fake.wrong_audience(), "Descope: set this upstream's URL"), (project, "have issuers of their own")]).await;
+    fake.judges_the_usual("Descope").await;
 }
 
 #[tokio::test]
@@ -369,6 +394,7 @@ async fn a_zitadel_token_passes_and_mistakes_are_told() {
         (fake.wrong_audience(), "let the client ask for `urn:zitadel:iam:org:project:id:PROJECT:aud`"),
     ];
     fake.judges(wrong).await;
+    fake.judges_the_usual("Zitadel").await;
 }
 
 #[tokio::test]
@@ -391,6 +417,7 @@ async fn an_authentik_token_passes_and_mistakes_are_told() {
         (fake.encrypted(), "clear the provider's Encryption Key"),
     ];
     fake.judges(wrong).await;
+    fake.judges_the_usual("authentik").await;
 }
 
 #[tokio::test]
@@ -412,6 +439,7 @@ async fn a_ping_token_passes_and_mistakes_are_told() {
         ("r3ference-ping".into(), "choose a JWT access token manager"),
     ];
     fake.judges(wrong).await;
+    fake.judges_the_usual("Ping").await;
 }
 
 #[tokio::test]

@@ -162,6 +162,15 @@ async fn refused(world: &World, token: &str) {
     assert_eq!((reply.status, reply.challenge_parameter("error").as_deref()), (401, Some("invalid_token")), "{reply:?}");
 }
 
+/// The records of what was revoked, once there are any.
+async fn revocations(world: &World) -> Vec<Value> {
+    eventually("a revocation's record", || async {
+        let all = world.gateway.records().into_iter().filter(|record| record["operation"] == "admin/revoke");
+        Some(all.collect::<Vec<_>>()).filter(|all| !all.is_empty())
+    })
+    .await
+}
+
 async fn recorded(world: &World, operation: &str, reason: &str) -> Value {
     let records = world.gateway.audited(1, |record| record["operation"] == operation && record["reason"] == reason).await;
     records[0].clone()
@@ -182,8 +191,8 @@ async fn item_149_a_pushed_event_ends_the_subjects_tokens_at_once_and_nobody_els
     let record = recorded(&world, "signal/push", "signal_revoked").await;
     assert_eq!((&record["outcome"], &record["status"]), (&json!("answered"), &json!(202)));
     assert_eq!(record["name"], format!("session-revoked: subject user-a of {}", world.issuer.url));
-    let done = world.gateway.audited(1, |record| record["operation"] == "revoke").await;
-    assert_eq!((&done[0]["actor"], &done[0]["seq"], &done[0]["id"]), (&json!("signal tr"), &json!(1), &record["id"]));
+    let done = revocations(&world).await;
+    assert_eq!((&done[0]["actor"], &done[0]["id"]), (&json!("signal tr"), &record["id"]));
     let counted = world.gateway.metrics().await.sum("doorward_signals_total", r#"operation="signal/push",result="revoked",signal="tr""#);
     assert_eq!(counted as u64, 1);
 }
@@ -209,7 +218,7 @@ async fn item_149_the_same_token_again_is_accepted_and_does_nothing_anew() {
     assert_eq!(push(&world, &set).await.status, 202);
     assert_eq!(push(&world, &set).await.status, 202);
     recorded(&world, "signal/push", "signal_repeated").await;
-    assert_eq!(world.gateway.audited(1, |record| record["operation"] == "revoke").await.len(), 1);
+    assert_eq!(revocations(&world).await.len(), 1);
 }
 
 #[tokio::test]

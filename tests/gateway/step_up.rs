@@ -132,6 +132,19 @@ async fn a_challenge_names_what_the_caller_holds_too_so_that_nothing_is_lost() {
 }
 
 #[tokio::test]
+async fn item_s12_a_client_of_an_older_revision_is_told_what_it_holds_too() {
+    let world = World::start().await;
+    let token = with(&world, &json!({"scope": "merge:left files:read"}));
+    let reply = world.legacy("tools/call", json!({"name": "merge", "arguments": {}})).token(&token).send().await;
+    assert_eq!(reply.is(403).challenge_parameter("scope").as_deref(), Some("merge:left merge:right files:read"));
+    // Not where that is configured otherwise.
+    let world = World::with(|config| config["upstreams"]["files"]["challenge"] = json!({"scopes": "required"})).await;
+    let token = with(&world, &json!({"scope": "merge:left files:read"}));
+    let reply = world.legacy("tools/call", json!({"name": "merge", "arguments": {}})).token(&token).send().await;
+    assert_eq!(reply.is(403).challenge_parameter("scope").as_deref(), Some("merge:left merge:right"));
+}
+
+#[tokio::test]
 async fn a_challenge_of_required_scopes_names_no_others() {
     let world = World::with(|config| config["upstreams"]["files"]["challenge"] = json!({"scopes": "required"})).await;
     let reply = call(&world, "merge", json!({"scope": "merge:left files:read"})).await;

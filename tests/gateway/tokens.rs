@@ -482,6 +482,21 @@ async fn c_03_an_issuer_that_is_down_does_not_close_what_is_verifiable() {
 }
 
 #[tokio::test]
+async fn c_03_the_end_of_an_outage_is_noticed_within_seconds() {
+    let world = World::start().await;
+    assert_eq!(status(&world, &world.ta()).await, 200);
+    world.issuer.set_down(true);
+    let next = Signer::es256("during-the-outage");
+    let token = Token::new(&world.issuer.url, &world.resource(), &next).sign();
+    assert_eq!(status(&world, &token).await, 401);
+    world.issuer.publish(&next);
+    world.issuer.set_down(false);
+    let begun = Instant::now();
+    eventually("the new key", || async { (status(&world, &token).await == 200).then_some(()) }).await;
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
 async fn c_04_a_slow_issuer_delays_nobody_whose_key_is_known() {
     let world = World::with(|config| config["issuers"]["corp"]["keys"] = json!({"timeout": "1s"})).await;
     assert_eq!(status(&world, &world.ta()).await, 200);

@@ -186,6 +186,8 @@ fn the_reference_loads_with_every_commented_key_too() {
     write("secrets/doorward", "t0ken\n");
     write("secrets/actor", "t0ken\n");
     write("secrets/signals", "t0ken\n");
+    write("github.tools.json", r#"{"version":1,"upstream":"github","tools":{}}"#);
+    write("secrets/audit.pem", &rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).expect("a key").serialize_pem());
     write(
         "upstreams/wiki.yaml",
         "path: /wiki/mcp\nurl: http://127.0.0.1:3009/mcp\nrules:\n  - tools: [read_page]\n    scopes: [repo:read]\n",

@@ -6,6 +6,7 @@
 
 mod arguments;
 mod assertion_keys;
+mod audit;
 mod dpop;
 mod files;
 mod introspection;
@@ -23,9 +24,9 @@ mod web;
 use std::path::{Path, PathBuf};
 
 use super::document::Document;
-use super::raw::{Later, RawAudit, RawConfig, RawLimits, RawLog, RawUpstream, RawWhenFull, Strings};
+use super::raw::{Later, RawConfig, RawLimits, RawLog, RawUpstream, Strings};
 use super::report::{At, Report};
-use super::{Audit, Config, Limits, Log, Seen, WhenFull, lint};
+use super::{Config, Limits, Log, Seen, lint};
 pub use scopes::Scopes;
 
 /// What all sections share while they are resolved.
@@ -92,7 +93,7 @@ pub fn config(path: &Path, context: &mut Context<'_>) -> Option<Config> {
     let assertion_keys = assertion_keys::resolve(assertion_keys, &at.key("assertion_keys"), context);
     lint::unreachable_certificates(&routes, &listeners, &at.key("listen"), &mut context.report);
     lint::unused_scopes(&scopes, &routes, &at.key("scopes"), &mut context.report);
-    let audit = self::audit(audit, &at.key("audit"), context);
+    let audit = audit::audit(audit, &at.key("audit"), context);
     let has_store = store.is_some();
     let signals = signals::Beside { public_url: public_url.as_deref(), issuers: &issuers, routes: &routes, has_store }.resolve(
         signals,
@@ -218,32 +219,6 @@ fn hosts(raw: Option<Strings>, at: &At<'_>, context: &mut Context<'_>) -> Vec<St
     hosts
 }
 
-fn audit(raw: Option<RawAudit>, at: &At<'_>, context: &mut Context<'_>) -> Audit {
-    let Some(RawAudit { file, when_full, checkpoints }) = raw else { return Audit { file: None, when_full: WhenFull::default() } };
-    context.later(at, "checkpoints", checkpoints);
-    let file = file.map(|file| {
-        let (at, path) = (at.key("file"), Context::path(at, &file));
-        if file.is_empty() {
-            context.report.mend(&at, "an empty text names no file", "name a file, or remove the key");
-        } else if path.is_dir() {
-            context.report.mend(&at, format!("`{file}` is a folder"), "name a file in it");
-        } else if !path.parent().is_none_or(|folder| folder.as_os_str().is_empty() || folder.is_dir()) {
-            context.report.mend(
-                &at,
-                format!("the folder of `{file}` does not exist"),
-                "make it; a relative path starts at the folder of this file",
-            );
-        }
-        path
-    });
-    let when_full = match when_full {
-        None => WhenFull::default(),
-        Some(RawWhenFull::Refuse) => WhenFull::Refuse,
-        Some(RawWhenFull::Drop) => WhenFull::Drop,
-    };
-    Audit { file, when_full }
-}
-
 fn log(raw: Option<RawLog>) -> Log {
     match raw {
         None | Some(RawLog::Auto) => Log::Auto,
@@ -263,6 +238,7 @@ fn limits(raw: Option<RawLimits>, at: &At<'_>, context: &mut Context<'_>) -> Lim
         body_timeout,
         idle_timeout,
         depth,
+        batch,
         token_cache,
         drain_timeout,
         streams_per_subject,
@@ -279,6 +255,7 @@ fn limits(raw: Option<RawLimits>, at: &At<'_>, context: &mut Context<'_>) -> Lim
         body_timeout: quantity::duration(body_timeout, default.body_timeout, &at.key("body_timeout"), report),
         idle_timeout: quantity::duration(idle_timeout, default.idle_timeout, &at.key("idle_timeout"), report),
         depth: quantity::count(depth, default.depth, &at.key("depth"), report),
+        batch: quantity::count(batch, default.batch, &at.key("batch"), report),
         token_cache: quantity::count(token_cache, default.token_cache, &at.key("token_cache"), report),
         drain_timeout: quantity::duration(drain_timeout, default.drain_timeout, &at.key("drain_timeout"), report),
     }

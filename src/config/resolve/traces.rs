@@ -9,6 +9,11 @@ use crate::config::report::At;
 
 /// A collector that can be asked; `None` where a problem was told.
 pub fn traces(raw: RawTraces, at: &At<'_>, context: &mut Context<'_>) -> Option<Traces> {
+    collector(raw, "traces", at, context)
+}
+
+/// The same for what a collector calls `kind`.
+pub fn collector(raw: RawTraces, kind: &str, at: &At<'_>, context: &mut Context<'_>) -> Option<Traces> {
     let RawTraces { endpoint, headers_file, ratio, allow_http } = raw;
     let headers = headers_file.map_or_else(|| Some(HeaderMap::new()), |file| headers(&file, &at.key("headers_file"), context));
     let ratio = ratio.unwrap_or(1.0);
@@ -20,7 +25,7 @@ pub fn traces(raw: RawTraces, at: &At<'_>, context: &mut Context<'_>) -> Option<
         );
     }
     let Some(endpoint) = endpoint else {
-        context.missing_key(at, "endpoint", "where the collector takes traces: `endpoint: http://127.0.0.1:4318/v1/traces`");
+        context.missing_key(at, "endpoint", &format!("where the collector takes {kind}: `endpoint: http://127.0.0.1:4318/v1/{kind}`"));
         return None;
     };
     let at = at.key("endpoint");
@@ -30,7 +35,7 @@ pub fn traces(raw: RawTraces, at: &At<'_>, context: &mut Context<'_>) -> Option<
         context.report.mend(&at, format!("`{endpoint}` is plain http off loopback, where anyone on the path could read"), hint);
     }
     if url.path() == "/" {
-        let hint = format!("most collectors take traces at `{}v1/traces`", url);
+        let hint = format!("most collectors take {kind} at `{url}v1/{kind}`");
         context.report.mend(&at, format!("`{endpoint}` has no path"), hint);
     }
     Some(Traces { endpoint, headers: headers?, ratio })

@@ -10,9 +10,12 @@ use bytes::Bytes;
 use super::scopes::Scopes;
 use super::{Context, Included, dpop, folder, quantity, rules, web};
 use crate::config::document::{Document, list, near_miss};
-use crate::config::raw::{Keyed, RawChallenge, RawChallengeScopes, RawList, RawMode, RawOwnership, RawRouteLimits, RawUpstream, Strings};
+use crate::config::raw::{
+    Keyed, RawChallenge, RawChallengeScopes, RawList, RawMode, RawOwnership, RawRouteLimits, RawServerRequest, RawUpstream, Strings,
+};
 use crate::config::report::At;
 use crate::config::{Issuer, Seen, lint};
+use crate::mcp::ask::Asks;
 use crate::oauth::resource_metadata::{self, SenderConstraint};
 use crate::policy::Policy;
 use crate::route::{ChallengeScopes, ListMode, Mode, Route, RouteLimits, Sender, Upstream};
@@ -22,6 +25,8 @@ use crate::token::{Demand, IssuerRules};
 mod credential;
 mod grant;
 mod identity;
+mod pin;
+mod protocol;
 mod reach;
 
 /// What all upstreams lean on.
@@ -133,7 +138,13 @@ impl Section<'_> {
             clients,
             require_dpop,
             require_certificate,
+            allow_server_requests,
+            eras,
+            methods,
+            extensions,
+            allow_missing_param_headers,
             tasks,
+            pin,
         } = raw;
         context.later(at, "clients", clients);
         context.later(at, "tasks", tasks);
@@ -168,7 +179,9 @@ impl Section<'_> {
         let upstream = reach.resolve(at, context).map(|(reach, path)| Upstream { reach: Arc::new(reach), path, credential: fixed });
         let origins = browser_origins(origins, &at.key("origins"), context);
         let limits = route_limits(limits, &at.key("limits"), context);
+        let pin = pin.and_then(|raw| pin::resolve(raw, name, credential.grant.is_some(), &at.key("pin"), context)).map(Arc::new);
         let sender = dpop::sender(require_dpop, require_certificate, self.dpop, self.dpop_offered);
+        let protocol = protocol::Section { eras, methods, extensions, allow_missing_param_headers }.resolve(&policy, at, context);
         let (resource, upstream) = (resource?, upstream?);
         Some(Route {
             name: name.into(),
@@ -186,6 +199,9 @@ impl Section<'_> {
             origins,
             limits,
             sender,
+            pin,
+            asks: asks(&allow_server_requests.unwrap_or_default()),
+            protocol,
         })
     }
 
@@ -282,6 +298,16 @@ fn refuse_ownership(raw: Option<RawOwnership>, at: &At<'_>, context: &mut Contex
     );
 }
 
+fn asks(named: &[RawServerRequest]) -> Asks {
+    let names = |one| named.contains(&one);
+    Asks {
+        elicitation: names(RawServerRequest::Elicitation),
+        elicitation_url: names(RawServerRequest::ElicitationUrl),
+        sampling: names(RawServerRequest::Sampling),
+        roots: names(RawServerRequest::Roots),
+    }
+}
+
 fn resolve_mode(raw: RawMode, at: &At<'_>, context: &mut Context<'_>) -> Mode {
     match raw {
         RawMode::Enforce => Mode::Enforce,
@@ -329,15 +355,16 @@ fn browser_origins(raw: Option<Strings>, at: &At<'_>, context: &mut Context<'_>)
 }
 
 fn route_limits(raw: Option<RawRouteLimits>, at: &At<'_>, context: &mut Context<'_>) -> RouteLimits {
-    let default = RouteLimits { body: 4 << 20, per_client: None, per_subject: None, timeout: Duration::from_secs(60) };
+    let default =
+        RouteLimits { body: 4 << 20, per_client: None, per_subject: None, streams_per_subject: None, timeout: Duration::from_secs(60) };
     let Some(RawRouteLimits { body, per_client, per_subject, timeout, streams_per_subject, tasks }) = raw else { return default };
-    context.later(at, "streams_per_subject", streams_per_subject);
     context.later(at, "tasks", tasks);
     let report = &mut context.report;
     RouteLimits {
         body: quantity::size(body, default.body, &at.key("body"), report),
         per_client: quantity::rate(per_client, &at.key("per_client"), report),
         per_subject: quantity::rate(per_subject, &at.key("per_subject"), report),
+        streams_per_subject: streams_per_subject.map(|most| quantity::count(Some(most), most, &at.key("streams_per_subject"), report)),
         timeout: quantity::duration(timeout, default.timeout, &at.key("timeout"), report),
     }
 }

@@ -257,7 +257,7 @@ proptest! {
             let lens = lens(Kind::Tool, Era::Modern);
             let mut shows = |name: &str| name.starts_with('a');
             let fresh = cut(body.as_bytes(), lens, &mut shows).unwrap().body;
-            prop_assert_eq!(memo.cut(&(), Id(&id), body.as_bytes(), lens, &mut shows).unwrap(), fresh);
+            prop_assert_eq!(memo.cut(&(), Id(&id), body.as_bytes(), lens, &mut |name, _| shows(name), None).unwrap(), fresh);
         }
     }
 
@@ -266,4 +266,32 @@ proptest! {
         let _ = cut(&body, lens(Kind::Tool, Era::Modern), &mut |_| true);
         let _ = judge_event(&body, Watch { expected: Some(Kind::Tool), resumed: true, era: Era::Modern, depth: 64 }, &mut |_, _| true);
     }
+}
+
+/// Cuts tools that begin with `a`, and puts brackets around the cursor.
+fn sealed(body: &str) -> Result<String, Unreadable> {
+    let lens = Lens { kind: Kind::Tool, era: Era::Legacy, depth: 64 };
+    let mut seal = |kind: Kind, cursor: &str| (cursor != "bad").then(|| format!("{}<{cursor}>", kind.as_str()));
+    let cut = cut_items(body.as_bytes(), lens, &mut |name, _| name.starts_with('a'), Some(&mut seal))?;
+    Ok(String::from_utf8(cut.body).expect("text"))
+}
+
+#[test]
+fn a_cursor_is_given_another_name_wherever_it_stands() {
+    let list = r#"[{"name":"b"},{"name":"a"}]"#;
+    for (body, told) in [
+        (
+            format!(r#"{{"id":1,"result":{{"nextCursor": "x\n","tools":{list}}}}}"#),
+            r#"{"id":1,"result":{"nextCursor": "tool<x\n>","tools":[{"name":"a"}]}}"#,
+        ),
+        (
+            format!(r#"{{"result":{{"tools":{list},"nextCursor":"" }},"id":1}}"#),
+            r#"{"result":{"tools":[{"name":"a"}],"nextCursor":"tool<>" },"id":1}"#,
+        ),
+        (format!(r#"{{"result":{{"tools":{list},"nextCursor":null}}}}"#), r#"{"result":{"tools":[{"name":"a"}],"nextCursor":null}}"#),
+    ] {
+        assert_eq!(sealed(&body).as_deref(), Ok(told));
+    }
+    assert_eq!(sealed(r#"{"result":{"tools":[],"nextCursor":"bad"}}"#), Err(Unreadable));
+    assert_eq!(sealed(r#"{"result":{"tools":[],"nextCursor":"a","nextCursor":"b"}}"#), Err(Unreadable));
 }

@@ -98,7 +98,11 @@ fn a_member_that_the_method_needs_is_demanded() {
         ("tools/call", json!({"uri": "a"})),
         ("tools/call", json!({"name": "a", "arguments": []})),
         ("tools/call", json!({"name": "a", "arguments": null})),
-        ("tools/call", json!({"name": "a", "task": {"ttl": 1}})),
+        ("tools/call", json!({"name": "a", "requestState": {}})),
+        ("tasks/get", json!({})),
+        ("tasks/get", json!({"taskId": 1})),
+        ("tasks/get", json!({"taskId": null})),
+        ("tools/list", json!({"cursor": 1})),
         ("prompts/get", json!({"name": null})),
         ("resources/read", json!({"name": "a"})),
         ("completion/complete", json!({})),
@@ -209,9 +213,9 @@ fn members_that_go_would_take_for_ours_are_refused() {
 fn item_55_a_batch_is_refused_in_every_era() {
     let call = modern("tools/call", json!({"name": "a"})).to_string();
     for body in ["[]".to_owned(), format!("[{call}]"), format!(" [{call},{call}]")] {
-        assert_eq!(legacy_error(&body), Error::Batch);
+        assert_eq!(legacy_error(&body), Error::Batch("batches are not accepted"));
         let failure = Message::parse(body.as_bytes(), &claim("tools/call", Some("a")), 64).expect_err("a batch");
-        assert_eq!((failure.error, failure.era), (Error::Batch, Some(Era::Modern)));
+        assert_eq!((failure.error, failure.era), (Error::Batch("batches are not accepted"), Some(Era::Modern)));
     }
     assert_eq!(legacy_error("[1,"), Error::NotJson);
 }
@@ -274,12 +278,30 @@ fn a_message_that_is_not_json_rpc_is_refused() {
 
 #[test]
 fn item_49_and_s24_unknown_methods_are_refused_with_the_id() {
-    for method in ["foo/bar", "ui/open", "Tools/call", "tools/call ", "tools/call\u{200b}", "tasks/get", "tasks/result", "tasks/list", ""] {
+    for method in ["foo/bar", "ui/open", "Tools/call", "tools/call ", "tools/call\u{200b}", "tasks/list", ""] {
         let body = modern(method, json!({"name": "a", "uri": "a:b"}));
         assert_eq!(refused(&body, claim(method, None)), (Error::UnknownMethod, Some("7".into())), "{method}");
         let body = json!({"jsonrpc": "2.0", "id": 1, "method": method}).to_string();
         assert_eq!(legacy_error(&body), Error::UnknownMethod, "{method}");
     }
+}
+
+#[test]
+fn what_comes_back_is_told_with_its_place() {
+    let body = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{ "cursor" : "a\"b" , "taskId":"t"}}"#;
+    let message = legacy(body).expect("a message");
+    let [one] = message.returned.as_slice() else { panic!("{message:?}") };
+    assert_eq!((one.what, &*one.text, body.get(one.place.clone())), (Passed::Cursor, "a\"b", Some(r#""a\"b""#)));
+    let none = legacy(r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"cursor":null}}"#).expect("a message");
+    assert!(none.returned.is_empty());
+}
+
+#[test]
+fn a_task_is_asked_for_in_the_older_era_only() {
+    let body = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "a", "task": {"ttl": 1}}}).to_string();
+    assert!(legacy(&body).expect("a message").begins_task);
+    let body = modern("tools/call", json!({"name": "a", "task": {}}));
+    assert!(matches!(refused(&body, claim("tools/call", Some("a"))).0, Error::Params(_)));
 }
 
 #[test]

@@ -51,8 +51,11 @@ fn with(reach: Reach) -> Pool {
         challenge: Default::default(),
         grant: None,
         sender: Default::default(),
+        pin: None,
+        protocol: Default::default(),
         origins: vec![],
-        limits: RouteLimits { body: 1, per_client: None, per_subject: None, timeout: Duration::from_secs(1) },
+        limits: RouteLimits { body: 1, per_client: None, per_subject: None, streams_per_subject: None, timeout: Duration::from_secs(1) },
+        asks: Default::default(),
     };
     Pool::new(&route, Metrics::new().expect("registers"))
 }

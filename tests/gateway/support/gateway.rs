@@ -182,8 +182,16 @@ impl Gateway {
         .await;
     }
 
-    /// The audit lines so far.
+    /// The audit lines of requests so far.
     pub fn audit(&self) -> Vec<Value> {
+        let own = |line: &Value| {
+            line["operation"].as_str().is_some_and(|operation| operation.starts_with("audit/") || operation.starts_with("admin/"))
+        };
+        self.records().into_iter().filter(|line| !own(line)).collect()
+    }
+
+    /// Every audit line so far, also those that the log and acts leave.
+    pub fn records(&self) -> Vec<Value> {
         let text = std::fs::read_to_string(&self.audit_file).unwrap_or_default();
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
         whole.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("a torn audit line: {line}"))).collect()

@@ -1,0 +1,372 @@
+//! What may a server ask of its client? Sampling, elicitation and roots: on streams in the legacy era
+//! (MCP 2025-03-26 to 2025-11-25, "Client Features"), within a result in the modern one
+//! (MCP 2026-07-28 "Multi Round-Trip Requests"). Knows what is asked, not who decides.
+
+use super::json::{Fault, Scanner, is_variant};
+use super::listing::{Unreadable, may_hold_method};
+
+/// One kind of request from a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Ask {
+    /// `elicitation/create` by a form that the client shows.
+    Elicitation,
+    /// `elicitation/create` by a page that the user is sent to: the way of phishing.
+    ElicitationUrl,
+    /// `sampling/createMessage`: the client's model works for the server.
+    Sampling,
+    /// `roots/list`: paths of the user's machine.
+    Roots,
+    Ping,
+    /// What no revision names, or only for tasks.
+    Other,
+}
+
+impl Ask {
+    pub const ALL: [Self; 6] = [Self::Elicitation, Self::ElicitationUrl, Self::Sampling, Self::Roots, Self::Ping, Self::Other];
+
+    /// By its method; `by_url` where its `params` send the user to a page.
+    pub fn of(method: &str, by_url: bool) -> Self {
+        match (method, by_url) {
+            ("elicitation/create", false) => Self::Elicitation,
+            ("elicitation/create", true) => Self::ElicitationUrl,
+            ("sampling/createMessage", _) => Self::Sampling,
+            ("roots/list", _) => Self::Roots,
+            ("ping", _) => Self::Ping,
+            _ => Self::Other,
+        }
+    }
+
+    /// The method, for records.
+    pub fn method(self) -> &'static str {
+        match self {
+            Self::Elicitation | Self::ElicitationUrl => "elicitation/create",
+            Self::Sampling => "sampling/createMessage",
+            Self::Roots => "roots/list",
+            Self::Ping => "ping",
+            Self::Other => "server/other",
+        }
+    }
+
+    /// As the configuration and metrics call it.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Elicitation => "elicitation",
+            Self::ElicitationUrl => "elicitation_url",
+            Self::Sampling => "sampling",
+            Self::Roots => "roots",
+            Self::Ping => "ping",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// What the servers of an upstream may ask. Nothing, unless it is said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Asks {
+    pub elicitation: bool,
+    pub elicitation_url: bool,
+    pub sampling: bool,
+    pub roots: bool,
+}
+
+impl Asks {
+    /// A ping tells nothing and costs nothing; what nobody knows is refused.
+    pub fn permits(self, ask: Ask) -> bool {
+        match ask {
+            Ask::Elicitation => self.elicitation,
+            Ask::ElicitationUrl => self.elicitation_url,
+            Ask::Sampling => self.sampling,
+            Ask::Roots => self.roots,
+            Ask::Ping => true,
+            Ask::Other => false,
+        }
+    }
+}
+
+/// A cheap first look: without one of these words no parser finds a question in an answer.
+pub fn may_ask(data: &[u8]) -> bool {
+    may_hold_method(data) || holds_ignoring_case(data, INPUTS)
+}
+
+/// `inputRequests` without its `s`, which some parsers take for a long one.
+const INPUTS: &[u8] = b"inputrequest";
+
+fn holds_ignoring_case(data: &[u8], word: &[u8]) -> bool {
+    let mut from = 0;
+    loop {
+        // A rare letter, with seven before it.
+        from += super::bytes::until(data.get(from..).unwrap_or_default(), b'q', b'Q');
+        if from >= data.len() {
+            return false;
+        }
+        let there = from.checked_sub(7).and_then(|start| data.get(start..start + word.len()));
+        if there.is_some_and(|there| there.eq_ignore_ascii_case(word)) {
+            return true;
+        }
+        from += 1;
+    }
+}
+
+/// Looks for a question in an answer that is too long to be held: sees the names of its outer members,
+/// however it arrives, and no more. What may have another reading counts as one.
+#[derive(Debug, Default)]
+pub struct Watcher {
+    depth: usize,
+    in_string: bool,
+    escaped: bool,
+    /// The beginning of the string that is being read.
+    string: Vec<u8>,
+}
+
+/// No escaped spelling of the names is longer.
+const SPELLED: usize = 6 * 14;
+
+impl Watcher {
+    /// Whether a question may have begun in these bytes.
+    pub fn sees(&mut self, bytes: &[u8]) -> bool {
+        bytes.iter().any(|byte| self.step(*byte))
+    }
+
+    fn step(&mut self, byte: u8) -> bool {
+        if !self.in_string {
+            match byte {
+                b'"' => {
+                    self.in_string = true;
+                    self.string.clear();
+                }
+                b'{' | b'[' => self.depth += 1,
+                b'}' | b']' => self.depth = self.depth.saturating_sub(1),
+                _ => {}
+            }
+            return false;
+        }
+        if byte == b'"' && !self.escaped {
+            self.in_string = false;
+            return self.is_question();
+        }
+        self.escaped = byte == b'\\' && !self.escaped;
+        if self.depth <= 2 && self.string.len() <= SPELLED {
+            self.string.push(byte);
+        }
+        false
+    }
+
+    fn is_question(&self) -> bool {
+        let begins = |word: &[u8]| self.string.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word));
+        let strange = self.string.contains(&b'\\');
+        match self.depth {
+            1 | 2 if self.string.len() > SPELLED => false,
+            1 => strange || begins(b"method"),
+            2 => strange || begins(INPUTS),
+            _ => false,
+        }
+    }
+}
+
+/// What an answer asks: each of its `inputRequests`, or itself, where it is no answer but a request.
+/// An array is no answer.
+pub fn asked(data: &[u8], depth: usize) -> Result<Vec<Ask>, Unreadable> {
+    let text = std::str::from_utf8(data).map_err(|_| Unreadable)?;
+    let mut scanner = Scanner::new(text, depth);
+    let mut found = Found::default();
+    found.message(&mut scanner).and_then(|()| scanner.end()).map_err(|_| Unreadable)?;
+    if found.strange || scanner.duplicate() { Err(Unreadable) } else { Ok(found.asks) }
+}
+
+#[derive(Default)]
+struct Found {
+    asks: Vec<Ask>,
+    /// Something that has more than one reading.
+    strange: bool,
+}
+
+impl Found {
+    fn message(&mut self, scanner: &mut Scanner<'_>) -> Result<(), Fault> {
+        let (mut method, mut by_url) = (None, false);
+        scanner.object(|scanner, name| {
+            match name {
+                "method" => method = Some(text(scanner)?),
+                "params" => by_url = sends_to_page(scanner)?,
+                "result" if scanner.peek()? == b'{' => return self.result(scanner),
+                other => {
+                    self.strange |= is_variant(other, &["method", "params", "result"]);
+                    scanner.skip()?;
+                }
+            }
+            Ok(())
+        })?;
+        self.asks.extend(method.map(|method| Ask::of(&method, by_url)));
+        Ok(())
+    }
+
+    fn result(&mut self, scanner: &mut Scanner<'_>) -> Result<(), Fault> {
+        scanner.object(|scanner, name| {
+            if name != "inputRequests" {
+                self.strange |= is_variant(name, &["inputRequests"]);
+                return scanner.skip();
+            }
+            if scanner.peek()? != b'{' {
+                self.strange |= scanner.raw()? != "null";
+                return Ok(());
+            }
+            scanner.object(|scanner, _| self.input(scanner))
+        })
+    }
+
+    fn input(&mut self, scanner: &mut Scanner<'_>) -> Result<(), Fault> {
+        if scanner.peek()? != b'{' {
+            self.strange = true;
+            return scanner.skip();
+        }
+        let (mut method, mut by_url) = (String::new(), false);
+        scanner.object(|scanner, name| {
+            match name {
+                "method" => method = text(scanner)?,
+                "params" => by_url = sends_to_page(scanner)?,
+                other => {
+                    self.strange |= is_variant(other, &["method", "params"]);
+                    scanner.skip()?;
+                }
+            }
+            Ok(())
+        })?;
+        self.asks.push(Ask::of(&method, by_url));
+        Ok(())
+    }
+}
+
+fn text(scanner: &mut Scanner<'_>) -> Result<String, Fault> {
+    if scanner.peek()? == b'"' {
+        return Ok(scanner.string()?.into_owned());
+    }
+    scanner.skip()?;
+    Ok(String::new())
+}
+
+/// Whether the `params` of an elicitation are more than a form (MCP 2025-11-25 "Elicitation": `mode` is
+/// `form` where it is absent). What is spelled otherwise counts as a page.
+pub(super) fn sends_to_page(scanner: &mut Scanner<'_>) -> Result<bool, Fault> {
+    if scanner.peek()? != b'{' {
+        scanner.skip()?;
+        return Ok(false);
+    }
+    let mut page = false;
+    scanner.object(|scanner, name| {
+        match name {
+            "mode" => page |= text(scanner)? != "form",
+            "url" => {
+                page = true;
+                scanner.skip()?;
+            }
+            other => {
+                page |= is_variant(other, &["mode", "url"]);
+                scanner.skip()?;
+            }
+        }
+        Ok(())
+    })?;
+    Ok(page)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(data: &str) -> Result<Vec<Ask>, Unreadable> {
+        let asks = asked(data.as_bytes(), 16);
+        if asks.as_ref().is_ok_and(|asks| !asks.is_empty()) {
+            assert!(may_ask(data.as_bytes()), "{data}");
+        }
+        asks
+    }
+
+    #[test]
+    fn item_95_each_input_request_of_a_result_is_found() {
+        let data = r#"{"id":1,"result":{"resultType":"input_required","inputRequests":{
+            "a":{"method":"elicitation/create","params":{"message":"m"}},
+            "b":{"params":{"mode":"url","url":"https://x"},"method":"elicitation/create"},
+            "c":{"method":"sampling/createMessage"},"d":{"method":"roots/list"},"e":{"method":"x"},"f":{}}}}"#;
+        let all = [Ask::Elicitation, Ask::ElicitationUrl, Ask::Sampling, Ask::Roots, Ask::Other, Ask::Other];
+        assert_eq!(found(data), Ok(all.to_vec()));
+        assert_eq!(found(&data.replace("inputRequests", r"input\u0052equests")), Ok(all.to_vec()));
+    }
+
+    #[test]
+    fn a_request_in_the_place_of_an_answer_is_found() {
+        assert_eq!(found(r#"{"id":1,"method":"sampling/createMessage"}"#), Ok(vec![Ask::Sampling]));
+        assert_eq!(found(r#"{"id":1,"m\u0065thod":"x","result":{}}"#), Ok(vec![Ask::Other]));
+    }
+
+    #[test]
+    fn an_answer_asks_nothing_though_it_speaks_of_it() {
+        for data in [
+            r#"{"id":1,"result":{"content":[{"type":"text","text":"inputRequests method"}],"structuredContent":{"method":1,"inputRequests":{"a":1}}}}"#,
+            r#"{"id":1,"result":{"inputRequests":null}}"#,
+            r#"{"id":1,"result":{"inputRequests":{}}}"#,
+            r#"{"id":1,"error":{"code":1,"message":"inputRequests"}}"#,
+            r#"{"id":1,"result":3}"#,
+        ] {
+            assert_eq!(found(data), Ok(vec![]), "{data}");
+        }
+        assert!(!may_ask(br#"{"id":1,"result":{"content":[{"text":"quick request for unique input"}]}}"#));
+    }
+
+    #[test]
+    fn what_has_two_readings_is_not_passed() {
+        for data in [
+            r#"[{"id":1,"result":{}}]"#,
+            r#"{"id":1,"result":{"inputRequests":{},"inputRequests":{"a":{"method":"roots/list"}}}}"#,
+            r#"{"id":1,"result":{"InputRequests":{"a":{"method":"roots/list"}}}}"#,
+            r#"{"id":1,"Result":{"inputRequests":{"a":{"method":"roots/list"}}}}"#,
+            r#"{"id":1,"result":{"inputRequests":{"a":{"Method":"roots/list"}}}}"#,
+            r#"{"id":1,"result":{"inputRequests":[{"method":"roots/list"}]}}"#,
+            r#"{"id":1,"Method":"ping"}"#,
+            r#"{"id":1,"result":{}"#,
+        ] {
+            assert_eq!(found(data), Err(Unreadable), "{data}");
+        }
+    }
+
+    #[test]
+    fn a_watcher_sees_the_same_questions_however_they_arrive() {
+        for (data, seen) in [
+            (r#"{"id":1,"result":{"x":"y","inputRequests":{}}}"#, true),
+            (r#"{"id":1,"result":{"input\u0052equests":{}}}"#, true),
+            ("{\"id\":1,\"result\":{\"InputRequest\u{17f}\":{}}}", true),
+            (r#"{"id":1,"meth\u006fd":"x"}"#, true),
+            (
+                r#"{"id":1,"result":{"content":[{"text":"a\\","method":"\u0041"},{"inputRequests":"\""}],"is":"}"},"error":[["method"]]}"#,
+                false,
+            ),
+        ] {
+            for size in [1, 3, 1000] {
+                let mut watcher = Watcher::default();
+                let sees = data.as_bytes().chunks(size).any(|chunk| watcher.sees(chunk));
+                assert_eq!(sees, seen, "{data} by {size}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_elicitation_is_a_form_only_where_it_says_nothing_else() {
+        for (params, ask) in [
+            (r#"{"mode":"form"}"#, Ask::Elicitation),
+            (r#"{"message":"url"}"#, Ask::Elicitation),
+            ("[]", Ask::Elicitation),
+            (r#"{"mode":"url"}"#, Ask::ElicitationUrl),
+            (r#"{"mode":"form","url":"x"}"#, Ask::ElicitationUrl),
+            (r#"{"Mode":"url"}"#, Ask::ElicitationUrl),
+            (r#"{"mode":7}"#, Ask::ElicitationUrl),
+        ] {
+            assert_eq!(found(&format!(r#"{{"method":"elicitation/create","params":{params}}}"#)), Ok(vec![ask]), "{params}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_permitted_by_default_but_a_ping() {
+        let permitted: Vec<Ask> = Ask::ALL.into_iter().filter(|ask| Asks::default().permits(*ask)).collect();
+        assert_eq!(permitted, [Ask::Ping]);
+        let all = Asks { elicitation: true, elicitation_url: true, sampling: true, roots: true };
+        assert!(Ask::ALL.into_iter().all(|ask| all.permits(ask) == (ask != Ask::Other)));
+    }
+}

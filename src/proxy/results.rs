@@ -1,0 +1,255 @@
+//! Results on their way back: what a client will bring again is sealed, what it may not see is left out.
+//! Knows sockets; what is looked for stands in [`crate::mcp::result`].
+
+use std::net::IpAddr;
+use std::time::{Instant, SystemTime};
+
+use bytes::{Bytes, BytesMut};
+use pingora::protocols::http::ServerSession;
+
+use super::asked::Questions;
+use super::dial::{Reached, gone};
+use super::record::Tale;
+use super::response::{ANSWER, Plan};
+use crate::denial::Fault;
+use crate::mcp::ask::Watcher;
+use crate::mcp::result::{self, Keeper, Sight};
+use crate::mcp::sse::Verdict;
+use crate::mcp::{Era, Kind, Target, Verb};
+use crate::pipeline::{Admitted, Judgement};
+use crate::policy::{Caller, Standing};
+use crate::route::Mode;
+use crate::session::{Errand, Seals};
+use crate::state::Snapshot;
+
+/// Bytes that are searched for what must be sealed, where nothing else is looked for. A state or task that
+/// comes after them is passed as it is, and opens nothing when it comes back.
+const SEARCHED: usize = 1 << 20;
+/// Bytes of an answer that are held back until it is known what it asks.
+const HELD: usize = 64 << 10;
+/// The reason that a record has where a resource was left out.
+const WITHHELD: &str = "resource_withheld";
+
+/// Who asked for what, as far as the answer must be looked at.
+#[derive(Clone, Copy)]
+pub struct Asked<'m> {
+    pub admitted: &'m Admitted,
+    /// None of a session alone.
+    pub judgement: Option<&'m Judgement<'m>>,
+    pub world: &'m Snapshot,
+    pub source: IpAddr,
+    pub received: SystemTime,
+}
+
+impl Asked<'_> {
+    pub fn seals(&self) -> Seals {
+        Seals::new(self.world.sealer.clone(), &self.admitted.route, &self.admitted.verified.principal)
+    }
+}
+
+/// What to look for in the answer. Costs nothing but a look at the rules.
+pub fn sight(plan: &Plan<'_>) -> Sight {
+    let rules = || plan.route.policy.speaks_of_resources();
+    let bare = Sight { depth: plan.depth, ..Sight::default() };
+    let Some(judgement) = plan.asked.judgement else { return Sight { resources: plan.resumed.is_some() && rules(), ..bare } };
+    let message = &judgement.message;
+    let modern = plan.era == Era::Modern;
+    match (message.operation.method.verb, message.operation.method.name) {
+        (Verb::Use(kind, _), "tools/call" | "prompts/get" | "resources/read") => Sight {
+            states: modern,
+            tasks: kind == Kind::Tool && (message.speaks_tasks || message.begins_task),
+            no_task: kind == Kind::Tool && modern && !message.speaks_tasks,
+            reading: kind == Kind::Resource,
+            resources: rules(),
+            ..bare
+        },
+        (Verb::Task, _) => Sight { tasks: true, resources: rules(), ..bare },
+        _ => Sight { resources: plan.resumed.is_some() && rules(), ..bare },
+    }
+}
+
+/// What was read of an answer before anything of it is sent.
+pub struct Held {
+    pub part: Bytes,
+    /// It is the whole.
+    pub done: bool,
+    /// Looks at the rest, where there is one, for questions.
+    pub watcher: Option<Box<Watcher>>,
+}
+
+/// An answer that was looked at.
+pub enum Gathered {
+    AsItIs(Held),
+    Replaced(Bytes),
+}
+
+/// Reads an answer in JSON and looks through it: for what is to be sealed or left out, and for what the server asks
+/// with it. One that comes in a single part is not copied.
+pub async fn gather(
+    session: &mut ServerSession,
+    reached: &mut Reached,
+    plan: &Plan<'_>,
+    tale: &mut Tale<'_>,
+    (sight, questions): (Sight, &Questions<'_>),
+) -> Result<Gathered, Fault> {
+    let first = read(session, reached, plan, tale).await?;
+    let held = if first.is_none() || reached.session.response_done() {
+        Held { part: first.unwrap_or_default(), done: true, watcher: None }
+    } else {
+        Box::pin(hold(session, reached, plan, tale, (sight, questions), first.unwrap_or_default())).await?
+    };
+    if !held.done {
+        return Ok(Gathered::AsItIs(held));
+    }
+    questions.answer(&held.part, plan)?;
+    Ok(refit(&held.part, plan, sight, tale)?.map_or_else(|| Gathered::AsItIs(held), Gathered::Replaced))
+}
+
+/// A whole answer with what must be sealed sealed and what may not be seen left out; none where it stays as it is.
+pub fn refit(body: &[u8], plan: &Plan<'_>, sight: Sight, tale: &mut Tale<'_>) -> Result<Option<Bytes>, Fault> {
+    if !result::may_hold(body, sight) {
+        return Ok(None);
+    }
+    let mut looking = Looking::new(plan);
+    let verdict = looking.look(body);
+    looking.tell(tale);
+    match verdict {
+        Verdict::Pass => Ok(None),
+        Verdict::Replace(body) => Ok(Some(body.into())),
+        Verdict::Drop | Verdict::Unreadable => Err(Fault::UnreadableResult),
+    }
+}
+
+/// The whole of an answer, or enough of a longer one; its rest is watched where a question in it would not pass.
+async fn hold(
+    session: &mut ServerSession,
+    reached: &mut Reached,
+    plan: &Plan<'_>,
+    tale: &mut Tale<'_>,
+    (sight, questions): (Sight, &Questions<'_>),
+    first: Bytes,
+) -> Result<Held, Fault> {
+    let most = if sight.looks() { SEARCHED } else { HELD };
+    let watches = questions.refuses() && !questions.observes;
+    let mut part = BytesMut::from(&*first);
+    let mut watcher = Box::<Watcher>::default();
+    let (mut seen, mut looked) = (false, 0);
+    while let Some(next) = read(session, reached, plan, tale).await? {
+        part.extend_from_slice(&next);
+        if reached.session.response_done() {
+            break;
+        }
+        // SECURITY: what the rules speak of does not pass for being large.
+        if part.len() > ANSWER {
+            return Err(if sight.resources { Fault::UnreadableResult } else { Fault::UnreadableAnswer });
+        }
+        if part.len() <= most || sight.resources {
+            continue;
+        }
+        if !watches {
+            return Ok(Held { part: part.freeze(), done: false, watcher: None });
+        }
+        seen |= watcher.sees(part.get(looked..).unwrap_or_default()) || part.trim_ascii_start().first() != Some(&b'{');
+        looked = part.len();
+        if !seen {
+            return Ok(Held { part: part.freeze(), done: false, watcher: Some(watcher) });
+        }
+    }
+    Ok(Held { part: part.freeze(), done: true, watcher: None })
+}
+
+async fn read(session: &mut ServerSession, reached: &mut Reached, plan: &Plan<'_>, tale: &mut Tale<'_>) -> Result<Option<Bytes>, Fault> {
+    let waiting = Instant::now();
+    let part = tokio::select! {
+        biased;
+        part = reached.session.read_response_body() => part.map_err(|_| Fault::UpstreamBroken),
+        () = gone(session) => Err(Fault::ClientGone),
+        () = tokio::time::sleep(plan.route.limits.timeout) => Err(Fault::UpstreamTimeout),
+    };
+    tale.waited(waiting);
+    part
+}
+
+/// Looks through the messages of one answer.
+pub struct Looking<'p> {
+    plan: &'p Plan<'p>,
+    sight: Sight,
+    /// Made when the first thing is to be sealed.
+    seals: Option<Seals>,
+    /// Made when the first resource is judged.
+    standing: Option<Standing>,
+    withheld: bool,
+}
+
+impl<'p> Looking<'p> {
+    pub fn new(plan: &'p Plan<'p>) -> Self {
+        Self { plan, sight: sight(plan), seals: None, standing: None, withheld: false }
+    }
+
+    fn look(&mut self, data: &[u8]) -> Verdict {
+        result::refit(data, self.sight, self)
+    }
+
+    /// Judges a stream's event; `rest` says the rest.
+    pub fn event(&mut self, data: &[u8], rest: &mut dyn FnMut(&[u8]) -> Verdict) -> Verdict {
+        if !result::may_hold(data, self.sight) && !result::may_tell_of_task(data) {
+            return rest(data);
+        }
+        match self.look(data) {
+            Verdict::Pass => rest(data),
+            Verdict::Replace(new) => match rest(&new) {
+                Verdict::Pass => Verdict::Replace(new),
+                other => other,
+            },
+            other => other,
+        }
+    }
+
+    /// Puts into the record that something was left out.
+    pub fn tell(&mut self, tale: &mut Tale<'_>) {
+        if std::mem::take(&mut self.withheld) {
+            tale.tell(|event| event.reason = WITHHELD);
+        }
+    }
+
+    fn seals(&mut self) -> &Seals {
+        self.seals.get_or_insert_with(|| self.plan.seals())
+    }
+
+    fn may_see(&mut self, uri: &str) -> bool {
+        let (policy, asked) = (&self.plan.route.policy, &self.plan.asked);
+        // SECURITY: not as lists are cut, which may show what a wider scope would allow.
+        let standing = self.standing.get_or_insert_with(|| {
+            let caller = Caller { principal: &asked.admitted.verified.principal, source: asked.source, now: asked.received };
+            policy.standing(caller, false)
+        });
+        policy.shows(standing, Kind::Resource, uri)
+    }
+}
+
+impl Keeper for Looking<'_> {
+    fn state(&mut self, state: &str) -> Option<String> {
+        let asked = self.plan.asked;
+        self.seals().state(&Errand::of(&asked.judgement?.message), state, asked.received)
+    }
+
+    fn task(&mut self, id: &str) -> Option<String> {
+        let message = &self.plan.asked.judgement?.message;
+        let Target::One(tool) = &message.operation.target else { return None };
+        self.seals().task(message.era, &tool.name, id)
+    }
+
+    fn shows(&mut self, uri: &str, embedded: bool) -> bool {
+        let own = self.plan.asked.judgement.is_some_and(|judgement| match &judgement.message.operation.target {
+            Target::One(thing) => thing.kind == Kind::Resource && thing.name == uri,
+            Target::Nothing | Target::Each(_) => false,
+        });
+        // What a permitted tool or prompt makes up itself is its own; what a rule speaks of is that rule's.
+        let free = embedded && self.plan.route.policy.naming(Kind::Resource, uri).is_none();
+        if own || free || self.may_see(uri) {
+            return true;
+        }
+        self.withheld = true;
+        self.plan.route.mode == Mode::Observe
+    }
+}
