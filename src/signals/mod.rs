@@ -197,6 +197,8 @@ impl Receiver {
                 tracing::error!(signal = &*signal.name, "a revocation cannot be recorded");
             }
         }
+        // Open streams are judged anew.
+        self.state.revoked();
         Ok(())
     }
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::support::gateway::run;
 use crate::support::issuer::now;
-use crate::support::{DEADLINE, Issuer, Setup, Signer, Token, World, eventually};
+use crate::support::{Answer, DEADLINE, Issuer, Setup, Signer, Token, World, eventually, soon};
 
 const SESSION_REVOKED: &str = "https://schemas.openid.net/secevent/caep/event-type/session-revoked";
 const DISABLED: &str = "https://schemas.openid.net/secevent/risc/event-type/account-disabled";
@@ -195,6 +195,26 @@ async fn item_149_a_pushed_event_ends_the_subjects_tokens_at_once_and_nobody_els
     assert_eq!((&done[0]["actor"], &done[0]["id"]), (&json!("signal tr"), &record["id"]));
     let counted = world.gateway.metrics().await.sum("doorward_signals_total", r#"operation="signal/push",result="revoked",signal="tr""#);
     assert_eq!(counted as u64, 1);
+}
+
+#[tokio::test]
+async fn item_148_an_open_stream_of_the_subject_ends_and_another_persons_goes_on() {
+    let transmitter = Transmitter::start().await;
+    let world = world(&transmitter, |_| {}).await;
+    let mut open = Vec::new();
+    for token in [world.ta(), world.tb()] {
+        let (answer, feed) = Answer::stream();
+        world.files.once(answer);
+        let listen = world.modern("subscriptions/listen", json!({"notifications": {"toolsListChanged": true}}));
+        let mut stream = listen.token(&token).open().await;
+        feed.send(Ok(": open\n\n".into())).await.unwrap();
+        assert_eq!(soon("an event", stream.chunk()).await.unwrap().unwrap(), ": open\n\n");
+        open.push((stream, feed));
+    }
+    assert_eq!(push(&world, &transmitter.set(SESSION_REVOKED, &world.issuer, |_| {})).await.status, 202);
+    soon("the end of the stream", async { while open[0].0.chunk().await.unwrap().is_some() {} }).await;
+    open[1].1.send(Ok(": more\n\n".into())).await.unwrap();
+    assert_eq!(soon("an event", open[1].0.chunk()).await.unwrap().unwrap(), ": more\n\n");
 }
 
 #[tokio::test]
