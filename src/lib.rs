@@ -42,15 +42,16 @@
 //! limit        <- route
 //! insist       <- (nothing)
 //! streams      <- principal token route
-//! state        <- config remote token mcp policy route metrics possession assertions vigil governance
+//! state        <- config remote token mcp policy route metrics possession assertions vigil governance store
+//! signals      <- config governance store remote state audit metrics event
 //! possession   <- principal token route
 //! assertions   <- token identity route config
 //! authenticate <- principal token route remote
 //! pipeline     <- principal token mcp policy route denial oauth session authenticate state possession governance
 //! server       <- config metrics state audit
-//! proxy        <- principal token mcp policy identity oauth route denial event session config audit metrics limit streams state authenticate pipeline server certificate trace remote insist possession advice vigil pin
+//! proxy        <- principal token mcp policy identity oauth route denial event session config audit metrics limit streams state authenticate pipeline server certificate trace remote insist possession advice vigil pin signals governance
 //! demo         <- config state audit metrics proxy server
-//! command      <- config event oauth authenticate token principal mcp policy route denial state audit metrics proxy server demo remote advice pin vigil governance store
+//! command      <- config event oauth authenticate token principal mcp policy route denial state audit metrics proxy server demo remote advice pin vigil governance store signals
 //! ```
 //!
 //! `pingora` stays in `proxy/`, `reqwest` in `remote/` (and the demo's own client), `sqlx` in `store/`, `serde_yaml`
@@ -106,6 +107,8 @@ pub mod possession;
 pub mod streams;
 
 pub mod state;
+
+pub mod signals;
 
 pub mod authenticate;
 

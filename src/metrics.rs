@@ -42,6 +42,7 @@ pub struct Metrics {
     config_hash: IntGauge,
     revocations: IntGauge,
     revocation_lag: IntGauge,
+    signals: IntCounterVec,
     audit_dropped: IntCounter,
     audit_copies_dropped: IntCounter,
     traces_dropped: IntCounter,
@@ -126,6 +127,7 @@ impl Metrics {
             introspection: counter("doorward_introspection_total", "Questions to an issuer about tokens", &["issuer", "result"])?,
             reloads: counter("doorward_config_reload_total", "Reloads of the configuration", &["result"])?,
             config_hash: value("doorward_config_hash", "Hash of the configuration in use")?,
+            signals: counter("doorward_signals_total", "Signals from outside by what became of them", &["signal", "operation", "result"])?,
             audit_dropped: single("doorward_audit_dropped_total", "Audit records that could not be kept")?,
             audit_copies_dropped: single(
                 "doorward_audit_copies_dropped_total",
@@ -200,6 +202,14 @@ impl Metrics {
     pub fn configured(&self, config: &Config) {
         self.known.forget();
         self.config_hash.set(i64::try_from(config.hash >> 1).unwrap_or_default());
+        for signal in &config.signals {
+            let poll = signal.poll.is_some().then_some("signal/poll");
+            for operation in signal.inlets().map(|(_, inlet)| inlet.operation()).chain(poll) {
+                for result in ["revoked", "acknowledged", "repeated", "not_applicable", "refused", "failed"] {
+                    self.signals.with_label_values(&[&*signal.name, operation, result]);
+                }
+            }
+        }
         for route in &config.routes {
             self.step_up_loops.with_label_values(&[&*route.name]);
             if route.pin.is_some() {
@@ -226,6 +236,11 @@ impl Metrics {
 
     pub fn reloaded(&self, ok: bool) {
         self.reloads.with_label_values(&[if ok { "ok" } else { "failed" }]).inc();
+    }
+
+    /// Counts a signal from outside.
+    pub fn signal(&self, signal: &str, operation: &'static str, result: &'static str) {
+        self.signals.with_label_values(&[signal, operation, result]).inc();
     }
 
     pub fn audit_dropped(&self) {

@@ -262,6 +262,30 @@ pub enum Target {
     Issuer(Arc<Route>),
     /// The same at a host whose routes have different first issuers: no one document would be right.
     Undecided,
+    /// Where an entry of `signals`, by its name, is told what happened elsewhere.
+    Signal(Arc<str>, Inlet),
+}
+
+/// The ways in which signals come in by request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Inlet {
+    /// Security event tokens (RFC 8935).
+    Push,
+    /// Global Token Revocation.
+    Revoke,
+    /// OpenID Connect Back-Channel Logout.
+    Logout,
+}
+
+impl Inlet {
+    /// What a record calls it.
+    pub fn operation(self) -> &'static str {
+        match self {
+            Self::Push => "signal/push",
+            Self::Revoke => "signal/revoke",
+            Self::Logout => "signal/logout",
+        }
+    }
 }
 
 /// Where the keys that assertions are signed with stand, at `public_url`.
@@ -294,7 +318,7 @@ impl RouteTable {
         for paths in hosts.values_mut() {
             let mut here = paths.values().filter_map(|target| match target {
                 Target::Mcp(route) => Some(route.clone()),
-                Target::Metadata(_) | Target::AssertionKeys | Target::Issuer(_) | Target::Undecided => None,
+                Target::Metadata(_) | Target::AssertionKeys | Target::Issuer(_) | Target::Undecided | Target::Signal(..) => None,
             });
             if let (Some(only), None) = (here.next(), here.next()) {
                 paths.entry(WELL_KNOWN.into()).or_insert(Target::Metadata(only));
@@ -318,6 +342,16 @@ impl RouteTable {
         if self.routes.iter().any(|route| route.identity.asserts()) {
             let host = plain_authority(origin.split_once("://").map_or(origin, |(_, host)| host));
             self.hosts.entry(host).or_default().insert(ASSERTION_KEYS.into(), Target::AssertionKeys);
+        }
+        self
+    }
+
+    /// Takes signals in at these paths of `origin`.
+    #[must_use]
+    pub fn with_signals<'a>(mut self, origin: &str, inlets: impl Iterator<Item = (&'a str, Arc<str>, Inlet)>) -> Self {
+        let host = plain_authority(origin.split_once("://").map_or(origin, |(_, host)| host));
+        for (path, name, inlet) in inlets {
+            self.hosts.entry(host.clone()).or_default().entry(path.to_owned()).or_insert(Target::Signal(name, inlet));
         }
         self
     }

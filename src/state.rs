@@ -4,7 +4,7 @@
 //! beside it; where that fails, the old one stays and says why.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
@@ -18,8 +18,9 @@ use crate::mcp::seal::{Owner, Sealer};
 use crate::metrics::Metrics;
 use crate::policy::Standing;
 use crate::possession::Proofs;
-use crate::remote::{BuildError, Issuers, UpstreamTokens};
-use crate::route::RouteTable;
+use crate::remote::{BuildError, Issuers, Transmitters, UpstreamTokens};
+use crate::route::{Inlet, RouteTable};
+use crate::store::Store;
 use crate::token::TokenCache;
 use crate::vigil::Vigils;
 
@@ -32,6 +33,8 @@ pub struct Snapshot {
     pub config: Config,
     pub routes: RouteTable,
     pub issuers: Issuers,
+    /// The keys of those who send signals.
+    pub transmitters: Transmitters,
     /// What upstreams are shown where it must be obtained.
     pub upstream_tokens: UpstreamTokens,
     /// What upstreams are told of callers, signed.
@@ -67,8 +70,10 @@ impl Snapshot {
             secret,
             routes: RouteTable::new(config.routes.clone())
                 .with_aliases(&config.public_url, &config.allow_hosts)
-                .with_assertion_keys(&config.public_url),
+                .with_assertion_keys(&config.public_url)
+                .with_signals(&config.public_url, inlets(&config)),
             issuers: Issuers::build(&config, old.map(|old| &old.issuers))?,
+            transmitters: Transmitters::build(&config, old.map(|old| &old.transmitters))?,
             upstream_tokens: UpstreamTokens::build(&config, old.map(|old| &old.upstream_tokens))?,
             assertions: Assertions::build(&config, old.map(|old| &old.assertions), SystemTime::now())
                 .map_err(|_| BuildError::Randomness)?,
@@ -97,6 +102,11 @@ fn sealer(config: &Config, secret: &[u8; 32]) -> Result<Arc<Sealer>, BuildError>
     }
 }
 
+/// Every path at which signals come in.
+fn inlets(config: &Config) -> impl Iterator<Item = (&str, Arc<str>, Inlet)> {
+    config.signals.iter().flat_map(|signal| signal.inlets().map(|(path, inlet)| (path, signal.name.clone(), inlet)))
+}
+
 /// Every claim that a rule or an identity header of any upstream asks for.
 fn kept(config: &Config) -> Vec<String> {
     let mut paths: Vec<String> = config.routes.iter().flat_map(|route| route.claims()).collect();
@@ -112,6 +122,8 @@ pub struct State {
     metrics: Metrics,
     /// What was read at the last try.
     seen: ArcSwap<Vec<Seen>>,
+    /// The open database, where there is one. One for the life of the process.
+    store: OnceLock<Store>,
     /// Counts the worlds, and what was revoked in them.
     worlds: watch::Sender<u64>,
 }
@@ -126,12 +138,30 @@ impl State {
         metrics.configured(&config);
         let seen = ArcSwap::from_pointee(config.files.clone());
         let first = Snapshot::build(config, None).map_err(|error| error.to_string())?;
-        Ok(Self { current: ArcSwap::from_pointee(first), path: path.to_owned(), metrics, seen, worlds: watch::Sender::new(1) })
+        Ok(Self {
+            current: ArcSwap::from_pointee(first),
+            path: path.to_owned(),
+            metrics,
+            seen,
+            worlds: watch::Sender::new(1),
+            store: OnceLock::new(),
+        })
     }
 
     /// Changes with each new world, and when something was revoked in it.
     pub fn worlds(&self) -> watch::Receiver<u64> {
         self.worlds.subscribe()
+    }
+
+    /// The database is open: what comes in from now on can be written down.
+    pub fn opened(&self, store: Store) {
+        // There is one configuration of it, and it was opened once.
+        let _ = self.store.set(store);
+    }
+
+    /// The open database.
+    pub fn store(&self) -> Option<&Store> {
+        self.store.get()
     }
 
     pub fn current(&self) -> Arc<Snapshot> {

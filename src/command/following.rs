@@ -38,6 +38,7 @@ impl Following {
         let told_by_feed = news.clone();
         let mut feed = Feed::new(store.clone(), index.clone(), replica.clone(), move || told_by_feed.notify_one());
         feed.load().await.map_err(told)?;
+        state.opened(store.clone());
         tracing::info!(revocations = index.len(), "store open");
         let tasks = [tokio::spawn(feed.follow()), tokio::spawn(tell(state.clone(), index.clone(), news))];
         Ok(Some(Self { store, replica, tasks }))

@@ -23,6 +23,7 @@ use crate::proxy::server::tcp;
 use crate::proxy::upgrade::{self, Desk, Sockets};
 use crate::proxy::{self, Running};
 use crate::server::admin::{self, Admin};
+use crate::signals::poll::Polling;
 use crate::state::{State, environment};
 
 /// Editors and Kubernetes write several times; one reload is enough.
@@ -149,6 +150,8 @@ pub struct Up {
     pub running: Running,
     draining: Arc<AtomicBool>,
     admin_stop: Option<oneshot::Sender<()>>,
+    /// Signals that are fetched.
+    polling: Option<Polling>,
 }
 
 impl Up {
@@ -164,6 +167,7 @@ impl Up {
         lookout::start(state.clone(), metrics.clone(), audit.clone());
         // The door is open before anybody is told that it is.
         let mut running = proxy::start_with(sockets, state.clone(), metrics.clone(), audit.clone(), random()).await?;
+        let polling = Polling::start(running.gateway.signals.clone(), audit.clone(), metrics.clone(), random);
         let draining = Arc::new(AtomicBool::new(false));
         let (stop, stopped) = oneshot::channel::<()>();
         if let Some(address) = world.config.admin {
@@ -182,7 +186,7 @@ impl Up {
         for address in &running.addresses {
             tracing::info!(%address, public_url = world.config.public_url, "listening");
         }
-        Ok(Self { state, audit, running, draining, admin_stop: Some(stop) })
+        Ok(Self { state, audit, running, draining, admin_stop: Some(stop), polling: Some(polling) })
     }
 
     /// Reloads on SIGHUP and on changed files; returns on SIGTERM and SIGINT, and when another process took over.
@@ -266,6 +270,7 @@ impl Up {
         tracing::info!("another process has taken over");
         // Metrics and health are the other's now.
         self.admin_stop = None;
+        self.polling = None;
         self.running.retire(linger).await;
         begun
     }
@@ -274,6 +279,7 @@ impl Up {
     pub async fn stop(self, drain: Duration) -> bool {
         self.draining.store(true, Ordering::Relaxed);
         tracing::info!("stopping");
+        drop(self.polling);
         self.running.stop(drain).await
     }
 }

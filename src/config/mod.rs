@@ -14,6 +14,7 @@ mod report;
 mod resolve;
 mod schema;
 mod seen;
+mod signals;
 mod tree;
 
 use std::collections::BTreeMap;
@@ -28,6 +29,7 @@ pub use problem::{Problem, Severity};
 pub use profile::{Mistake, Profile};
 pub use schema::schema;
 pub use seen::Seen;
+pub use signals::{Events, Logout, Poll, Signal, SignalEndpoint};
 
 use crate::governance::Bounds;
 use crate::mcp::seal::Sealer;
@@ -76,6 +78,8 @@ pub struct Config {
     /// Where revocations are kept; without it nothing can be revoked here.
     pub store: Option<Store>,
     pub assertion_keys: AssertionKeys,
+    /// Who may tell of sessions and accounts that have ended, in the order of the file. Never without a store.
+    pub signals: Vec<Arc<Signal>>,
     /// By their key in the file.
     pub issuers: BTreeMap<String, Arc<Issuer>>,
     /// In the order of the files.

@@ -5,6 +5,7 @@
 //! absent from the schema. This file knows no file, no room and no meaning.
 
 mod forms;
+pub mod signals;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -57,6 +58,8 @@ pub struct RawConfig {
     pub assertion_keys: Option<RawAssertionKeys>,
     /// Where revocations are kept: `sqlite:doorward.db` for one machine, `postgres://…` for several replicas. Without it nothing can be revoked here.
     pub store: Option<RawStore>,
+    /// Who may tell of sessions and accounts that have ended, by a name of your choice; their tokens are revoked. Needs `store`.
+    pub signals: Option<Keyed<signals::RawSignal>>,
     #[schemars(skip)]
     pub authorization_server: Option<Later>,
 }

@@ -3,5 +3,6 @@
 //! Knows no database and no clock: decisions come in from `store/`, time with each question.
 
 pub mod revocation;
+pub mod signal;
 
 pub use revocation::{Asked, Bounds, Full, Revocation, Revocations, Selector};

@@ -23,7 +23,7 @@ use super::response::{self, Legacy, Plan};
 use super::results::Asked;
 use super::shown::Shown;
 use super::upstream::{Outgoing, Sent};
-use super::{Gateway, body, hosted};
+use super::{Gateway, body, hosted, signals};
 use crate::config::Limits;
 use crate::denial::{Denial, Fault};
 use crate::event::Outcome;
@@ -72,12 +72,12 @@ pub async fn run(gateway: &Gateway, peer: &Peer, mut session: ServerSession, shu
 
 /// What is known of a request beside its head.
 pub(super) struct Exchange<'g> {
-    gateway: &'g Gateway,
+    pub(super) gateway: &'g Gateway,
     pub(super) world: &'g Snapshot,
-    source: IpAddr,
+    pub(super) source: IpAddr,
     /// SHA-256 of the client's verified certificate in DER.
     certificate: Option<[u8; 32]>,
-    received: SystemTime,
+    pub(super) received: SystemTime,
     pub(super) tale: Tale<'g>,
     pub(super) cors: Cors,
 }
@@ -101,6 +101,7 @@ async fn answer(gateway: &Gateway, peer: &Peer, session: &mut ServerSession) -> 
         }
         Ok(Target::Issuer(route)) => Box::pin(hosted::issuer_metadata(&mut exchange, session, Some(&route))).await,
         Ok(Target::Undecided) => Box::pin(hosted::issuer_metadata(&mut exchange, session, None)).await,
+        Ok(Target::Signal(name, inlet)) => Box::pin(signals::serve(&mut exchange, session, &name, inlet)).await,
         Ok(Target::Mcp(route)) => match exchange.serve(session, &route).await {
             Ok(intact) => intact,
             Err(denial) => exchange.deny(session, &denial, Some(&route)).await,
@@ -583,7 +584,7 @@ pub(super) fn holder(admitted: &Admitted, own: Option<&Session>) -> Holder {
 /// Lets a body that is still on its way be read for a moment after the answer: a connection that is
 /// closed on unread bytes is reset, and the reset may overtake the answer. A known caller's body
 /// that is too large is read for longer than a stranger's.
-fn drain_later(session: &mut ServerSession, known: bool) {
+pub(super) fn drain_later(session: &mut ServerSession, known: bool) {
     let length = session.req_header().headers.get(http::header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
     let small = length.is_some_and(|length| length.parse::<usize>().is_ok_and(|length| length <= DRAINED));
     if !session.is_http2() && (small || known) {

@@ -17,6 +17,7 @@
 //! | `body` | the request body, bounded in size and time |
 //! | `upstream` | what is sent on: the judged bytes and a head of our own making |
 //! | `shown` | what the gateway itself shows to an upstream |
+//! | `signals` | requests of those who tell what has ended elsewhere |
 //! | `destination` | where a server is, as the connectors ask it |
 //! | `dial` | connections to upstreams, and when a request may be sent again |
 //! | `pool` | the servers of an upstream, and which of them is given the next call |
@@ -52,6 +53,7 @@ mod response;
 mod results;
 pub mod server;
 mod shown;
+mod signals;
 mod standing;
 mod tls;
 mod trust;

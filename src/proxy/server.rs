@@ -29,6 +29,7 @@ use crate::insist::Insistence;
 use crate::limit::Limiter;
 use crate::metrics::Metrics;
 use crate::remote::collector::Collector;
+use crate::signals::Receiver;
 use crate::state::{Snapshot, State};
 use crate::streams::{self, Streams};
 
@@ -59,6 +60,8 @@ pub struct Gateway {
     /// Where spans go; none are made without it.
     pub traces: Option<Collector>,
     pub advisor: Advisor,
+    /// Where signals from outside come in.
+    pub signals: Arc<Receiver>,
     /// What upstreams said of themselves.
     pub introduced: Introduced,
     /// What their tools want in headers.
@@ -115,8 +118,10 @@ pub async fn start_with(
     let lost = metrics.clone();
     let collector = |traces| Collector::start(traces, format!("{process:016x}"), move |requests| lost.traces_dropped(requests));
     let traces = world.config.traces.as_ref().map(collector).transpose().map_err(|error| error.to_string())?;
+    let signals = Arc::new(Receiver::new(state.clone(), metrics.clone(), audit.clone()));
     let gateway = Arc::new(Gateway {
         state,
+        signals,
         upstreams: Upstreams::new(metrics.clone()),
         streams: Arc::default(),
         metrics,

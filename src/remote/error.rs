@@ -29,6 +29,8 @@ pub enum FetchError {
     MediaType(String),
     /// No introspection response (RFC 7662 §2.2).
     Answer,
+    /// No answer of a transmitter (RFC 8936 §2.3).
+    Waiting,
     Keys(KeysError),
     /// A key set without one usable key.
     NoKeys,
@@ -55,6 +57,7 @@ impl fmt::Display for FetchError {
             }
             Self::MediaType(kind) => write!(f, "the answer is `{kind}` instead of `application/json`"),
             Self::Answer => f.write_str("the answer is not one JSON object with a boolean `active` (RFC 7662 §2.2)"),
+            Self::Waiting => f.write_str("the answer is not one JSON object with `sets` (RFC 8936 §2.3)"),
             Self::Keys(error) => error.fmt(f),
             Self::NoKeys => f.write_str("the key set has no usable key"),
         }

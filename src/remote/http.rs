@@ -19,6 +19,7 @@ const LARGEST: usize = 1 << 20;
 const LARGEST_ANSWER: usize = 64 << 10;
 
 const FORM: &str = "application/x-www-form-urlencoded";
+const JSON: &str = "application/json";
 
 /// The client for our own fetches. A process crypto provider must be installed before.
 #[derive(Clone, Debug)]
@@ -54,7 +55,7 @@ impl Http {
     /// `Authorization`; `timeout` covers all of it.
     pub async fn post(&self, url: &Url, authorization: &str, form: String, timeout: Duration) -> Result<Bytes, FetchError> {
         let authorization = HeaderValue::from_str(authorization).map_err(|_| FetchError::Unreachable)?;
-        let answer = self.submit(url, authorization, form, timeout).await?;
+        let answer = self.submit(url, authorization, FORM, form, timeout).await?;
         if answer.status() != reqwest::StatusCode::OK {
             return Err(FetchError::Status(answer.status().as_u16()));
         }
@@ -74,14 +75,31 @@ impl Http {
         form: String,
         timeout: Duration,
     ) -> Result<(u16, Bytes), FetchError> {
-        let answer = self.submit(url, authorization, form, timeout).await?;
+        let answer = self.submit(url, authorization, FORM, form, timeout).await?;
         let status = answer.status().as_u16();
         Ok((status, read(answer, LARGEST).await?))
     }
 
-    async fn submit(&self, url: &Url, mut secret: HeaderValue, form: String, timeout: Duration) -> Result<reqwest::Response, FetchError> {
+    /// The body of a 200 for JSON posted with this `Authorization`; `timeout` covers all of it.
+    pub async fn post_json(&self, url: &Url, authorization: &str, json: String, timeout: Duration) -> Result<Bytes, FetchError> {
+        let authorization = HeaderValue::from_str(authorization).map_err(|_| FetchError::Unreachable)?;
+        let answer = self.submit(url, authorization, JSON, json, timeout).await?;
+        if answer.status() != reqwest::StatusCode::OK {
+            return Err(FetchError::Status(answer.status().as_u16()));
+        }
+        read(answer, LARGEST).await
+    }
+
+    async fn submit(
+        &self,
+        url: &Url,
+        mut secret: HeaderValue,
+        kind: &'static str,
+        body: String,
+        timeout: Duration,
+    ) -> Result<reqwest::Response, FetchError> {
         secret.set_sensitive(true);
-        let request = self.0.post(url.clone()).timeout(timeout).header(AUTHORIZATION, secret).header(CONTENT_TYPE, FORM).body(form);
+        let request = self.0.post(url.clone()).timeout(timeout).header(AUTHORIZATION, secret).header(CONTENT_TYPE, kind).body(body);
         request.send().await.map_err(explain)
     }
 }

@@ -44,6 +44,7 @@ fn find(table: &RouteTable, host: &str, path: &str) -> Result<String, Error> {
         Target::AssertionKeys => "keys".into(),
         Target::Issuer(route) => format!("as {}", route.name),
         Target::Undecided => "undecided".into(),
+        Target::Signal(name, inlet) => format!("{} {name}", inlet.operation()),
     })
 }
 
@@ -117,4 +118,15 @@ fn an_origin_is_accepted_when_listed_or_own() {
     for origin in ["https://evil.example", "null", "https://gw.example.evil", "http://gw.example", ""] {
         assert!(!route.accepts_origin(origin), "{origin}");
     }
+}
+
+#[test]
+fn signals_come_in_at_the_public_origin_and_displace_nothing() {
+    let inlets = [("/s/okta", "okta", Inlet::Push), ("/a/mcp", "okta", Inlet::Logout)];
+    let table = RouteTable::new(vec![route("https://gw.example/a/mcp")])
+        .with_signals("https://gw.example", inlets.into_iter().map(|(path, name, inlet)| (path, name.into(), inlet)));
+    assert_eq!(find(&table, "gw.example", "/s/okta"), Ok("signal/push okta".into()));
+    assert_eq!(find(&table, "gw.example", "/a/mcp"), Ok("mcp https://gw.example/a/mcp".into()));
+    assert_eq!(find(&table, "other.example", "/s/okta"), Err(Error::Misdirected));
+    assert_eq!(find(&table, "gw.example", "//s/okta"), Err(Error::Spelling));
 }

@@ -111,6 +111,40 @@ impl<'a> Unverified<'a> {
         self.algorithm
     }
 
+    /// `typ` of the header, lower case, without `application/`; `none` where there is none.
+    pub fn kind(&self) -> &str {
+        &self.kind
+    }
+
+    /// `aud`, as claimed.
+    pub fn audience(&self) -> &[String] {
+        &self.audience
+    }
+
+    /// All claims, as claimed.
+    pub fn claims(&self) -> &Map<String, Value> {
+        &self.claims
+    }
+
+    /// A claim that is a time (RFC 7519 §2), as claimed.
+    ///
+    /// # Errors
+    /// It is there, and no time.
+    pub fn time(&self, name: &'static str) -> Result<Option<SystemTime>, Error> {
+        time(&self.claims, name)
+    }
+
+    /// The first of `keys` that made the signature. For a token that is no access token: what it says is for the caller to judge.
+    ///
+    /// # Errors
+    /// [`Error::UnknownKey`] without keys, else [`Error::Signature`].
+    pub fn signed_by<'k>(&self, keys: impl Iterator<Item = &'k Key>) -> Result<&'k Key, Error> {
+        let mut keys = keys.take(MOST_TRIES).peekable();
+        keys.peek().ok_or(Error::UnknownKey)?;
+        let message = self.message.as_bytes();
+        keys.find(|key| key.verifies(self.algorithm, message, &self.signature)).ok_or(Error::Signature)
+    }
+
     /// Everything but signature and audience: what is refused here costs no cryptography.
     pub fn check(&self, rules: &IssuerRules, now: SystemTime) -> Result<(), Error> {
         if *self.issuer != *rules.issuer {
@@ -145,10 +179,7 @@ impl<'a> Unverified<'a> {
     /// The signature, by the first of the issuer's `keys` that fits. Call [`Self::check`] before.
     /// Of the claims only those at the `kept` paths are remembered.
     pub fn verify<'k>(&self, rules: &Arc<IssuerRules>, keys: impl Iterator<Item = &'k Key>, kept: &[String]) -> Result<Verified, Error> {
-        let mut keys = keys.take(MOST_TRIES).peekable();
-        keys.peek().ok_or(Error::UnknownKey)?;
-        let message = self.message.as_bytes();
-        let key = keys.find(|key| key.verifies(self.algorithm, message, &self.signature)).ok_or(Error::Signature)?;
+        let key = self.signed_by(keys)?;
         let expires = time(&self.claims, "exp")?.ok_or(Error::MissingClaim("exp"))?;
         let issued = time(&self.claims, "iat")?;
         let principal = Arc::new(Principal::new(prove(rules.issuer.clone(), &self.claims, &rules.claims, kept)?));

@@ -13,7 +13,7 @@ pub mod dpop;
 pub mod error;
 pub mod introspection;
 pub mod issuer;
-mod json;
+pub(crate) mod json;
 pub mod jwt;
 pub mod keys;
 pub mod marks;

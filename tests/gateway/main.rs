@@ -43,6 +43,7 @@ mod refusals;
 mod reload;
 mod revocation;
 mod round_trips;
+mod signals;
 mod smuggling;
 mod step_up;
 mod strangers;

@@ -139,6 +139,8 @@ async fn every_query_asks_for_metrics_labels_and_words_that_a_gateway_says() {
     let introspection = json!({"url": "http://127.0.0.1:1/", "client_id": "gateway", "client_secret_env": "GATEWAY_TEST_SECRET"});
     setup.config["issuers"]["opaque"] = json!({"issuer": "http://127.0.0.1:1", "introspection": introspection});
     setup.config["upstreams"]["crm"]["pin"] = json!({"file": "crm.tools.json"});
+    setup.config["store"] = json!(format!("sqlite:{}", setup.folder.path().join("doorward.db").display()));
+    setup.config["signals"] = json!({"idp": {"issuers": "corp", "revoke": {"token_env": "GATEWAY_TEST_SECRET"}}});
     let world = setup.start_with(identity.client()).await;
     let (answer, feed) = Answer::stream();
     world.files.once(answer);

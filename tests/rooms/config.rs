@@ -18,7 +18,7 @@ fn updating() -> bool {
 
 fn env(name: &str) -> Option<String> {
     match name {
-        "GITHUB_TOKEN" | "DOORWARD_CLIENT_SECRET" => Some("t0ken".into()),
+        "GITHUB_TOKEN" | "DOORWARD_CLIENT_SECRET" | "DOORWARD_SIGNAL_TOKEN" => Some("t0ken".into()),
         "PARTNERS_CLIENT_SECRET" => Some("s3cret".into()),
         "EMPTY" => Some(String::new()),
         "TWO_LINES" => Some("a\nb".into()),
@@ -185,6 +185,7 @@ fn the_reference_loads_with_every_commented_key_too() {
     write("secrets/nonces", "0123456789abcdef0123456789abcdef\n");
     write("secrets/doorward", "t0ken\n");
     write("secrets/actor", "t0ken\n");
+    write("secrets/signals", "t0ken\n");
     write("github.tools.json", r#"{"version":1,"upstream":"github","tools":{}}"#);
     write("secrets/audit.pem", &rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).expect("a key").serialize_pem());
     write(

@@ -120,7 +120,7 @@ fn issuer(name: &str, raw: RawIssuer, at: &At<'_>, context: &mut Context<'_>) ->
 }
 
 /// RFC 8414 §2: https, no query, no fragment.
-fn identifier_is_sound(text: &str, allow_http: bool, at: &At<'_>, context: &mut Context<'_>) -> bool {
+pub(super) fn identifier_is_sound(text: &str, allow_http: bool, at: &At<'_>, context: &mut Context<'_>) -> bool {
     let Some(url) = web::url(text, at, &mut context.report) else { return false };
     if url.query().is_some() {
         context.report.error(at, format!("`{text}` has a query, which an issuer identifier may not have (RFC 8414 §2)"));
@@ -142,7 +142,7 @@ pub(super) fn is_safe(url: &Url, allow_http: bool, at: &At<'_>, context: &mut Co
     true
 }
 
-fn key_source(
+pub(super) fn key_source(
     metadata_url: Option<String>,
     jwks_uri: Option<String>,
     jwks_file: Option<String>,
@@ -167,7 +167,7 @@ fn key_source(
     }
 }
 
-fn accepted_algorithms(raw: Option<Strings>, profile: &Profile, at: &At<'_>, context: &mut Context<'_>) -> Vec<Algorithm> {
+pub(super) fn accepted_algorithms(raw: Option<Strings>, profile: &Profile, at: &At<'_>, context: &mut Context<'_>) -> Vec<Algorithm> {
     let Some(raw) = raw else { return profile.algorithms.to_vec() };
     let mut all = Vec::new();
     for (index, name) in context.strings(Some(raw), at).into_iter().enumerate() {
@@ -206,7 +206,7 @@ fn accepted_types(raw: Option<Strings>, profile: &Profile, at: &At<'_>, context:
     context.strings(raw, at).into_iter().map(plain).collect()
 }
 
-fn accepted_leeway(raw: Option<DurationText>, at: &At<'_>, context: &mut Context<'_>) -> Duration {
+pub(super) fn accepted_leeway(raw: Option<DurationText>, at: &At<'_>, context: &mut Context<'_>) -> Duration {
     if raw.as_ref().is_some_and(|text| matches!(humantime::parse_duration(text.0.trim()), Ok(Duration::ZERO))) {
         return Duration::ZERO;
     }
@@ -244,7 +244,7 @@ fn owned(texts: &[&str]) -> Vec<String> {
     texts.iter().map(|text| (*text).to_owned()).collect()
 }
 
-fn key_times(raw: Option<RawKeys>, at: &At<'_>, context: &mut Context<'_>) -> KeyTimes {
+pub(super) fn key_times(raw: Option<RawKeys>, at: &At<'_>, context: &mut Context<'_>) -> KeyTimes {
     let default = KeyTimes::default();
     let Some(RawKeys { cache, cooldown, timeout, stale }) = raw else { return default };
     let report = &mut context.report;

@@ -15,6 +15,7 @@ mod listeners;
 mod quantity;
 mod rules;
 mod scopes;
+mod signals;
 mod store;
 mod traces;
 mod upstreams;
@@ -70,6 +71,7 @@ pub fn config(path: &Path, context: &mut Context<'_>) -> Option<Config> {
         scopes,
         assertion_keys,
         store,
+        signals,
         authorization_server,
     } = raw;
     let at = At::new(&document);
@@ -92,6 +94,12 @@ pub fn config(path: &Path, context: &mut Context<'_>) -> Option<Config> {
     lint::unreachable_certificates(&routes, &listeners, &at.key("listen"), &mut context.report);
     lint::unused_scopes(&scopes, &routes, &at.key("scopes"), &mut context.report);
     let audit = audit::audit(audit, &at.key("audit"), context);
+    let has_store = store.is_some();
+    let signals = signals::Beside { public_url: public_url.as_deref(), issuers: &issuers, routes: &routes, has_store }.resolve(
+        signals,
+        &at.key("signals"),
+        context,
+    );
     let store = store.and_then(|raw| store::resolve(raw, &at.key("store"), context));
     let traces = traces.and_then(|raw| traces::traces(raw, &at.key("traces"), context));
     let sealer = seal_keys_file.and_then(|written| context.seal_keys(&at.key("seal_keys_file"), &written));
@@ -114,6 +122,7 @@ pub fn config(path: &Path, context: &mut Context<'_>) -> Option<Config> {
         dpop,
         store,
         assertion_keys,
+        signals,
         issuers,
         routes,
         files,
