@@ -5,6 +5,7 @@
 
 mod approve;
 mod check;
+mod clients;
 mod comparison;
 mod demo;
 mod doctor;
@@ -49,6 +50,8 @@ enum Command {
     Doctor(doctor::Doctor),
     /// Refuse a token, or all of a session, client, subject, key or upstream, on every replica, from now on.
     Revoke(Box<revoke::Revoke>),
+    /// Approve, suspend and retire clients, and show them.
+    Clients(clients::Clients),
     /// Print the JSON Schema of the configuration.
     Schema,
     /// Run a gateway, a sample MCP server and a demo issuer on loopback, and show what happens.
@@ -82,6 +85,7 @@ impl Arguments {
             Command::Explain(explain) => explain.run(),
             Command::Doctor(doctor) => doctor.run(),
             Command::Revoke(revoke) => revoke.run(),
+            Command::Clients(clients) => clients.run(),
             Command::Schema => schema::run(),
             Command::Demo(demo) => demo.run(),
         };

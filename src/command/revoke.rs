@@ -231,7 +231,7 @@ fn describe(selector: &Selector) -> String {
 }
 
 /// By its identifier, or by its name in the configuration. Another one's revocation would have no effect.
-fn issuer(text: &str, config: &Config) -> Result<String, Failure> {
+pub(super) fn issuer(text: &str, config: &Config) -> Result<String, Failure> {
     if let Some(issuer) = config.issuers.get(text) {
         return Ok(issuer.rules.issuer.to_string());
     }
