@@ -20,6 +20,7 @@ mod assertion;
 mod balance;
 mod bars;
 mod batches;
+mod clients;
 mod discover;
 mod discovery;
 mod doctor;
