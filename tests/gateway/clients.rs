@@ -50,7 +50,7 @@ async fn call(world: &World, token: &str) -> Reply {
 async fn becomes(world: &World, token: &str, status: u16, message: &str) {
     eventually(message, async || {
         let reply = call(world, token).await;
-        reply.status == status && reply.text().contains(message)
+        (reply.status == status && reply.text().contains(message)).then_some(())
     })
     .await;
 }
@@ -70,7 +70,7 @@ async fn s37_s38_from_pending_to_approved_narrowed_suspended_and_retired() {
     assert_eq!(reply.challenge(), "", "no challenge would cure it");
     let code = reply.text().split("code ").nth(1).unwrap()[..8].to_owned();
     reasons(&world, "client_pending").await;
-    eventually("in the queue", async || listed(&world).await.as_array().unwrap().len() == 1).await;
+    eventually("in the queue", async || (listed(&world).await.as_array().unwrap().len() == 1).then_some(())).await;
     assert_eq!(world.files.count(), before);
     let seen = listed(&world).await[0].clone();
     assert_eq!((&seen["id"], &seen["code"], &seen["state"]), (&json!("desk-1"), &json!(code), &json!("pending")));
