@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use crate::support::client::Reply;
 use crate::support::gateway::run;
-use crate::support::{Setup, World, eventually};
+use crate::support::upstream::Answer;
+use crate::support::{Setup, World, eventually, soon};
 
 /// A world in which clients must be approved.
 async fn world() -> World {
@@ -147,4 +148,33 @@ async fn a_decision_that_would_have_no_effect_is_refused() {
         assert_eq!(decided(&world, &what).await.status.code(), Some(3), "{what:?}");
     }
     assert_eq!(listed(&world).await, json!([]));
+}
+
+#[tokio::test]
+async fn s37_streams_of_a_client_end_when_it_is_suspended_or_its_scopes_are_cut_and_no_others() {
+    let world = world().await;
+    for client in ["desk-1", "desk-2", "desk-3"] {
+        done(&world, &["approve", client, "--issuer", "corp"]).await;
+        becomes(&world, &token(&world, client), 200, "").await;
+    }
+    let mut streams = Vec::new();
+    for client in ["desk-1", "desk-2", "desk-3"] {
+        let (answer, feed) = Answer::stream();
+        world.files.once(answer);
+        let listen = world.modern("subscriptions/listen", json!({"notifications": {"toolsListChanged": true}}));
+        let stream = listen.token(&token(&world, client)).open().await;
+        assert_eq!(stream.status(), 200);
+        streams.push((stream, feed));
+    }
+    done(&world, &["suspend", "desk-1"]).await;
+    done(&world, &["approve", "desk-2", "--scopes", "nothing"]).await;
+    let (mut lasting, feed) = streams.pop().unwrap();
+    for (mut stream, _idle) in streams {
+        while soon("the end of the stream", stream.chunk()).await.unwrap().is_some() {}
+    }
+    feed.send(Ok(": still here\n\n".into())).await.unwrap();
+    assert_eq!(soon("an event", lasting.chunk()).await.unwrap().unwrap(), ": still here\n\n");
+    for reason in ["client_suspended", "client_narrowed"] {
+        world.gateway.audited(1, |record| record["reason"] == reason && record["status"] == 200).await;
+    }
 }
