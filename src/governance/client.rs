@@ -228,10 +228,11 @@ impl Clients {
         }
     }
 
-    /// Clients that are to be written as pending.
-    pub fn take_seen(&self) -> Vec<Client> {
+    /// At most `limit` clients that are to be written as pending.
+    pub fn take_seen(&self, limit: usize) -> Vec<Client> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.drain().map(|(key, now)| Client::seen(key, now)).collect()
+        let keys: Vec<Key> = seen.keys().take(limit).cloned().collect();
+        keys.into_iter().filter_map(|key| seen.remove(&key).map(|now| Client::seen(key, now))).collect()
     }
 
     pub fn len(&self) -> usize {
@@ -333,8 +334,9 @@ mod tests {
             let one = who(Some(&format!("c{}", n / 2)));
             assert!(matches!(clients.check(&one, HERE, UNIX_EPOCH), Err(Barred::Pending(_))));
         }
-        assert_eq!(clients.take_seen().len(), SEEN);
-        assert_eq!(clients.take_seen(), []);
+        assert_eq!(clients.take_seen(10).len(), 10);
+        assert_eq!(clients.take_seen(2 * SEEN).len(), SEEN - 10);
+        assert_eq!(clients.take_seen(1), []);
         assert_eq!(clients.check(&who(None), HERE, UNIX_EPOCH).err(), Some(Barred::Unnamed));
     }
 

@@ -23,6 +23,8 @@ const RETRY: Duration = Duration::from_millis(500);
 const BEAT: Duration = Duration::from_secs(5);
 /// Between two sweeps of what has expired.
 const SWEEP: Duration = Duration::from_secs(300);
+/// New clients written between two looks: strangers never keep revocations waiting.
+const NEW: usize = 8;
 /// Rows read at once.
 const PAGE: i64 = 5_000;
 
@@ -140,7 +142,7 @@ impl Feed {
 
     /// Writes down who was seen for the first time.
     async fn write_seen(&self) {
-        for client in self.clients.take_seen() {
+        for client in self.clients.take_seen(NEW) {
             if let Err(error) = self.store.saw_client(&client).await {
                 tracing::warn!(%error, "a new client cannot be written down");
                 return;
