@@ -10,6 +10,7 @@ use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER,
 use http::{HeaderName, Response, StatusCode};
 use serde_json::{Value, json};
 
+use crate::governance::Barred;
 use crate::mcp::{self, Era, era};
 use crate::oauth::challenge;
 use crate::pin::Flaw;
@@ -62,6 +63,8 @@ pub enum Fault {
     StepUpLoop,
     /// The rules say no, and no scope would change that.
     Forbidden(&'static str),
+    /// The client may not call, whatever its token says.
+    Client(Barred),
     /// What the rules would allow, of a tool that is not as somebody approved it.
     Tool(Flaw),
     /// Holds the seconds to wait.
@@ -378,6 +381,16 @@ impl Fault {
                 (403, "step_up_loop", -31403, "the same authorization was asked for repeatedly without effect; try again in a few minutes")
             }
             Self::Forbidden(reason) => (403, reason, -31403, "the access rules do not allow this operation"),
+            Self::Client(Barred::Pending(code)) => {
+                let message = format!("this client has not been approved yet; ask for it with the code {code}");
+                return Row { status: 403, reason: "client_pending", code: -31403, message: message.into() };
+            }
+            Self::Client(Barred::Suspended) => (403, "client_suspended", -31403, "this client is suspended"),
+            Self::Client(Barred::Retired) => (403, "client_retired", -31403, "this client is not used any more"),
+            Self::Client(Barred::Expired) => (403, "client_expired", -31403, "the approval of this client has expired"),
+            Self::Client(Barred::Elsewhere) => (403, "client_upstream", -31403, "this client is not approved for this resource"),
+            Self::Client(Barred::Unnamed) => (403, "client_unnamed", -31403, "the access token names no client, and each must be approved"),
+            Self::Client(Barred::Narrowed) => (403, "client_narrowed", -31403, "the scopes of this client were cut"),
             Self::Tool(Flaw::Changed) => (403, "tool_changed", -31403, "the tool is not as it was approved"),
             Self::Tool(Flaw::Unapproved) => (403, "tool_unapproved", -31403, "the tool has not been approved"),
             Self::Tool(Flaw::Unverified) => (503, "tool_unverified", -31503, "the tool has not yet been compared with what was approved"),

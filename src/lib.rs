@@ -28,7 +28,7 @@
 //! pin          <- mcp
 //! route        <- principal token mcp policy identity pin
 //! vigil        <- mcp pin route
-//! denial       <- principal token mcp policy route oauth pin
+//! denial       <- principal token mcp policy route oauth pin governance
 //! event        <- principal mcp policy denial
 //! governance   <- principal token
 //! session      <- principal mcp route denial

@@ -10,11 +10,13 @@ use bytes::Bytes;
 
 use crate::authenticate::{prove, recall};
 use crate::denial::{Denial, Fault};
-use crate::governance::Asked;
+use crate::governance::client::Place;
+use crate::governance::{Asked, Barred};
 use crate::mcp::headers::Claim;
 use crate::mcp::seal::Sealer;
 use crate::mcp::{self, Era, Failure, Kind, Message, Operation, Passed, Returned, Target, Thing, Verb, introduction, listen, result};
 use crate::policy::{Caller, Permit, Policy, Refusal};
+use crate::principal::Principal;
 use crate::route::{Head, Mode, Route};
 use crate::session::{Errand, Seals, Session};
 use crate::state::Snapshot;
@@ -32,7 +34,25 @@ pub struct Admitted {
 impl Admitted {
     /// Why the caller would not be let in any more, if anything was revoked since.
     pub fn since_revoked(&self, world: &Snapshot, now: SystemTime) -> Result<(), Denial> {
-        Ok(check_revoked(&self.verified, &self.token, &self.route, world, now)?)
+        check_revoked(&self.verified, &self.token, &self.route, world, now)?;
+        match self.under_ceiling(world, now)? {
+            None => Ok(()),
+            Some(_) => Err(Fault::Client(Barred::Narrowed).into()),
+        }
+    }
+
+    /// May the client call, and which of the scopes count? Asked once the caller is known, so that a refusal is recorded with it.
+    pub fn govern(&mut self, world: &Snapshot, now: SystemTime) -> Result<(), Denial> {
+        if let Some(principal) = self.under_ceiling(world, now)? {
+            self.verified = Arc::new(Verified { principal: Arc::new(principal), ..Verified::clone(&self.verified) });
+        }
+        Ok(())
+    }
+
+    fn under_ceiling(&self, world: &Snapshot, now: SystemTime) -> Result<Option<Principal>, Denial> {
+        let Some(clients) = &world.clients else { return Ok(None) };
+        let place = Place { upstream: &self.route.name, approves: self.route.approves_clients };
+        clients.check(&self.verified.principal, place, now).map_err(|barred| Fault::Client(barred).into())
     }
 }
 

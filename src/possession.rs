@@ -113,6 +113,7 @@ mod tests {
             sender: Sender { demand, ..Sender::default() },
             pin: None,
             protocol: Default::default(),
+            approves_clients: false,
         }
     }
 

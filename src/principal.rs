@@ -84,6 +84,17 @@ impl Principal {
         &self.alike.scopes
     }
 
+    /// The same caller with those of its scopes that are among `ceiling`; none where all of them are.
+    pub fn under(&self, ceiling: &[String]) -> Option<Self> {
+        if self.scopes().iter().all(|scope| ceiling.contains(scope)) {
+            return None;
+        }
+        let Alike { issuer, client, scopes, groups } = &*self.alike;
+        let scopes = scopes.iter().filter(|scope| ceiling.contains(scope)).cloned().collect();
+        let alike = Arc::new(Alike { issuer: issuer.clone(), client: client.clone(), scopes, groups: groups.clone() });
+        Some(Self { alike, ..self.clone() })
+    }
+
     pub fn groups(&self) -> &[String] {
         &self.alike.groups
     }

@@ -68,6 +68,8 @@ pub struct Route {
     /// What the server may ask of the client.
     pub asks: Asks,
     pub protocol: protocol::Protocol,
+    /// Clients that nobody approved are refused here; see [`crate::governance`].
+    pub approves_clients: bool,
 }
 
 /// How callers prove that a token is theirs.

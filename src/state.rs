@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use crate::assertions::Assertions;
 use crate::config::{self, Config, Problem, Seen, Severity};
-use crate::governance::Revocations;
+use crate::governance::{Clients, Revocations};
 use crate::mcp::listing::Memo;
 use crate::mcp::seal::{Owner, Sealer};
 use crate::metrics::Metrics;
@@ -49,6 +49,8 @@ pub struct Snapshot {
     pub sealer: Arc<Sealer>,
     /// What was revoked, where there is a store. One for the life of the process, through all reloads.
     pub revocations: Option<Arc<Revocations>>,
+    /// Clients and what was decided of them, where there is a store. One for the life of the process.
+    pub clients: Option<Arc<Clients>>,
     /// Cut lists by upstream, standing and the changes of tools that were seen before, and those that have a next page by
     /// caller too: its cursor is the caller's own.
     pub lists: Memo<(Arc<str>, Standing, u64, Option<Owner>)>,
@@ -65,6 +67,10 @@ impl Snapshot {
             Some(old) => old.revocations.clone(),
             None => config.store.as_ref().map(|store| Arc::new(Revocations::new(store.bounds))),
         };
+        let clients = match old {
+            Some(old) => old.clients.clone(),
+            None => config.store.as_ref().map(|_| Arc::default()),
+        };
         Ok(Self {
             proofs: Proofs::new(config.dpop.rules.clone(), nonce_secret, old.map(|old| &old.proofs)),
             secret,
@@ -80,6 +86,7 @@ impl Snapshot {
             tokens: TokenCache::new(config.limits.token_cache, kept(&config))
                 .marking(revocations.as_ref().map(|revocations| revocations.marker().clone())),
             revocations,
+            clients,
             sealer: sealer(&config, &secret)?,
             lists: Memo::new(LISTS, LIST_BYTES),
             vigils: Vigils::build(&config.routes, old.map(|old| &old.vigils)),

@@ -47,6 +47,7 @@ fn route(resource: &str, issuers: Vec<Arc<IssuerRules>>) -> Route {
         sender: Default::default(),
         pin: None,
         protocol: Default::default(),
+        approves_clients: false,
     }
 }
 

@@ -30,13 +30,13 @@ impl Following {
     /// Opens the store and reads all that is revoked; nothing where the configuration names no store.
     pub async fn start(state: &Arc<State>) -> Result<Option<Self>, String> {
         let world = state.current();
-        let (Some(config), Some(index)) = (&world.config.store, &world.revocations) else { return Ok(None) };
+        let (Some(config), Some(index), Some(clients)) = (&world.config.store, &world.revocations, &world.clients) else { return Ok(None) };
         let told = |error: crate::store::Error| format!("cannot use the store: {error}");
         let store = Store::open(&config.place).await.map_err(told)?;
         let replica = Replica { id: format!("{:016x}", random()), place: place(), max_age: config.bounds.max_age };
         let news = Arc::new(Notify::new());
         let told_by_feed = news.clone();
-        let mut feed = Feed::new(store.clone(), index.clone(), replica.clone(), move || told_by_feed.notify_one());
+        let mut feed = Feed::new(store.clone(), index.clone(), clients.clone(), replica.clone(), move || told_by_feed.notify_one());
         feed.load().await.map_err(told)?;
         state.opened(store.clone());
         tracing::info!(revocations = index.len(), "store open");

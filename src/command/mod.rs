@@ -6,6 +6,7 @@
 mod approve;
 mod audit;
 mod check;
+mod clients;
 mod comparison;
 mod demo;
 mod doctor;
@@ -56,6 +57,8 @@ enum Command {
     Audit(audit::AuditCommand),
     /// Say what a proposed configuration would have changed for the requests of an audit log.
     Replay(replay::Replay),
+    /// Approve, suspend and retire clients, and show them.
+    Clients(clients::Clients),
     /// Print the JSON Schema of the configuration.
     Schema,
     /// Run a gateway, a sample MCP server and a demo issuer on loopback, and show what happens.
@@ -91,6 +94,7 @@ impl Arguments {
             Command::Revoke(revoke) => revoke.run(),
             Command::Audit(audit) => audit.run(),
             Command::Replay(replay) => replay.run(),
+            Command::Clients(clients) => clients.run(),
             Command::Schema => schema::run(),
             Command::Demo(demo) => demo.run(),
         };

@@ -1,6 +1,7 @@
 //! The audit log of a process: what the configuration says, put together.
 
 use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime};
 
 use super::Failure;
 use super::serve::random;
@@ -8,8 +9,12 @@ use crate::audit::checkpoint::Signer;
 use crate::audit::copy::{self, Room};
 use crate::audit::{Audit, Setup, Tap};
 use crate::config::{self, Traces};
+use crate::event::{Act, Outcome};
 use crate::metrics::Metrics;
 use crate::remote::audit_export::Export;
+
+/// For the record of a command.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Starts the writing thread, and the one that sends copies where there is a collector. Both end when every
 /// [`Audit`] is gone, in this order.
@@ -34,6 +39,40 @@ pub fn start(config: &config::Audit, metrics: &Metrics) -> Result<(Audit, Vec<Jo
         .map_err(|error| Failure::Impossible(format!("cannot open the audit file: {error}")))?;
     threads.insert(0, writer);
     Ok((audit, threads))
+}
+
+/// Writes down what a command did to the gateway, in the log that the gateway writes. Nothing where that log is no file.
+///
+/// # Errors
+/// It is `done`, and no record tells of it.
+pub fn record(
+    config: &config::Config,
+    done: &str,
+    operation: &'static str,
+    name: String,
+    (reason, actor): (&str, &str),
+) -> Result<(), Failure> {
+    let Some(file) = &config.audit.file else { return Ok(()) };
+    let missed = |why: &str| Failure::Impossible(format!("{done}, but the audit record cannot be written{why}"));
+    let (audit, writer) = Audit::start(Some(file.clone())).map_err(|error| missed(&format!(": {error}")))?;
+    let act = audit.act(Act {
+        id: None,
+        time: SystemTime::now(),
+        upstream: None,
+        operation,
+        name: Some(name),
+        outcome: Outcome::Answered,
+        reason: reason.to_owned(),
+        actor: actor.to_owned(),
+    });
+    let written = act.is_ok() && audit.flush(PATIENCE);
+    drop(audit);
+    // The writing thread may try for ever; a command does not.
+    if !written {
+        return Err(missed(""));
+    }
+    let _ = writer.join();
+    Ok(())
 }
 
 fn exporting(collector: &Traces, dropped: impl Fn(u64) + Send + Clone + 'static) -> Result<(Tap, JoinHandle<()>), Failure> {

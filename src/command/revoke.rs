@@ -7,10 +7,8 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clap::{ArgGroup, Args};
 
-use super::{Failure, File, runtime, say};
-use crate::audit::Audit;
+use super::{Failure, File, recorder, runtime, say};
 use crate::config::{self, Config};
-use crate::event::{Act, Outcome};
 use crate::governance::{Revocation, Selector};
 use crate::state::environment;
 use crate::store::{Reason, Standing, Store};
@@ -102,7 +100,7 @@ impl Revoke {
                 let reason = Reason { text: &self.reason, actor: &self.by, made: now };
                 last = database.revoke(revocation, &reason).await.map_err(told)?;
                 say(&format!("revoked: {} ({last})\n", describe(&revocation.selector)))?;
-                self.record(&config, revocation)?;
+                recorder::record(&config, "revoked", "admin/revoke", describe(&revocation.selector), (&self.reason, &self.by))?;
             }
             let waited = if self.wait { wait(&database, last, self.timeout).await } else { Ok(()) };
             database.close().await;
@@ -154,32 +152,6 @@ impl Revoke {
         }
         Ok(meant)
     }
-
-    fn record(&self, config: &Config, revocation: &Revocation) -> Result<(), Failure> {
-        let Some(file) = &config.audit.file else { return Ok(()) };
-        let told = |error: std::io::Error| Failure::Impossible(format!("revoked, but the audit record cannot be written: {error}"));
-        let (audit, writer) = Audit::start(Some(file.clone())).map_err(told)?;
-        let act = audit.act(Act {
-            id: None,
-            time: SystemTime::now(),
-            upstream: None,
-            operation: "admin/revoke",
-            name: Some(describe(&revocation.selector)),
-            outcome: Outcome::Answered,
-            reason: self.reason.clone(),
-            actor: self.by.clone(),
-        });
-        let written = act.is_ok() && audit.flush(Duration::from_secs(5));
-        drop(audit);
-        match written {
-            true => {
-                let _ = writer.join();
-                Ok(())
-            }
-            // The writing thread tries for ever; this command does not.
-            false => Err(Failure::Impossible("revoked, but the audit record cannot be written".into())),
-        }
-    }
 }
 
 /// Waits until every replica that lets anybody in has read the change.
@@ -226,7 +198,7 @@ fn describe(selector: &Selector) -> String {
 }
 
 /// By its identifier, or by its name in the configuration. Another one's revocation would have no effect.
-fn issuer(text: &str, config: &Config) -> Result<String, Failure> {
+pub(super) fn issuer(text: &str, config: &Config) -> Result<String, Failure> {
     if let Some(issuer) = config.issuers.get(text) {
         return Ok(issuer.rules.issuer.to_string());
     }

@@ -432,8 +432,8 @@ pub struct RawUpstream {
     pub origins: Option<Strings>,
     /// Bounds of this upstream.
     pub limits: Option<RawRouteLimits>,
-    #[schemars(skip)]
-    pub clients: Option<Later>,
+    /// Which clients may call. Needs `store` where they must be approved.
+    pub clients: Option<RawRouteClients>,
     /// Accept only tokens that are bound to a key, with a proof of it (DPoP, RFC 9449). Bound tokens are accepted everywhere. Default false.
     pub require_dpop: Option<bool>,
     /// Accept only tokens that are bound to the client certificate of the connection (RFC 8705). Default false.
@@ -535,6 +535,25 @@ pub enum RawOwnership {
     Bridge,
     #[schemars(skip)]
     SelfManaged,
+}
+
+/// Which clients may call.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "RouteClients")]
+pub struct RawRouteClients {
+    /// What a client gets that nobody approved: `pending` refuses it until somebody does (`doorward clients approve`), `allow`
+    /// (default) lets it in.
+    pub unknown: Option<RawUnknown>,
+}
+
+/// What a client gets that nobody approved.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(rename = "Unknown", inline)]
+pub enum RawUnknown {
+    Pending,
+    Allow,
 }
 
 /// Whether a no is final.

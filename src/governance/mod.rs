@@ -2,7 +2,9 @@
 //!
 //! Knows no database and no clock: decisions come in from `store/`, time with each question.
 
+pub mod client;
 pub mod revocation;
 pub mod signal;
 
+pub use client::{Barred, Clients};
 pub use revocation::{Asked, Bounds, Full, Revocation, Revocations, Selector};

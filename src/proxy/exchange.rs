@@ -174,13 +174,14 @@ impl<'g> Exchange<'g> {
             return Ok(reply::send(session, reply, &self.cors, self.tale.id()).await);
         }
         self.tale.step(Step::Authenticate);
-        let admitted = pipeline::admit(route, &self.head(session), self.world).await?;
+        let mut admitted = pipeline::admit(route, &self.head(session), self.world).await?;
         self.gateway.metrics.token_cache(admitted.recalled);
         self.tale.tell(|event| {
             event.who = Some(admitted.verified.principal.clone());
             event.token = Some(admitted.token);
         });
         self.check_rates(route, &admitted)?;
+        admitted.govern(self.world, self.received)?;
         match session.req_header().method {
             Method::POST => {}
             Method::GET | Method::DELETE => return Box::pin(self.attend(session, &admitted)).await,

@@ -25,6 +25,7 @@ fn route(resource: &str) -> Arc<Route> {
         sender: Sender::default(),
         pin: None,
         protocol: Default::default(),
+        approves_clients: false,
     })
 }
 

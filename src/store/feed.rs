@@ -12,7 +12,7 @@ use sqlx::postgres::PgListener;
 use sqlx::{PgPool, Sqlite, SqlitePool};
 
 use super::{Error, Pool, Replica, Store, postgres, soon, sqlite};
-use crate::governance::Revocations;
+use crate::governance::{Clients, Revocations};
 
 /// Between two looks at SQLite, and at PostgreSQL if no notification comes: these are what shows that it answers.
 const SQLITE_LOOK: Duration = Duration::from_millis(200);
@@ -23,6 +23,8 @@ const RETRY: Duration = Duration::from_millis(500);
 const BEAT: Duration = Duration::from_secs(5);
 /// Between two sweeps of what has expired.
 const SWEEP: Duration = Duration::from_secs(300);
+/// New clients written between two looks: strangers never keep revocations waiting.
+const NEW: usize = 8;
 /// Rows read at once.
 const PAGE: i64 = 5_000;
 
@@ -30,6 +32,7 @@ const PAGE: i64 = 5_000;
 pub struct Feed {
     store: Store,
     index: Arc<Revocations>,
+    clients: Arc<Clients>,
     replica: Replica,
     /// Called when something new is revoked: open streams are to be judged anew.
     told: Box<dyn Fn() + Send + Sync>,
@@ -40,8 +43,14 @@ pub struct Feed {
 }
 
 impl Feed {
-    pub fn new(store: Store, index: Arc<Revocations>, replica: Replica, told: impl Fn() + Send + Sync + 'static) -> Self {
-        Self { store, index, replica, told: Box::new(told), read: 0, confirmed: Arc::default(), begun: Instant::now() }
+    pub fn new(
+        store: Store,
+        index: Arc<Revocations>,
+        clients: Arc<Clients>,
+        replica: Replica,
+        told: impl Fn() + Send + Sync + 'static,
+    ) -> Self {
+        Self { store, index, clients, replica, told: Box::new(told), read: 0, confirmed: Arc::default(), begun: Instant::now() }
     }
 
     /// Reads everything that is there; to be called before the first request.
@@ -78,6 +87,7 @@ impl Feed {
                     false
                 }
             };
+            self.write_seen().await;
             if news || beat.elapsed() >= BEAT {
                 self.beat().await;
                 beat = Instant::now();
@@ -99,6 +109,7 @@ impl Feed {
             self.read = 0;
         }
         let before = self.read;
+        self.read_clients(before).await?;
         while self.read < head {
             let page = self.store.since(self.read, PAGE).await?;
             for (_, revocation) in &page {
@@ -117,6 +128,26 @@ impl Feed {
         }
         self.confirm(asked);
         Ok(is_news)
+    }
+
+    /// Before the revocations, which alone say how far was read: what fails here is read again.
+    async fn read_clients(&self, mut read: i64) -> Result<(), Error> {
+        loop {
+            let page = self.store.clients_since(read, PAGE).await?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            read = *last;
+            page.into_iter().for_each(|(_, client)| self.clients.apply(client));
+        }
+    }
+
+    /// Writes down who was seen for the first time.
+    async fn write_seen(&self) {
+        for client in self.clients.take_seen(NEW) {
+            if let Err(error) = self.store.saw_client(&client).await {
+                tracing::warn!(%error, "a new client cannot be written down");
+                return;
+            }
+        }
     }
 
     fn confirm(&self, (wall, instant): (SystemTime, Instant)) {

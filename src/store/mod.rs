@@ -3,6 +3,7 @@
 //! One schema and one text for each query; what differs stands in `sqlite` and `postgres`. Whatever a
 //! method has answered is on the disk. Knows nothing of requests: they never wait for a database.
 
+mod clients;
 pub mod feed;
 mod postgres;
 mod replicas;
@@ -14,10 +15,12 @@ use std::time::Duration;
 use sqlx::migrate::Migrator;
 use sqlx::{PgPool, SqlitePool};
 
+pub use clients::Decision;
 pub use replicas::{Replica, Standing};
 pub use revocations::Reason;
 
 use crate::config::StorePlace;
+use crate::governance::client::Stuck;
 
 /// For a connection, and for one statement.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -59,6 +62,8 @@ pub enum Error {
     Full,
     /// The file that was opened is not the one that is there now.
     Replaced,
+    /// What a client cannot become.
+    Client(Stuck),
     /// A row that this version cannot read.
     Row(i64),
 }
@@ -72,7 +77,8 @@ impl std::fmt::Display for Error {
                 f.write_str("there are as many revocations as replicas can hold; revoke everything before a time with `--before` instead")
             }
             Self::Replaced => f.write_str("the database's file is not the one that was opened; start anew"),
-            Self::Row(seq) => write!(f, "revocation {seq} was written by a later version"),
+            Self::Client(stuck) => write!(f, "{stuck}"),
+            Self::Row(seq) => write!(f, "change {seq} was written by a later version"),
         }
     }
 }

@@ -49,7 +49,7 @@ async fn what_has_expired_is_purged_and_makes_room() {
     assert_eq!(write(&store, "new").await, 8);
     let index = std::sync::Arc::new(Revocations::new(Bounds::default()));
     let replica = Replica { id: "a".into(), place: "here".into(), max_age: Duration::from_secs(30) };
-    let mut feed = feed::Feed::new(store.clone(), index.clone(), replica, || {});
+    let mut feed = feed::Feed::new(store.clone(), index.clone(), std::sync::Arc::default(), replica, || {});
     feed.load().await.expect("loaded");
     assert_eq!(index.len(), 1);
     let standing = store.replicas().await.expect("read");

@@ -32,6 +32,7 @@ fn route(port: u16, by: &str) -> Arc<Route> {
         sender: Sender::default(),
         asks: Default::default(),
         protocol: Default::default(),
+        approves_clients: false,
         pin: Some(Arc::new(Pin { file: "x".into(), interval: Duration::from_secs(1), approvals })),
     })
 }

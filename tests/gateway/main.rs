@@ -21,6 +21,7 @@ mod audit_log;
 mod balance;
 mod bars;
 mod batches;
+mod clients;
 mod discover;
 mod discovery;
 mod doctor;

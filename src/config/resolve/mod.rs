@@ -101,6 +101,12 @@ pub fn config(path: &Path, context: &mut Context<'_>) -> Option<Config> {
         context,
     );
     let store = store.and_then(|raw| store::resolve(raw, &at.key("store"), context));
+    if store.is_none() && !context.report.has_errors() {
+        for route in routes.iter().filter(|route| route.approves_clients) {
+            let hint = "add `store: sqlite:doorward.db`";
+            context.report.mend(&at, format!("`clients: {{ unknown: pending }}` of `{}` needs a `store`", route.name), hint);
+        }
+    }
     let traces = traces.and_then(|raw| traces::traces(raw, &at.key("traces"), context));
     let sealer = seal_keys_file.and_then(|written| context.seal_keys(&at.key("seal_keys_file"), &written));
     let limits = self::limits(limits, &at.key("limits"), context);

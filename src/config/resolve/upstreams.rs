@@ -11,7 +11,8 @@ use super::scopes::Scopes;
 use super::{Context, Included, dpop, folder, quantity, rules, web};
 use crate::config::document::{Document, list, near_miss};
 use crate::config::raw::{
-    Keyed, RawChallenge, RawChallengeScopes, RawList, RawMode, RawOwnership, RawRouteLimits, RawServerRequest, RawUpstream, Strings,
+    Keyed, RawChallenge, RawChallengeScopes, RawList, RawMode, RawOwnership, RawRouteClients, RawRouteLimits, RawServerRequest, RawUnknown,
+    RawUpstream, Strings,
 };
 use crate::config::report::At;
 use crate::config::{Issuer, Seen, lint};
@@ -146,7 +147,10 @@ impl Section<'_> {
             tasks,
             pin,
         } = raw;
-        context.later(at, "clients", clients);
+        let approves_clients = clients.and_then(|RawRouteClients { unknown }| unknown).is_some_and(|unknown| match unknown {
+            RawUnknown::Pending => true,
+            RawUnknown::Allow => false,
+        });
         context.later(at, "tasks", tasks);
         refuse_ownership(ownership, at, context);
         let valid_name = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
@@ -202,6 +206,7 @@ impl Section<'_> {
             pin,
             asks: asks(&allow_server_requests.unwrap_or_default()),
             protocol,
+            approves_clients,
         })
     }
 

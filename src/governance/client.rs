@@ -1,0 +1,349 @@
+//! May this client call, and with which scopes? The life of a client, and an index of all of them in memory.
+//!
+//! Pending → approved → suspended → approved …, and retired for ever. Knows no database: see `store::clients`.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError, RwLock};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::principal::Principal;
+
+/// Clients at most, pending ones among them: strangers can make more and are refused all the same.
+pub const MOST: usize = 20_000;
+/// Clients seen for the first time that wait to be written.
+const SEEN: usize = 1_024;
+/// Bytes of an id that is written down.
+const LONGEST: usize = 1_024;
+
+/// A client id belongs to its issuer.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key {
+    pub issuer: String,
+    pub id: String,
+}
+
+impl Key {
+    /// Eight letters that a person can read out: the same everywhere and always. Two clients may share them, so
+    /// whoever decides by a code must see that it means one client.
+    pub fn code(&self) -> String {
+        code(&self.issuer, &self.id)
+    }
+}
+
+fn code(issuer: &str, id: &str) -> String {
+    let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+    context.update(issuer.as_bytes());
+    context.update(&[0]);
+    context.update(id.as_bytes());
+    let digest = context.finish();
+    digest.as_ref().iter().take(8).map(|byte| char::from(b'A' + byte % 26)).collect()
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum State {
+    /// Seen, and not decided on.
+    Pending,
+    Approved,
+    /// Refused until it is approved again.
+    Suspended,
+    /// Refused for ever; the id never comes back.
+    Retired,
+}
+
+impl State {
+    pub const ALL: [Self; 4] = [Self::Pending, Self::Approved, Self::Suspended, Self::Retired];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Approved => "approved",
+            Self::Suspended => "suspended",
+            Self::Retired => "retired",
+        }
+    }
+
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.name() == name)
+    }
+}
+
+/// How it came to be known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A person entered it.
+    Configured,
+    /// A token named it.
+    Observed,
+}
+
+impl Source {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Configured => "configured",
+            Self::Observed => "observed",
+        }
+    }
+}
+
+/// What a client may be used for, by whose word.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Terms {
+    pub owner: String,
+    pub purpose: String,
+    /// Where it may call; none is everywhere.
+    pub upstreams: Option<Vec<String>>,
+    /// The scopes that count of those that its tokens have; none is all.
+    pub scopes: Option<Vec<String>>,
+    /// In seconds since 1970; from then on it is refused.
+    pub expires: Option<u64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Client {
+    pub key: Key,
+    pub state: State,
+    pub source: Source,
+    pub terms: Terms,
+    /// When a token first named it, in seconds since 1970.
+    pub first_seen: Option<u64>,
+}
+
+/// Why a client cannot become what was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stuck {
+    /// A retired id never comes back.
+    Retired,
+    /// It is not known, and only an approval enters one.
+    Unknown,
+}
+
+impl std::fmt::Display for Stuck {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Retired => "it is retired, and never comes back",
+            Self::Unknown => "no such client is known",
+        })
+    }
+}
+
+impl Client {
+    /// Seen in a token, and not decided on.
+    pub fn seen(key: Key, now: u64) -> Self {
+        Self { key, state: State::Pending, source: Source::Observed, terms: Terms::default(), first_seen: Some(now) }
+    }
+
+    /// Entered by a person before any token named it.
+    pub fn entered(key: Key) -> Self {
+        Self { key, state: State::Pending, source: Source::Configured, terms: Terms::default(), first_seen: None }
+    }
+
+    /// The same in another state. Who is approved already may be approved anew, on other terms.
+    ///
+    /// # Errors
+    /// [`Stuck::Retired`]: nothing leads out of there.
+    pub fn moved(self, state: State) -> Result<Self, Stuck> {
+        if self.state == State::Retired {
+            return Err(Stuck::Retired);
+        }
+        Ok(Self { state, ..self })
+    }
+}
+
+/// Why a client's caller is refused, whatever its token says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Barred {
+    /// Nobody has decided on it yet. Holds its code.
+    Pending(String),
+    Suspended,
+    Retired,
+    Expired,
+    /// Approved, for other upstreams.
+    Elsewhere,
+    /// The token names no client where each must be approved.
+    Unnamed,
+    /// Its scopes were cut since its stream was opened.
+    Narrowed,
+}
+
+/// What is known of clients that are not in the index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place<'a> {
+    pub upstream: &'a str,
+    /// Who is not known is pending here.
+    pub approves: bool,
+}
+
+/// Every known client.
+#[derive(Default)]
+pub struct Clients {
+    by_issuer: RwLock<HashMap<String, HashMap<String, Client>>>,
+    len: AtomicUsize,
+    /// Seen for the first time, and not written yet.
+    seen: Mutex<HashMap<Key, u64>>,
+}
+
+impl Clients {
+    /// Takes in what was read of the store.
+    pub fn apply(&self, client: Client) {
+        let mut all = self.by_issuer.write().unwrap_or_else(PoisonError::into_inner);
+        let Key { issuer, id } = client.key.clone();
+        let before = all.entry(issuer).or_default().insert(id, client);
+        if before.is_none() {
+            self.len.fetch_add(1, Ordering::Release);
+        }
+    }
+
+    /// Lets a caller pass. `Some` is the caller with the scopes that count, where the client's ceiling cuts any off.
+    ///
+    /// # Errors
+    /// Why the client is refused. One that is seen for the first time is kept for [`Self::take_seen`].
+    pub fn check(&self, who: &Principal, place: Place<'_>, now: SystemTime) -> Result<Option<Principal>, Barred> {
+        if !place.approves && self.is_empty() {
+            return Ok(None);
+        }
+        let Some(id) = who.client() else {
+            return if place.approves { Err(Barred::Unnamed) } else { Ok(None) };
+        };
+        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let all = self.by_issuer.read().unwrap_or_else(PoisonError::into_inner);
+        match all.get(who.issuer()).and_then(|clients| clients.get(id)) {
+            Some(client) => judge(client, who, place, now),
+            None if place.approves => {
+                self.see(who.issuer(), id, now);
+                Err(Barred::Pending(code(who.issuer(), id)))
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// Bounded: whoever comes when it is full comes again.
+    fn see(&self, issuer: &str, id: &str, now: u64) {
+        if id.len() > LONGEST || self.len() >= MOST {
+            return;
+        }
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.len() < SEEN {
+            seen.entry(Key { issuer: issuer.to_owned(), id: id.to_owned() }).or_insert(now);
+        }
+    }
+
+    /// At most `limit` clients that are to be written as pending.
+    pub fn take_seen(&self, limit: usize) -> Vec<Client> {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let keys: Vec<Key> = seen.keys().take(limit).cloned().collect();
+        keys.into_iter().filter_map(|key| seen.remove(&key).map(|now| Client::seen(key, now))).collect()
+    }
+
+    pub fn len(&self) -> usize {
+        self.len.load(Ordering::Acquire)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+fn judge(client: &Client, who: &Principal, place: Place<'_>, now: u64) -> Result<Option<Principal>, Barred> {
+    match client.state {
+        State::Pending if place.approves => return Err(Barred::Pending(client.key.code())),
+        State::Pending => return Ok(None),
+        State::Suspended => return Err(Barred::Suspended),
+        State::Retired => return Err(Barred::Retired),
+        State::Approved => {}
+    }
+    let Terms { upstreams, scopes, expires, .. } = &client.terms;
+    if expires.is_some_and(|expires| expires <= now) {
+        return Err(Barred::Expired);
+    }
+    if upstreams.as_ref().is_some_and(|names| !names.iter().any(|name| name == place.upstream)) {
+        return Err(Barred::Elsewhere);
+    }
+    Ok(scopes.as_ref().and_then(|ceiling| who.under(ceiling)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::principal::Proof;
+
+    const HERE: Place<'static> = Place { upstream: "files", approves: true };
+    const OPEN: Place<'static> = Place { upstream: "files", approves: false };
+
+    fn who(client: Option<&str>) -> Principal {
+        let scopes = vec!["a".to_owned(), "b".to_owned()];
+        Principal::new(Proof { issuer: "i".into(), subject: "s".into(), client: client.map(str::to_owned), scopes, ..Proof::default() })
+    }
+
+    fn client(state: State, terms: Terms) -> Clients {
+        let clients = Clients::default();
+        let key = Key { issuer: "i".into(), id: "c".into() };
+        clients.apply(Client { state, terms, ..Client::seen(key, 1) });
+        clients
+    }
+
+    fn check(clients: &Clients, place: Place<'_>) -> Result<Option<Vec<String>>, Barred> {
+        let at = UNIX_EPOCH + Duration::from_secs(100);
+        clients.check(&who(Some("c")), place, at).map(|cut| cut.map(|who| who.scopes().to_vec()))
+    }
+
+    #[test]
+    fn s37_only_an_approved_client_passes() {
+        let is = |state| check(&client(state, Terms::default()), HERE);
+        assert!(matches!(is(State::Pending), Err(Barred::Pending(_))));
+        assert_eq!(is(State::Approved), Ok(None));
+        assert_eq!(is(State::Suspended), Err(Barred::Suspended));
+        assert_eq!(is(State::Retired), Err(Barred::Retired));
+    }
+
+    #[test]
+    fn where_unknown_clients_are_allowed_only_a_decision_refuses() {
+        let is = |state| check(&client(state, Terms::default()), OPEN);
+        assert_eq!((is(State::Pending), is(State::Approved)), (Ok(None), Ok(None)));
+        assert_eq!((is(State::Suspended), is(State::Retired)), (Err(Barred::Suspended), Err(Barred::Retired)));
+        assert_eq!(check(&Clients::default(), OPEN), Ok(None));
+    }
+
+    #[test]
+    fn terms_are_held_to() {
+        let on = |terms| check(&client(State::Approved, terms), HERE);
+        assert_eq!(on(Terms { expires: Some(100), ..Terms::default() }), Err(Barred::Expired));
+        assert_eq!(on(Terms { expires: Some(101), ..Terms::default() }), Ok(None));
+        assert_eq!(on(Terms { upstreams: Some(vec!["crm".into()]), ..Terms::default() }), Err(Barred::Elsewhere));
+        assert_eq!(on(Terms { upstreams: Some(vec!["files".into()]), ..Terms::default() }), Ok(None));
+        assert_eq!(on(Terms { scopes: Some(vec!["a".into(), "z".into()]), ..Terms::default() }), Ok(Some(vec!["a".into()])));
+        assert_eq!(on(Terms { scopes: Some(vec!["a".into(), "b".into()]), ..Terms::default() }), Ok(None));
+        assert_eq!(on(Terms { scopes: Some(vec![]), ..Terms::default() }), Ok(Some(vec![])));
+    }
+
+    #[test]
+    fn a_retired_id_is_a_tombstone() {
+        let key = Key { issuer: "i".into(), id: "c".into() };
+        let retired = Client::seen(key, 1).moved(State::Retired).expect("any client can be retired");
+        for state in State::ALL {
+            assert_eq!(retired.clone().moved(state), Err(Stuck::Retired));
+        }
+    }
+
+    #[test]
+    fn a_stranger_that_comes_often_is_one_client_and_many_strangers_are_bounded() {
+        let clients = Clients::default();
+        for n in 0..3 * SEEN {
+            let one = who(Some(&format!("c{}", n / 2)));
+            assert!(matches!(clients.check(&one, HERE, UNIX_EPOCH), Err(Barred::Pending(_))));
+        }
+        assert_eq!(clients.take_seen(10).len(), 10);
+        assert_eq!(clients.take_seen(2 * SEEN).len(), SEEN - 10);
+        assert_eq!(clients.take_seen(1), []);
+        assert_eq!(clients.check(&who(None), HERE, UNIX_EPOCH).err(), Some(Barred::Unnamed));
+    }
+
+    #[test]
+    fn the_same_id_of_another_issuer_is_another_client() {
+        let clients = client(State::Approved, Terms::default());
+        let other = Principal::new(Proof { issuer: "j".into(), subject: "s".into(), client: Some("c".into()), ..Proof::default() });
+        assert!(matches!(clients.check(&other, HERE, UNIX_EPOCH), Err(Barred::Pending(_))));
+    }
+}

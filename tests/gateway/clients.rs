@@ -1,0 +1,180 @@
+//! Clients have a life: from pending to approved, narrowed, suspended and retired (S37), on every replica.
+
+use std::process::Output;
+
+use serde_json::{Value, json};
+
+use crate::support::client::Reply;
+use crate::support::gateway::run;
+use crate::support::upstream::Answer;
+use crate::support::{Setup, World, eventually, soon};
+
+/// A world in which clients must be approved.
+async fn world() -> World {
+    let mut setup = Setup::new().await;
+    let file = setup.folder.path().join("doorward.db");
+    setup.config["store"] = json!(format!("sqlite:{}", file.display()));
+    setup.config["upstreams"]["files"]["clients"] = json!({"unknown": "pending"});
+    setup.start().await
+}
+
+async fn clients(world: &World, what: &[&str]) -> Output {
+    let config = world.gateway.config_file.display().to_string();
+    let mut arguments = vec!["clients", what[0], "--config", &config];
+    arguments.extend(&what[1..]);
+    run(&arguments).await
+}
+
+async fn decided(world: &World, what: &[&str]) -> Output {
+    clients(world, &[what, &["--reason", "ticket 7", "--by", "mia"]].concat()).await
+}
+
+async fn done(world: &World, what: &[&str]) {
+    let output = decided(world, what).await;
+    assert!(output.status.success(), "{what:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+async fn listed(world: &World) -> Value {
+    let output = clients(world, &["list", "--json"]).await;
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn token(world: &World, client: &str) -> String {
+    world.token(|token| token.claims["client_id"] = json!(client))
+}
+
+async fn call(world: &World, token: &str) -> Reply {
+    world.tool("read_file").token(token).send().await
+}
+
+/// Until calls are answered with this status and, for a refusal, this message.
+async fn becomes(world: &World, token: &str, status: u16, message: &str) {
+    eventually(message, async || {
+        let reply = call(world, token).await;
+        (reply.status == status && reply.text().contains(message)).then_some(())
+    })
+    .await;
+}
+
+async fn reasons(world: &World, reason: &str) {
+    let records = world.gateway.audited(1, |record| record["reason"] == reason).await;
+    assert_eq!(records[0]["outcome"], "refused", "{reason}");
+}
+
+#[tokio::test]
+async fn s37_s38_from_pending_to_approved_narrowed_suspended_and_retired() {
+    let world = world().await;
+    let token = token(&world, "desk-1");
+    let before = world.files.count();
+    let reply = call(&world, &token).await;
+    reply.refuses(403, -31403);
+    assert_eq!(reply.challenge(), "", "no challenge would cure it");
+    let code = reply.text().split("code ").nth(1).unwrap()[..8].to_owned();
+    reasons(&world, "client_pending").await;
+    eventually("in the queue", async || (listed(&world).await.as_array().unwrap().len() == 1).then_some(())).await;
+    assert_eq!(world.files.count(), before);
+    let seen = listed(&world).await[0].clone();
+    assert_eq!((&seen["id"], &seen["code"], &seen["state"]), (&json!("desk-1"), &json!(code), &json!("pending")));
+    assert_eq!((&seen["source"], &seen["issuer"]), (&json!("observed"), &json!(world.issuer.url)));
+
+    done(&world, &["approve", &code, "--owner", "Team A", "--purpose", "desk"]).await;
+    becomes(&world, &token, 200, "").await;
+    done(&world, &["approve", "desk-1", "--scopes", "nothing"]).await;
+    becomes(&world, &token, 403, "scope").await;
+    done(&world, &["approve", "desk-1", "--all-scopes", "--upstreams", "crm"]).await;
+    becomes(&world, &token, 403, "not approved for this resource").await;
+    done(&world, &["approve", "desk-1", "--all-upstreams"]).await;
+    becomes(&world, &token, 200, "").await;
+    done(&world, &["suspend", "desk-1"]).await;
+    becomes(&world, &token, 403, "suspended").await;
+    done(&world, &["approve", "desk-1"]).await;
+    becomes(&world, &token, 200, "").await;
+    done(&world, &["retire", "desk-1"]).await;
+    becomes(&world, &token, 403, "not used any more").await;
+    let output = decided(&world, &["approve", "desk-1"]).await;
+    assert_eq!(output.status.code(), Some(3), "a tombstone");
+    for reason in ["client_suspended", "client_retired", "client_upstream"] {
+        reasons(&world, reason).await;
+    }
+
+    let output = clients(&world, &["show", "desk-1", "--json"]).await;
+    let shown: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&shown["owner"], &shown["purpose"]), (&json!("Team A"), &json!("desk")));
+    let states: Vec<&str> = shown["decisions"].as_array().unwrap().iter().map(|one| one["state"].as_str().unwrap()).collect();
+    assert_eq!(states, ["pending", "approved", "approved", "approved", "approved", "suspended", "approved", "retired"]);
+    let records: Vec<Value> = world.gateway.records().into_iter().filter(|record| record["operation"] == "admin/client_retire").collect();
+    assert_eq!((&records[0]["actor"], &records[0]["reason"]), (&json!("mia"), &json!("ticket 7")));
+}
+
+#[tokio::test]
+async fn an_approval_is_for_one_client_alone() {
+    let world = world().await;
+    done(&world, &["approve", "desk-1", "--issuer", "corp"]).await;
+    becomes(&world, &token(&world, "desk-1"), 200, "").await;
+    call(&world, &token(&world, "DESK-1")).await.is(403);
+    call(&world, &token(&world, "desk-1 ")).await.is(403);
+    let unnamed = world.token(|token| {
+        token.remove("client_id");
+        token.remove("azp");
+    });
+    assert_ne!(call(&world, &unnamed).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_suspended_client_is_refused_where_unknown_ones_are_allowed() {
+    let mut setup = Setup::new().await;
+    let file = setup.folder.path().join("doorward.db");
+    setup.config["store"] = json!(format!("sqlite:{}", file.display()));
+    let world = setup.start().await;
+    let token = token(&world, "desk-1");
+    call(&world, &token).await.is(200);
+    assert_eq!(listed(&world).await, json!([]));
+    done(&world, &["approve", "desk-1", "--issuer", "corp"]).await;
+    done(&world, &["suspend", "desk-1"]).await;
+    becomes(&world, &token, 403, "suspended").await;
+}
+
+#[tokio::test]
+async fn a_decision_that_would_have_no_effect_is_refused() {
+    let world = world().await;
+    for what in [
+        vec!["suspend", "nobody"],
+        vec!["approve", "nobody"],
+        vec!["retire", "nobody", "--issuer", "corp"],
+        vec!["approve", "a", "--issuer", "elsewhere"],
+        vec!["approve", "a", "--issuer", "corp", "--upstreams", "nothing"],
+        vec!["approve", "a", "--issuer", "corp", "--expires", "2001-01-01T00:00:00Z"],
+    ] {
+        assert_eq!(decided(&world, &what).await.status.code(), Some(3), "{what:?}");
+    }
+    assert_eq!(listed(&world).await, json!([]));
+}
+
+#[tokio::test]
+async fn s37_streams_of_a_client_end_when_it_is_suspended_or_its_scopes_are_cut_and_no_others() {
+    let world = world().await;
+    for client in ["desk-1", "desk-2", "desk-3"] {
+        done(&world, &["approve", client, "--issuer", "corp"]).await;
+        becomes(&world, &token(&world, client), 200, "").await;
+    }
+    let mut streams = Vec::new();
+    for client in ["desk-1", "desk-2", "desk-3"] {
+        let (answer, feed) = Answer::stream();
+        world.files.once(answer);
+        let listen = world.modern("subscriptions/listen", json!({"notifications": {"toolsListChanged": true}}));
+        let stream = listen.token(&token(&world, client)).open().await;
+        assert_eq!(stream.status(), 200);
+        streams.push((stream, feed));
+    }
+    done(&world, &["suspend", "desk-1"]).await;
+    done(&world, &["approve", "desk-2", "--scopes", "nothing"]).await;
+    let (mut lasting, feed) = streams.pop().unwrap();
+    for (mut stream, _idle) in streams {
+        while soon("the end of the stream", stream.chunk()).await.unwrap().is_some() {}
+    }
+    feed.send(Ok(": still here\n\n".into())).await.unwrap();
+    assert_eq!(soon("an event", lasting.chunk()).await.unwrap().unwrap(), ": still here\n\n");
+    for reason in ["client_suspended", "client_narrowed"] {
+        world.gateway.audited(1, |record| record["reason"] == reason && record["status"] == 200).await;
+    }
+}
