@@ -35,6 +35,16 @@ pub enum Fate {
     Unreadable,
 }
 
+/// A message that reports on a request and can do nothing else: the most frequent on any stream, and read only this once.
+pub fn is_report(data: &[u8], depth: usize) -> bool {
+    let Some(text) = may_hold_method(data).then(|| std::str::from_utf8(data).ok()).flatten() else { return false };
+    let mut found = Envelope::default();
+    matches!(found.read(text, depth), Ok(true))
+        && found.id.is_none()
+        && found.answers == 0
+        && matches!(found.method.as_deref(), Some("notifications/progress" | "notifications/message"))
+}
+
 /// Judges a server's request, its cancellation of one, and what tells of a resource. None for what is none of these.
 pub fn judge(data: &[u8], depth: usize, fate: &mut dyn FnMut(Told<'_>) -> Fate) -> Option<Verdict> {
     if !may_hold_method(data) {
@@ -217,6 +227,24 @@ mod tests {
             None => Ok(None),
             Some(Verdict::Replace(bytes)) => Ok(Some(String::from_utf8(bytes).expect("text"))),
             Some(_) => Err(Unreadable),
+        }
+    }
+
+    #[test]
+    fn only_a_report_that_reads_one_way_is_one() {
+        let report = r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":1,"progress":2}}"#;
+        assert!(is_report(report.as_bytes(), 64));
+        for other in [
+            report.replace("progress\",", "cancelled\","),
+            report.replace(r#""params""#, r#""id":1,"params""#),
+            report.replace(r#""params""#, r#""result":{},"params""#),
+            report.replace(r#""params""#, r#""method":"ping","params""#),
+            report.replace("notifications/progress", "notifications/resources/updated"),
+            format!("[{report}]"),
+            format!("{report} x"),
+            r#"{"jsonrpc":"2.0","id":1,"result":{}}"#.to_owned(),
+        ] {
+            assert!(!is_report(other.as_bytes(), 64), "{other}");
         }
     }
 

@@ -26,7 +26,8 @@ use crate::event::Outcome;
 use crate::mcp::batch;
 use crate::mcp::introduction;
 use crate::mcp::listing::{self, Lens, Watch};
-use crate::mcp::sse::SseFilter;
+use crate::mcp::reverse;
+use crate::mcp::sse::{SseFilter, Verdict};
 use crate::mcp::{Era, Id, Kind};
 use crate::policy::Standing;
 use crate::route::Route;
@@ -483,7 +484,10 @@ async fn stream(
                 };
                 let mut lists = |data: &[u8]| listing::judge_items(data, watch, &mut shows, Some(&mut name));
                 let mut rest = |data: &[u8]| watcher.judge(data, watch).unwrap_or_else(|| looking.event(data, &mut lists));
-                let mut one = |data: &[u8]| questions.judge(data, plan, &mut refused).unwrap_or_else(|| rest(data));
+                let mut one = |data: &[u8]| match reverse::is_report(data, plan.depth) {
+                    true => Verdict::Pass,
+                    false => questions.judge(data, plan, &mut refused).unwrap_or_else(|| rest(data)),
+                };
                 let pushed = match &plan.legacy {
                     None => filter.push(&part, &mut one, &mut out),
                     Some(Legacy { seals, session }) => {
