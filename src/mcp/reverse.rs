@@ -114,7 +114,7 @@ pub struct Answer<'a> {
 }
 
 impl<'a> Answer<'a> {
-    /// A lawful response object whose id is a string, as all that [`rename`] gives are.
+    /// A lawful response object whose id is a string, as all that [`judge`] gives are.
     pub fn read(body: &'a [u8], depth: usize) -> Option<Self> {
         let text = std::str::from_utf8(body).ok()?;
         let mut found = Envelope::default();
