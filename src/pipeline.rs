@@ -35,7 +35,10 @@ impl Admitted {
     /// Why the caller would not be let in any more, if anything was revoked since.
     pub fn since_revoked(&self, world: &Snapshot, now: SystemTime) -> Result<(), Denial> {
         check_revoked(&self.verified, &self.token, &self.route, world, now)?;
-        match self.under_ceiling(world, now)? {
+        // What a reload demands since, it demands of what is open too.
+        let demanded = |route: &Arc<Route>| route.name == self.route.name && route.approves_clients;
+        let approves = world.clients.is_some() && world.routes.routes().iter().any(demanded);
+        match self.under_ceiling(world, self.route.approves_clients || approves, now)? {
             None => Ok(()),
             Some(_) => Err(Fault::Client(Barred::Narrowed).into()),
         }
@@ -43,15 +46,15 @@ impl Admitted {
 
     /// May the client call, and which of the scopes count? Asked once the caller is known, so that a refusal is recorded with it.
     pub fn govern(&mut self, world: &Snapshot, now: SystemTime) -> Result<(), Denial> {
-        if let Some(principal) = self.under_ceiling(world, now)? {
+        if let Some(principal) = self.under_ceiling(world, self.route.approves_clients, now)? {
             self.verified = Arc::new(Verified { principal: Arc::new(principal), ..Verified::clone(&self.verified) });
         }
         Ok(())
     }
 
-    fn under_ceiling(&self, world: &Snapshot, now: SystemTime) -> Result<Option<Principal>, Denial> {
+    fn under_ceiling(&self, world: &Snapshot, approves: bool, now: SystemTime) -> Result<Option<Principal>, Denial> {
         let Some(clients) = &world.clients else { return Ok(None) };
-        let place = Place { upstream: &self.route.name, approves: self.route.approves_clients };
+        let place = Place { upstream: &self.route.name, approves };
         clients.check(&self.verified.principal, place, now).map_err(|barred| Fault::Client(barred).into())
     }
 }

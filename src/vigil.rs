@@ -78,7 +78,15 @@ impl Vigils {
 
     /// What is the matter with a call of a pinned upstream, if anything is.
     pub fn flaw(&self, upstream: &str, operation: &Operation<'_>) -> Option<Flaw> {
-        let Verb::Use(Kind::Tool, _) = operation.method.verb else { return None };
+        // What a tool began, and what stands for it, is the tool; to end it is free.
+        let is_tool = match operation.method.verb {
+            Verb::Use(Kind::Tool, _) | Verb::Point(Kind::Tool, _) => true,
+            Verb::Task => operation.method.name != "tasks/cancel",
+            _ => false,
+        };
+        if !is_tool {
+            return None;
+        }
         let things = match &operation.target {
             Target::Nothing => &[],
             Target::One(thing) => std::slice::from_ref(thing),

@@ -20,6 +20,7 @@ use crate::mcp::reverse::{self, Fate, Told};
 use crate::mcp::sse::Verdict;
 use crate::mcp::{Era, Id, Kind};
 use crate::pipeline::{self, Admitted};
+use crate::policy::{Policy, Standing};
 use crate::route::{Head, Mode};
 use crate::session::Session;
 use crate::state::Snapshot;
@@ -62,8 +63,8 @@ impl<'a> Questions<'a> {
     }
 
     /// Judges one message of a stream; none where it asks nothing. The ids of refused requests are put
-    /// into `refused`, to be [declined](Self::decline).
-    pub fn judge(&self, data: &[u8], plan: &Plan<'_>, refused: &mut Vec<String>) -> Option<Verdict> {
+    /// into `refused`, to be [declined](Self::decline). `seen`: what the caller of a session may see by the rules of now.
+    pub fn judge(&self, data: &[u8], plan: &Plan<'_>, seen: Option<(&Policy, &Standing)>, refused: &mut Vec<String>) -> Option<Verdict> {
         // A request as such is judged below.
         if plan.era == Era::Modern && ask::may_ask(data) && !matches!(reverse::answered(data, plan.depth), Ok(None)) {
             match self.answer(data, plan) {
@@ -73,8 +74,8 @@ impl<'a> Questions<'a> {
             }
         }
         reverse::judge(data, plan.depth, &mut |told| match (told, &plan.legacy) {
-            (Told::Updated(uri), _) => match &plan.resumed {
-                Some(standing) if !uri.is_some_and(|uri| plan.route.policy.shows(standing, Kind::Resource, uri)) => Fate::Dropped,
+            (Told::Updated(uri), _) => match seen {
+                Some((policy, standing)) if !uri.is_some_and(|uri| policy.shows(standing, Kind::Resource, uri)) => Fate::Dropped,
                 _ => Fate::Unchanged,
             },
             // The modern era has no requests of servers (MCP 2026-07-28 "Transports").

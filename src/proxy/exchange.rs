@@ -540,9 +540,8 @@ impl<'g> Exchange<'g> {
             legacy: None,
             until: admitted.verified.ends(),
             open: None,
-            // A tool call may have had its effect; everything else may be asked again.
             endless: message.operation.method.verb == Verb::Listen,
-            repeatable: !matches!(message.operation.method.verb, Verb::Use(crate::mcp::Kind::Tool, _) | Verb::Task),
+            repeatable: is_repeatable(message.operation.method),
             depth: self.world.config.limits.depth,
         }
     }
@@ -568,6 +567,15 @@ impl<'g> Exchange<'g> {
             reply.headers_mut().extend(self.nonce());
         }
         reply::send(session, reply, &self.cors, self.tale.id()).await
+    }
+}
+
+/// A tool call may have had its effect, and what an extension's method does nobody here knows.
+fn is_repeatable(method: &mcp::Method) -> bool {
+    match method.verb {
+        Verb::Use(mcp::Kind::Tool, _) | Verb::Task | Verb::Point(..) => false,
+        Verb::Plain => mcp::Method::find(method.name).is_some(),
+        _ => true,
     }
 }
 

@@ -136,7 +136,8 @@ pub async fn relay(
             gateway.upstreams.release(reached).await;
             Ok(send_whole(session, head.header, cut.into()).await)
         }
-        (Form::Json, None) if success && !plan.endless && (sight.looks() || questions.refuses()) => {
+        // Whatever the status: clients read bodies of refusals too.
+        (Form::Json, None) if !plan.endless && (sight.looks() || questions.refuses()) => {
             match results::gather(session, &mut reached, plan, tale, (sight, questions)).await? {
                 Gathered::Replaced(body) => {
                     tale.tell(|event| event.status = status);
@@ -302,7 +303,9 @@ pub(super) fn cut(gateway: &Gateway, plan: &Plan<'_>, kind: Kind, standing: &Sta
     let key = (plan.route.name.clone(), standing.clone(), vigil.map_or(0, |vigil| vigil.changes()), seals.as_ref().map(Seals::owner));
     let mut name = |kind, cursor: &str| seals.as_ref()?.cursor(kind, cursor);
     let naming: Option<listing::Naming<'_>> = if seals.is_some() { Some(&mut name) } else { None };
-    let out = match plan.id {
+    // SECURITY: what an older world's rules show is not remembered for those of a newer one.
+    let remembered = plan.id.filter(|_| std::ptr::eq(plan.asked.world, &*world));
+    let out = match remembered {
         Some(id) => world.lists.cut(&key, id, body, lens, &mut shows, naming),
         None => listing::cut_items(body, lens, &mut shows, naming).map(|cut| cut.body),
     };
@@ -315,7 +318,7 @@ pub(super) fn cut(gateway: &Gateway, plan: &Plan<'_>, kind: Kind, standing: &Sta
 
 /// Of a pinned upstream. A stream may live longer than the approvals that it began under.
 pub(super) fn is_as_approved(gateway: &Gateway, plan: &Plan<'_>, kind: Kind, name: &str, item: &str) -> bool {
-    if kind != Kind::Tool || plan.route.pin.is_none() {
+    if kind != Kind::Tool {
         return true;
     }
     gateway.state.current().vigils.find(&plan.route.name).is_none_or(|vigil| vigil.see(name, item))
@@ -478,6 +481,7 @@ async fn stream(
                 let renewed = watcher.renewed_lists();
                 let (policy, standing) =
                     renewed.as_ref().map_or((&plan.route.policy, standing), |(route, lists)| (&route.policy, Some(lists)));
+                let seen = plan.resumed.as_ref().and(standing).map(|standing| (policy, standing));
                 let mut shows = |kind: Kind, name: &str, item: &str| {
                     let Some(standing) = standing else { return true };
                     is_as_approved(gateway, plan, kind, name, item) && policy.shows(standing, kind, name)
@@ -486,7 +490,7 @@ async fn stream(
                 let mut rest = |data: &[u8]| watcher.judge(data, watch).unwrap_or_else(|| looking.event(data, &mut lists));
                 let mut one = |data: &[u8]| match reverse::is_report(data, plan.depth) {
                     true => Verdict::Pass,
-                    false => questions.judge(data, plan, &mut refused).unwrap_or_else(|| rest(data)),
+                    false => questions.judge(data, plan, seen, &mut refused).unwrap_or_else(|| rest(data)),
                 };
                 let pushed = match &plan.legacy {
                     None => filter.push(&part, &mut one, &mut out),

@@ -64,6 +64,7 @@ pub fn sight(plan: &Plan<'_>) -> Sight {
             ..bare
         },
         (Verb::Task, _) => Sight { tasks: true, resources: rules(), ..bare },
+        (Verb::Point(kind, _), _) => Sight { reading: kind == Kind::Resource, resources: rules(), ..bare },
         _ => Sight { resources: plan.resumed.is_some() && rules(), ..bare },
     }
 }

@@ -93,3 +93,25 @@ fn s28_names_that_nobody_approved_are_bounded() {
     assert_eq!(told.len(), STRANGERS);
     assert!(told.iter().all(|name| name.len() <= 256) && vigil.untold_strangers().is_empty());
 }
+
+#[test]
+fn s28_no_other_method_reaches_a_changed_tool_and_its_task_can_be_ended() {
+    use crate::mcp::{Method, Thing};
+    let (vigils, vigil) = vigils(&route(1, "alice"), None);
+    assert!(!vigil.see("a", BAD));
+    let pointed = Method { name: "acme/run", verb: Verb::Point(Kind::Tool, "/tool"), notification: false, modern: true, legacy: true };
+    let of = |name: &str| Method::find(name).expect("a method");
+    let rows = [
+        (of("tools/call"), Some(Flaw::Changed)),
+        (of("tasks/get"), Some(Flaw::Changed)),
+        (of("tasks/result"), Some(Flaw::Changed)),
+        (of("tasks/update"), Some(Flaw::Changed)),
+        (of("tasks/cancel"), None),
+        (&pointed, Some(Flaw::Changed)),
+        (of("prompts/get"), None),
+    ];
+    for (method, flaw) in rows {
+        let target = Target::One(Thing { kind: Kind::Tool, name: "a".into() });
+        assert_eq!(vigils.flaw("up", &Operation { method, target, arguments: None }), flaw, "{}", method.name);
+    }
+}

@@ -484,3 +484,18 @@ async fn item_s25_an_app_is_a_resource_like_any_other() {
     world.files.saw_nothing();
     read("ui://chart/view.html", &world.tw()).send().await.is(200);
 }
+
+#[tokio::test]
+async fn item_102_a_refusal_in_json_is_looked_through_like_any_answer() {
+    let world = start().await;
+    world.files.script(|seen| {
+        let result =
+            json!({"resultType": "input_required", "requestState": STATE, "inputRequests": {"k": {"method": "roots/list", "params": {}}}});
+        let body = json!({"jsonrpc": "2.0", "id": seen.json()["id"], "result": result}).to_string();
+        Some(Answer::text(400, "application/json", body))
+    });
+    let reply = world.tool("read_file").token(&world.ta()).send().await;
+    assert_eq!(reply.status, 400);
+    let state = result(&reply)["requestState"].as_str().unwrap().to_owned();
+    assert_ne!(state, STATE, "{reply:?}");
+}

@@ -2,6 +2,8 @@
 //! alone, and the answers go back in one array. Knows nothing of streams: what a server tells on the
 //! way to an answer is left out, and it can ask nothing.
 
+use std::time::SystemTime;
+
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::{Method, Response, StatusCode};
@@ -20,7 +22,7 @@ use crate::proxy::record::Tale;
 use crate::proxy::reply;
 use crate::proxy::response::{self, ANSWER, Form, Plan};
 use crate::proxy::results::{self, Looking};
-use crate::token::Scheme;
+use crate::token::{self, Scheme};
 
 /// A method that no batch may hold (MCP 2025-03-26 "Initialization").
 const ALONE: &str = "initialize";
@@ -80,6 +82,12 @@ impl<'g> Exchange<'g> {
         }
         let mut answers = Answers::default();
         for (index, (part, judged)) in parts.iter().zip(judged).enumerate() {
+            // Each may take its time, in which the caller may have lost the right to the next.
+            let now = SystemTime::now();
+            admitted.since_revoked(&self.gateway.state.current(), now)?;
+            if now >= admitted.verified.ends() {
+                return Err(token::Error::Expired.into());
+            }
             let mut one = self.part(admitted);
             // The batch itself has counted as one.
             let counted = if index == 0 { Ok(()) } else { one.check_rates(&admitted.route, admitted) };
@@ -254,10 +262,12 @@ impl<'g> Exchange<'g> {
                     verdict => verdict,
                 },
                 // Nothing can be asked on the way; what is refused is told to the server.
-                Ok(None) => questions.judge(data, plan, &mut refused).map_or(Verdict::Drop, |verdict| match verdict {
-                    Verdict::Unreadable => verdict,
-                    _ => Verdict::Drop,
-                }),
+                Ok(None) => questions
+                    .judge(data, plan, plan.resumed.as_ref().map(|standing| (&plan.route.policy, standing)), &mut refused)
+                    .map_or(Verdict::Drop, |verdict| match verdict {
+                        Verdict::Unreadable => verdict,
+                        _ => Verdict::Drop,
+                    }),
                 Ok(Some(_)) => Verdict::Drop,
             };
             let mut each = |data: &[u8]| batch::judge_each(data, plan.depth, &mut judge);
