@@ -5,10 +5,9 @@
 
 use std::time::{Duration, SystemTime};
 
-use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use tokio::sync::mpsc;
 
-use super::BuildError;
+use super::{BuildError, collector};
 use crate::config::Traces;
 use crate::trace::logs;
 
@@ -34,19 +33,10 @@ impl Export {
     ///
     /// # Errors
     /// Where no client can be made, as with an unusable TLS setup.
-    pub fn new(collector: &Traces, instance: String) -> Result<(mpsc::Sender<Vec<u8>>, Self), BuildError> {
-        let mut headers = collector.headers.clone();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
-        let client = reqwest::Client::builder()
-            .user_agent(concat!("doorward/", env!("CARGO_PKG_VERSION")))
-            .default_headers(headers)
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .timeout(TIMEOUT)
-            .build()
-            .map_err(|_| BuildError::Client)?;
+    pub fn new(traces: &Traces, instance: String) -> Result<(mpsc::Sender<Vec<u8>>, Self), BuildError> {
+        let client = collector::client(traces, TIMEOUT)?;
         let (batches, queue) = mpsc::channel(QUEUE);
-        Ok((batches, Self { client, endpoint: collector.endpoint.clone(), instance, queue }))
+        Ok((batches, Self { client, endpoint: traces.endpoint.clone(), instance, queue }))
     }
 
     /// Sends until every sender is gone. `done` is told of each batch, and whether the collector took it.

@@ -37,22 +37,27 @@ enum Item {
     Flush(oneshot::Sender<()>),
 }
 
+/// What speaks OTLP over HTTP to a collector.
+pub(super) fn client(collector: &Traces, timeout: Duration) -> Result<reqwest::Client, BuildError> {
+    let mut headers = collector.headers.clone();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
+    reqwest::Client::builder()
+        .user_agent(concat!("doorward/", env!("CARGO_PKG_VERSION")))
+        .default_headers(headers)
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .timeout(timeout)
+        .build()
+        .map_err(|_| BuildError::Client)
+}
+
 impl Collector {
     /// Starts the sending task on the current runtime. `dropped` is told how many requests' spans were lost.
     ///
     /// # Errors
     /// Where no client can be made, as with an unusable TLS setup.
     pub fn start(traces: &Traces, instance: String, dropped: impl Fn(u64) + Send + 'static) -> Result<Self, BuildError> {
-        let mut headers = traces.headers.clone();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
-        let client = reqwest::Client::builder()
-            .user_agent(concat!("doorward/", env!("CARGO_PKG_VERSION")))
-            .default_headers(headers)
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .timeout(TIMEOUT)
-            .build()
-            .map_err(|_| BuildError::Client)?;
+        let client = client(traces, TIMEOUT)?;
         let (queue, items) = mpsc::channel(QUEUE);
         let sender = Sender { client, endpoint: traces.endpoint.clone(), instance, failing: false };
         tokio::spawn(run(sender, items, dropped));
