@@ -11,6 +11,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 use crate::principal::Principal;
 use crate::route::{Head, Route};
 use crate::token::dpop::{self, Expected, ProofRules};
+use crate::token::proof_key::ProofKeys;
 use crate::token::replay::{Bounds, Refused, Use};
 use crate::token::{Digest, Error, Flaw, Nonces, Replay, Scheme, Verified};
 
@@ -22,13 +23,16 @@ pub struct Proofs {
     nonces: Option<Nonces>,
     /// One for the life of the process, through all reloads.
     replay: Arc<Replay>,
+    /// Likewise.
+    keys: Arc<ProofKeys>,
 }
 
 impl Proofs {
     /// Nonces are made under `secret`; proofs that the `old` one saw stay seen.
     pub fn new(rules: ProofRules, secret: &[u8], old: Option<&Self>) -> Self {
         let nonces = rules.nonce.then(|| Nonces::new(secret, rules.window));
-        Self { rules, nonces, replay: old.map(|old| old.replay.clone()).unwrap_or_default() }
+        let (replay, keys) = old.map(|old| (old.replay.clone(), old.keys.clone())).unwrap_or_default();
+        Self { rules, nonces, replay, keys }
     }
 
     /// The nonce for the client's next proof, where one is demanded.
@@ -50,7 +54,7 @@ impl Proofs {
             nonces: self.nonces.as_ref(),
             now: head.received,
         };
-        let proven = dpop::check(dpop::proof(head.headers)?, &expected, &self.rules)?;
+        let proven = dpop::check(dpop::proof(head.headers)?, &expected, &self.rules, &self.keys)?;
         let usage = Use { caller: caller(&verified.principal), proof: proven.id, issued: proven.issued };
         let bounds = Bounds { window: self.rules.window, most: self.rules.remembered };
         self.replay.first(&usage, bounds, head.received).map_err(|refused| match refused {

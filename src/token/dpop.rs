@@ -11,7 +11,7 @@ use http::HeaderMap;
 use serde_json::{Map, Value};
 use url::Url;
 
-use super::keys::ProofKey;
+use super::proof_key::{ProofKey, ProofKeys};
 use super::{Algorithm, Digest, Error, Flaw, Nonces, Thumbprint, json};
 
 /// Bytes of the longest proof that is looked at: one with an RSA key of 8192 bits has about 3 KiB.
@@ -86,8 +86,8 @@ pub fn proof(headers: &HeaderMap) -> Result<&str, Error> {
 ///
 /// # Errors
 /// [`Error::Proof`] with the first flaw found, or [`Error::Nonce`] where all else is well.
-pub fn check(proof: &str, expected: &Expected<'_>, rules: &ProofRules) -> Result<Proven, Error> {
-    let checked = Parts::parse(proof).and_then(|parts| parts.check(expected, rules));
+pub fn check(proof: &str, expected: &Expected<'_>, rules: &ProofRules, keys: &ProofKeys) -> Result<Proven, Error> {
+    let checked = Parts::parse(proof).and_then(|parts| parts.check(expected, rules, keys));
     let (proven, nonce) = checked.map_err(Error::Proof)?;
     match expected.nonces {
         Some(nonces) if !nonce.is_some_and(|nonce| nonces.accepts(&nonce, expected.now)) => Err(Error::Nonce),
@@ -119,7 +119,7 @@ impl<'a> Parts<'a> {
         })
     }
 
-    fn check(&self, expected: &Expected<'_>, rules: &ProofRules) -> Result<(Proven, Option<String>), Flaw> {
+    fn check(&self, expected: &Expected<'_>, rules: &ProofRules, keys: &ProofKeys) -> Result<(Proven, Option<String>), Flaw> {
         // Case does not matter, and `application/` may stand before it (RFC 7515 §4.1.9).
         let kind = self.header.get("typ").and_then(Value::as_str).ok_or(Flaw::Type)?.to_ascii_lowercase();
         if kind.strip_prefix("application/").unwrap_or(&kind) != "dpop+jwt" {
@@ -136,9 +136,7 @@ impl<'a> Parts<'a> {
         if key.thumbprint() != expected.key {
             return Err(Flaw::OtherKey);
         }
-        if !key.verifies(self.message.as_bytes(), &self.signature) {
-            return Err(Flaw::Signature);
-        }
+        keys.verify(&key, self.message.as_bytes(), &self.signature)?;
         Ok((Proven { id: identify(key.thumbprint(), id), issued }, nonce))
     }
 

@@ -112,14 +112,10 @@ impl KeySet {
 impl Key {
     fn new(jwk: Value) -> Option<Self> {
         let jwk: Jwk = serde_json::from_value(jwk).ok()?;
-        if jwk.usage.is_some_and(|usage| usage != "sig") {
+        if !jwk.is_for_signatures() {
             return None;
         }
-        if jwk.key_ops.is_some_and(|operations| !operations.iter().any(|operation| operation == "verify")) {
-            return None;
-        }
-        let material =
-            Material::read(&jwk.kty, jwk.crv.as_deref(), jwk.n.as_deref(), jwk.e.as_deref(), jwk.x.as_deref(), jwk.y.as_deref())?;
+        let material = Material::read(&jwk)?;
         let algorithms: Vec<Algorithm> = match jwk.alg {
             Some(name) => vec![name.parse().ok()?],
             None => Algorithm::ALL.to_vec(),
@@ -170,44 +166,6 @@ impl fmt::Debug for Key {
     }
 }
 
-/// The public key that a proof brings along in its own header, good for one algorithm. It proves
-/// nothing of whose it is: that is for its thumbprint.
-pub struct ProofKey {
-    verifier: ParsedPublicKey,
-    thumbprint: [u8; 32],
-}
-
-/// Members of private and symmetric keys (RFC 7518 §6.2.2, §6.3.2, §6.4.1).
-const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
-
-impl ProofKey {
-    /// None for a key with a private part (RFC 9449 §4.3 point 7), of another type than the
-    /// algorithm's, for another use, weak or broken.
-    pub fn read(jwk: &Value, algorithm: Algorithm) -> Option<Self> {
-        if jwk.as_object()?.keys().any(|name| PRIVATE.contains(&name.as_str())) {
-            return None;
-        }
-        let Jwk { kty, usage, key_ops, alg, kid: _, crv, n, e, x, y } = Jwk::deserialize(jwk).ok()?;
-        if usage.is_some_and(|usage| usage != "sig") || key_ops.is_some_and(|all| !all.iter().any(|one| one == "verify")) {
-            return None;
-        }
-        if alg.is_some_and(|name| name.parse() != Ok(algorithm)) {
-            return None;
-        }
-        let material = Material::read(&kty, crv.as_deref(), n.as_deref(), e.as_deref(), x.as_deref(), y.as_deref())?;
-        Some(Self { verifier: material.verifier(algorithm)?, thumbprint: material.thumbprint()? })
-    }
-
-    /// RFC 7638 §3, with SHA-256.
-    pub fn thumbprint(&self) -> &[u8; 32] {
-        &self.thumbprint
-    }
-
-    pub fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
-        self.verifier.verify_sig(message, signature).is_ok()
-    }
-}
-
 #[derive(Deserialize)]
 struct JwkSet {
     keys: Vec<Value>,
@@ -216,12 +174,12 @@ struct JwkSet {
 /// The members of a JWK that are read (RFC 7517 §4, RFC 7518 §6, RFC 8037 §2). Private members and
 /// certificates are not.
 #[derive(Deserialize)]
-struct Jwk {
+pub(super) struct Jwk {
     kty: String,
     #[serde(rename = "use")]
-    usage: Option<String>,
-    key_ops: Option<Vec<String>>,
-    alg: Option<String>,
+    pub(super) usage: Option<String>,
+    pub(super) key_ops: Option<Vec<String>>,
+    pub(super) alg: Option<String>,
     kid: Option<String>,
     crv: Option<String>,
     n: Option<String>,
@@ -230,8 +188,16 @@ struct Jwk {
     y: Option<String>,
 }
 
+impl Jwk {
+    /// Whether `use` and `key_ops` let it verify (RFC 7517 §4.2 and §4.3).
+    pub(super) fn is_for_signatures(&self) -> bool {
+        let verifies = |all: &Vec<String>| all.iter().any(|one| one == "verify");
+        self.usage.as_deref().is_none_or(|usage| usage == "sig") && self.key_ops.as_ref().is_none_or(verifies)
+    }
+}
+
 /// A public key as bytes.
-enum Material {
+pub(super) enum Material {
     Rsa {
         n: Vec<u8>,
         e: Vec<u8>,
@@ -244,9 +210,10 @@ enum Material {
 }
 
 impl Material {
-    fn read(kty: &str, crv: Option<&str>, n: Option<&str>, e: Option<&str>, x: Option<&str>, y: Option<&str>) -> Option<Self> {
-        match (kty, crv) {
-            ("RSA", _) => rsa(decode(n?)?, decode(e?)?),
+    pub(super) fn read(jwk: &Jwk) -> Option<Self> {
+        let (x, y) = (jwk.x.as_deref(), jwk.y.as_deref());
+        match (jwk.kty.as_str(), jwk.crv.as_deref()) {
+            ("RSA", _) => rsa(decode(jwk.n.as_deref()?)?, decode(jwk.e.as_deref()?)?),
             ("EC", Some("P-256")) => Some(Self::P256(point(x?, y?, 32)?)),
             ("EC", Some("P-384")) => Some(Self::P384(point(x?, y?, 48)?)),
             ("EC", Some("P-521")) => Some(Self::P521(point(x?, y?, 66)?)),
@@ -255,7 +222,7 @@ impl Material {
         }
     }
 
-    fn verifier(&self, algorithm: Algorithm) -> Option<ParsedPublicKey> {
+    pub(super) fn verifier(&self, algorithm: Algorithm) -> Option<ParsedPublicKey> {
         let parsed = match (self, algorithm) {
             (Self::Rsa { n, e }, _) => RsaPublicKeyComponents { n, e }.to_parsed_public_key(rsa_parameters(algorithm)?),
             (Self::P256(point), Algorithm::ES256) => ParsedPublicKey::new(&signature::ECDSA_P256_SHA256_FIXED, point),
@@ -268,7 +235,7 @@ impl Material {
     }
 
     /// The required members in the order of their names, without a space (RFC 7638 §3.2, RFC 8037 §2).
-    fn thumbprint(&self) -> Option<[u8; 32]> {
+    pub(super) fn thumbprint(&self) -> Option<[u8; 32]> {
         let text = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
         let json = match self {
             Self::Rsa { n, e } => format!(r#"{{"e":"{}","kty":"RSA","n":"{}"}}"#, text(e), text(n)),

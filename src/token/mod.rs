@@ -18,6 +18,7 @@ pub mod jwt;
 pub mod keys;
 pub mod marks;
 pub mod nonce;
+pub mod proof_key;
 pub mod replay;
 
 #[cfg(test)]
