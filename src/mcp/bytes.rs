@@ -1,9 +1,17 @@
 //! Where is the next byte of a kind? Searches that read eight bytes or more at a time, without
 //! `unsafe`. Knows nothing of what the bytes mean.
 
-/// How many bytes come before the first quote, backslash or control character.
+/// Bytes of a text for which it pays to look for control characters once, before everything else.
+const LONG: usize = 1 << 10;
+
+/// Whether a long text is known to have no control character, so that [`plain`] need not look for one.
+pub(super) fn is_calm(text: &[u8]) -> bool {
+    text.len() >= LONG && text.chunks(4 << 10).all(|part| part.iter().fold(u8::MAX, |least, &byte| least.min(byte)) >= 0x20)
+}
+
+/// How many bytes come before the first quote, backslash or control character. `calm`: there is none of the last.
 #[inline(always)]
-pub(super) fn plain(bytes: &[u8]) -> usize {
+pub(super) fn plain(bytes: &[u8], calm: bool) -> usize {
     // Most strings are short.
     if let Some(word) = bytes.first_chunk::<8>() {
         let marks = special_bytes(u64::from_le_bytes(*word));
@@ -11,7 +19,8 @@ pub(super) fn plain(bytes: &[u8]) -> usize {
             return (marks.trailing_zeros() / 8) as usize;
         }
     }
-    plain_slowly(bytes)
+    // Searched with the widest registers that the machine has.
+    if calm { memchr::memchr2(b'"', b'\\', bytes).unwrap_or(bytes.len()) } else { plain_slowly(bytes) }
 }
 
 #[inline(never)]
@@ -66,11 +75,27 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    #[test]
+    fn only_a_long_text_without_control_characters_is_calm() {
+        let mut text = vec![b'a'; 10_000];
+        assert!(is_calm(&text));
+        assert!(!is_calm(&text[..1_000]));
+        for at in [0, 4_095, 4_096, 9_999] {
+            text[at] = 0x1F;
+            assert!(!is_calm(&text), "{at}");
+            text[at] = b' ';
+        }
+        assert!(is_calm(&text));
+    }
+
     proptest! {
         #[test]
         fn search_by_words_finds_what_search_by_bytes_finds(bytes in prop::collection::vec(prop_oneof![8 => any::<u8>(), 1 => Just(b'"')], 0..200)) {
             let slow = bytes.iter().position(|&b| b == b'"' || b == b'\\' || b < 0x20).unwrap_or(bytes.len());
-            prop_assert_eq!(plain(&bytes), slow);
+            prop_assert_eq!(plain(&bytes, false), slow);
+            let calm: Vec<u8> = bytes.iter().map(|&b| b.max(0x20)).collect();
+            let slow = calm.iter().position(|&b| b == b'"' || b == b'\\').unwrap_or(calm.len());
+            prop_assert_eq!(plain(&calm, true), slow);
             let slow = bytes.iter().position(|&b| b == 10 || b == 13).unwrap_or(bytes.len());
             prop_assert_eq!(until(&bytes, 10, 13), slow);
         }

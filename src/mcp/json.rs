@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde::de::value::{BorrowedStrDeserializer, Error as ValueError, MapDeserializer};
 use serde_json::value::RawValue;
 
-use super::bytes::plain;
+use super::bytes::{is_calm, plain};
 
 /// serde_json gives up at 128 levels, and policy reads arguments with it: what we accept, it accepts.
 const DEEPEST: usize = 127;
@@ -32,6 +32,7 @@ type Scan<T> = Result<T, Fault>;
 /// [`Self::duplicate`].
 pub(super) struct Scanner<'a> {
     text: &'a str,
+    calm: bool,
     at: usize,
     open: usize,
     depth: usize,
@@ -64,7 +65,7 @@ impl<'a> Scanner<'a> {
     /// `depth`: how many containers may be open at once, at most 127.
     pub fn new(text: &'a str, depth: usize) -> Self {
         let depth = depth.min(DEEPEST);
-        Self { text, at: 0, open: 0, depth, names: Vec::with_capacity(2 * FEW), duplicate: false }
+        Self { text, calm: is_calm(text.as_bytes()), at: 0, open: 0, depth, names: Vec::with_capacity(2 * FEW), duplicate: false }
     }
 
     /// Whether any object read so far named a member twice (names compared unescaped).
@@ -221,7 +222,7 @@ impl<'a> Scanner<'a> {
         let mut escaped = false;
         self.at = from;
         loop {
-            self.at += plain(bytes.get(self.at..).unwrap_or_default());
+            self.at += plain(bytes.get(self.at..).unwrap_or_default(), self.calm);
             match bytes.get(self.at) {
                 Some(b'"') => {
                     self.at += 1;
