@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt;
 use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
@@ -36,6 +37,8 @@ use crate::streams::Open;
 
 /// Bytes of a list, and of one event of a stream that must be read.
 pub(super) const ANSWER: usize = 8 << 20;
+/// Bytes of a stream that leave in one write, if they have arrived.
+const TOGETHER: usize = 16 << 10;
 /// For the last event of a stream that is ended.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -472,49 +475,63 @@ async fn stream(
             () = told_to_stop(&gateway.closing), if plan.endless => return farewell(session, plan, tale, "stopping").await,
         };
         tale.waited(waiting);
-        let Ok(part) = part else { return cut_short(tale, "upstream_broken") };
-        let done = part.is_none() || reached.session.response_done();
-        let out = match part {
-            None => Bytes::new(),
-            Some(part) => {
-                let mut out = Vec::with_capacity(part.len());
-                let renewed = watcher.renewed_lists();
-                let (policy, standing) =
-                    renewed.as_ref().map_or((&plan.route.policy, standing), |(route, lists)| (&route.policy, Some(lists)));
-                let seen = plan.resumed.as_ref().and(standing).map(|standing| (policy, standing));
-                let mut shows = |kind: Kind, name: &str, item: &str| {
-                    let Some(standing) = standing else { return true };
-                    is_as_approved(gateway, plan, kind, name, item) && policy.shows(standing, kind, name)
-                };
-                let mut lists = |data: &[u8]| listing::judge_items(data, watch, &mut shows, Some(&mut name));
-                let mut rest = |data: &[u8]| watcher.judge(data, watch).unwrap_or_else(|| looking.event(data, &mut lists));
-                let mut one = |data: &[u8]| match reverse::is_report(data, plan.depth) {
-                    true => Verdict::Pass,
-                    false => questions.judge(data, plan, seen, &mut refused).unwrap_or_else(|| rest(data)),
-                };
-                let pushed = match &plan.legacy {
-                    None => filter.push(&part, &mut one, &mut out),
-                    Some(Legacy { seals, session }) => {
-                        let mut judge = |data: &[u8]| batch::judge_each(data, plan.depth, &mut one);
-                        filter.push_named(&part, &mut judge, Some(&mut |id| seals.event(session.as_ref(), id)), &mut out)
-                    }
-                };
-                looking.tell(tale);
-                if pushed.is_err() {
-                    return cut_short(tale, "unreadable_list");
+        let mut cut = None;
+        let mut out = Vec::new();
+        let done = {
+            let renewed = watcher.renewed_lists();
+            let (policy, standing) = renewed.as_ref().map_or((&plan.route.policy, standing), |(route, lists)| (&route.policy, Some(lists)));
+            let seen = plan.resumed.as_ref().and(standing).map(|standing| (policy, standing));
+            let mut shows = |kind: Kind, name: &str, item: &str| {
+                let Some(standing) = standing else { return true };
+                is_as_approved(gateway, plan, kind, name, item) && policy.shows(standing, kind, name)
+            };
+            let mut lists = |data: &[u8]| listing::judge_items(data, watch, &mut shows, Some(&mut name));
+            let mut rest = |data: &[u8]| watcher.judge(data, watch).unwrap_or_else(|| looking.event(data, &mut lists));
+            let mut one = |data: &[u8]| match reverse::is_report(data, plan.depth) {
+                true => Verdict::Pass,
+                false => questions.judge(data, plan, seen, &mut refused).unwrap_or_else(|| rest(data)),
+            };
+            let mut push = |part: &[u8], out: &mut Vec<u8>| match &plan.legacy {
+                None => filter.push(part, &mut one, out),
+                Some(Legacy { seals, session }) => {
+                    let mut judge = |data: &[u8]| batch::judge_each(data, plan.depth, &mut one);
+                    filter.push_named(part, &mut judge, Some(&mut |id| seals.event(session.as_ref(), id)), out)
                 }
-                Bytes::from(out)
+            };
+            let mut next = part;
+            // What has arrived already leaves together; nothing that has is kept back for what has not.
+            loop {
+                let Ok(part) = next else {
+                    cut = Some("upstream_broken");
+                    break false;
+                };
+                let done = part.is_none() || reached.session.response_done();
+                if part.is_some_and(|part| push(&part, &mut out).is_err()) {
+                    cut = Some("unreadable_list");
+                    break false;
+                }
+                if done || out.len() >= TOGETHER {
+                    break done;
+                }
+                match reached.session.read_response_body().now_or_never() {
+                    Some(read) => next = read,
+                    None => break false,
+                }
             }
         };
+        looking.tell(tale);
         // Who does not read is not waited for.
         let written = tokio::select! {
             biased;
-            written = session.write_response_body(out, done) => written,
+            written = session.write_response_body(out.into(), done) => written,
             reason = open.ended() => return cut_short(tale, reason),
             () = &mut expiry => return cut_short(tale, "token_expired"),
         };
         if written.is_err() {
             return cut_short(tale, "client_gone");
+        }
+        if let Some(reason) = cut {
+            return cut_short(tale, reason);
         }
         if !refused.is_empty() {
             Box::pin(questions.decline(session, plan, tale, std::mem::take(&mut refused))).await;
