@@ -9,20 +9,6 @@ use std::path::Path;
 
 use proptest::test_runner::{Config, TestRunner};
 
-/// What libFuzzer's macro makes: here one function that runs the target over some bytes.
-macro_rules! fuzz_target {
-    (|$data:ident: &[u8]| $body:block) => {
-        pub fn run($data: &[u8]) $body
-    };
-    (|$text:ident: &str| $body:block) => {
-        pub fn run(bytes: &[u8]) {
-            let Ok($text) = std::str::from_utf8(bytes) else { return };
-            $body
-        }
-    };
-}
-pub(crate) use fuzz_target;
-
 macro_rules! targets {
     ($($name:ident: $path:literal),* $(,)?) => {
         $(
@@ -44,6 +30,20 @@ targets! {
     sse: "../../fuzz/fuzz_targets/sse.rs",
     token: "../../fuzz/fuzz_targets/token.rs",
 }
+
+/// What libFuzzer's macro makes: here one function that runs the target over some bytes. Below the targets, so that their imports name it.
+macro_rules! fuzz_target {
+    (|$data:ident: &[u8]| $body:block) => {
+        pub fn run($data: &[u8]) $body
+    };
+    (|$text:ident: &str| $body:block) => {
+        pub fn run(bytes: &[u8]) {
+            let Ok($text) = std::str::from_utf8(bytes) else { return };
+            $body
+        }
+    };
+}
+pub(crate) use fuzz_target;
 
 /// A plain input of each kind: what chance alone would not find.
 fn seeds(target: &str) -> Vec<Vec<u8>> {
