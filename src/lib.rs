@@ -41,7 +41,7 @@
 //! metrics      <- config event mcp
 //! limit        <- route
 //! insist       <- (nothing)
-//! streams      <- principal token route
+//! streams      <- principal route
 //! state        <- config remote token mcp policy route metrics possession assertions vigil governance store
 //! signals      <- config governance store remote state audit metrics event
 //! possession   <- principal token route

@@ -44,6 +44,11 @@ impl Admitted {
         }
     }
 
+    /// When the approval of the caller's client ends, where it has an end.
+    pub fn approved_until(&self, world: &Snapshot) -> Option<SystemTime> {
+        world.clients.as_ref()?.ends(&self.verified.principal)
+    }
+
     /// May the client call, and which of the scopes count? Asked once the caller is known, so that a refusal is recorded with it.
     pub fn govern(&mut self, world: &Snapshot, now: SystemTime) -> Result<(), Denial> {
         if let Some(principal) = self.under_ceiling(world, self.route.approves_clients, now)? {
@@ -147,9 +152,9 @@ fn restore(
             }
             Passed::Cursor => match (seals.opened_cursor(message.operation.method, text), admitted.route.mode) {
                 (Some(cursor), _) => cursor.to_owned(),
-                // Lists pass as they are there, with their cursors.
-                (None, Mode::Observe) => continue,
-                (None, Mode::Enforce) => return Err(Fault::UnknownCursor),
+                // Lists of things that rules speak of pass as they are there, with their cursors.
+                (None, Mode::Observe) if message.operation.method.verb != Verb::Tasks => continue,
+                (None, _) => return Err(Fault::UnknownCursor),
             },
         };
         edits.push((place.clone(), serde_json::to_string(&opened).map_err(|_| Fault::Internal)?));

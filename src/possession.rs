@@ -127,7 +127,6 @@ mod tests {
         Verified {
             principal: Arc::new(Principal::new(proof)),
             expires: forge::now(),
-            issued: Some(forge::now()),
             basis: Basis::Key(1),
             audience: Arc::new([]),
             bound: binding.boxed(),

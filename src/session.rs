@@ -1,15 +1,18 @@
 //! Whose session is this? What a legacy client brings back of what it was given: session ids, event
 //! ids, and the ids of requests that the server asked it.
 //!
-//! There is no table: whatever leaves carries a tag over upstream, caller and id, and what comes back
+//! There is no table, but for the tasks that were begun: whatever leaves carries a tag over upstream, caller and id, and what comes back
 //! without the right one is answered like what never was (MCP 2025-11-25 "Session Management",
 //! "Session Hijacking"). Knows no sockets.
 
+pub mod begun;
 mod passing;
 
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::HeaderMap;
 
 use crate::denial::Fault;
@@ -22,6 +25,8 @@ pub use passing::Errand;
 
 /// Bytes of the longest id that an upstream may give out.
 const LONGEST: usize = 1 << 10;
+/// Bytes of the longest name of a tool that the id of an event can carry.
+const TOOL: usize = 256;
 
 /// The seals of one caller at one upstream.
 #[derive(Clone, Debug)]
@@ -38,6 +43,8 @@ pub struct Session {
     pub home: String,
     /// The event after which a stream is to be resumed, as the upstream knows it.
     pub last_event: Option<String>,
+    /// The tool whose call that stream answers, where it may begin a task or is about one.
+    pub tool: Option<String>,
 }
 
 impl Seals {
@@ -57,15 +64,26 @@ impl Seals {
         let Some(sealed) = once(headers, "mcp-session-id")? else { return Ok(None) };
         let known = self.sealer.untag(Purpose::Session, &self.owner, sealed).and_then(|known| known.split_once('-'));
         let (home, id) = known.ok_or(Fault::UnknownSession)?;
-        let last_event = match once(headers, "last-event-id")? {
-            None | Some("") => None,
-            // SECURITY: a stream of another session's might hold what was never meant for this caller.
+        let (last_event, tool) = match once(headers, "last-event-id")? {
+            None | Some("") => (None, None),
             Some(sealed) => {
-                let owner = self.owner.and(id.as_bytes());
-                Some(self.sealer.untag(Purpose::Event, &owner, sealed).ok_or(Fault::UnknownSession)?.to_owned())
+                let (event, tool) = self.resumed(id, sealed).ok_or(Fault::UnknownSession)?;
+                (Some(event), tool)
             }
         };
-        Ok(Some(Session { id: id.to_owned(), home: home.to_owned(), last_event }))
+        Ok(Some(Session { id: id.to_owned(), home: home.to_owned(), last_event, tool }))
+    }
+
+    /// The event of a stream of this session, and the tool that the stream answers for.
+    fn resumed(&self, session: &str, sealed: &str) -> Option<(String, Option<String>)> {
+        // SECURITY: a stream of another session's might hold what was never meant for this caller.
+        let owner = self.owner.and(session.as_bytes());
+        if let Some(event) = self.sealer.untag(Purpose::Event, &owner, sealed) {
+            return Some((event.to_owned(), None));
+        }
+        let (tool, event) = self.sealer.untag(Purpose::Answer, &owner, sealed)?.split_once('.')?;
+        let tool = String::from_utf8(URL_SAFE_NO_PAD.decode(tool).ok()?).ok()?;
+        Some((event.to_owned(), Some(tool)))
     }
 
     /// The id of a session that the upstream's server `home` has just given out, as the client is to know it.
@@ -74,10 +92,17 @@ impl Seals {
         if lawful { self.sealer.tag(Purpose::Session, &self.owner, &format!("{home}-{id}")) } else { None }
     }
 
-    /// The id of a stream's event; none where a header could not bring it back.
-    pub fn event(&self, session: Option<&Session>, id: &[u8]) -> Option<String> {
+    /// The id of a stream's event; none where a header could not bring it back. `tool`: whose call the stream answers, where
+    /// that must be known when it is resumed.
+    pub fn event(&self, session: Option<&Session>, tool: Option<&str>, id: &[u8]) -> Option<String> {
         let id = std::str::from_utf8(id).ok().filter(|id| id.len() <= LONGEST && id.bytes().all(|byte| byte.is_ascii_graphic()))?;
-        self.sealer.tag(Purpose::Event, &self.within(session), id)
+        match tool.filter(|tool| tool.len() <= TOOL) {
+            None => self.sealer.tag(Purpose::Event, &self.within(session), id),
+            Some(tool) => {
+                let answer = format!("{}.{id}", URL_SAFE_NO_PAD.encode(tool));
+                self.sealer.tag(Purpose::Answer, &self.within(session), &answer)
+            }
+        }
     }
 
     /// The id of a server's request, as JSON text in and out.
@@ -109,7 +134,7 @@ impl Session {
 
     /// The same session, with no stream of it to resume.
     pub fn without_event(&self) -> Self {
-        Self { last_event: None, ..self.clone() }
+        Self { last_event: None, tool: None, ..self.clone() }
     }
 
     /// As the upstream knows it. Never told to anybody else.

@@ -6,94 +6,35 @@
 use std::collections::{HashMap, VecDeque};
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, OnceLock};
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::principal::Principal;
 use crate::route::Route;
-use crate::token::Digest;
 
 /// Ends that are remembered for requests that began before them and become streams after them.
 const REMEMBERED: usize = 256;
 
-/// Who holds a stream, and by what.
+/// Who holds a stream.
 #[derive(Clone, Debug)]
 pub struct Holder {
     /// The upstream's key in the configuration.
     pub upstream: Arc<str>,
     pub who: Arc<Principal>,
-    pub token: Digest,
-    /// The token's `iat`, where it says one.
-    pub issued: Option<SystemTime>,
-    /// The digest of a legacy session, as audit records name it.
-    pub session: Option<Box<[u8; 32]>>,
 }
 
-/// Which streams are to end: all that are of `whose`, at `upstream` where one is named, and with a
-/// token issued before `issued_before` where that is given.
+/// Which streams are to end: all that are open at `upstream`, or those of callers whom `issuer` (its identifier) vouched for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hit {
-    pub whose: Whose,
-    pub upstream: Option<Arc<str>>,
-    /// A token that does not say when it was issued counts as older than any time.
-    pub issued_before: Option<SystemTime>,
-}
-
-/// Whose streams.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Whose {
-    Everyone,
-    /// Everybody whom this issuer (its identifier) vouched for.
-    Issuer(Arc<str>),
-    /// A person or a machine; a subject means something only at its issuer.
-    Subject {
-        issuer: Arc<str>,
-        subject: Arc<str>,
-    },
-    Client {
-        issuer: Arc<str>,
-        client: Arc<str>,
-    },
-    Token(Digest),
-    /// By the digest that audit records name.
-    Session([u8; 32]),
-}
-
-impl From<Whose> for Hit {
-    fn from(whose: Whose) -> Self {
-        Self { whose, upstream: None, issued_before: None }
-    }
+    pub upstream: Arc<str>,
+    pub issuer: Option<Arc<str>>,
 }
 
 impl Hit {
-    pub fn at(self, upstream: Arc<str>) -> Self {
-        Self { upstream: Some(upstream), ..self }
-    }
-
-    pub fn issued_before(self, time: SystemTime) -> Self {
-        Self { issued_before: Some(time), ..self }
-    }
-
     fn means(&self, holder: &Holder) -> bool {
-        self.upstream.as_ref().is_none_or(|upstream| *upstream == holder.upstream)
-            && self.issued_before.is_none_or(|time| holder.issued.is_none_or(|issued| issued < time))
-            && self.whose.is(holder)
-    }
-}
-
-impl Whose {
-    fn is(&self, holder: &Holder) -> bool {
-        let who = &holder.who;
-        match self {
-            Self::Everyone => true,
-            Self::Issuer(issuer) => who.issuer() == &**issuer,
-            Self::Subject { issuer, subject } => who.issuer() == &**issuer && who.subject() == &**subject,
-            Self::Client { issuer, client } => who.issuer() == &**issuer && who.client() == Some(client),
-            Self::Token(digest) => holder.token == *digest,
-            Self::Session(digest) => holder.session.as_deref() == Some(digest),
-        }
+        self.upstream == holder.upstream && self.issuer.as_ref().is_none_or(|issuer| holder.who.issuer() == &**issuer)
     }
 }
 
@@ -103,10 +44,10 @@ pub fn lost(before: &[Arc<Route>], now: &[Arc<Route>]) -> Vec<Hit> {
     let mut hits = Vec::new();
     for old in before {
         match now.iter().find(|new| new.name == old.name && new.resource == old.resource) {
-            None => hits.push(Hit::from(Whose::Everyone).at(old.name.clone())),
+            None => hits.push(Hit { upstream: old.name.clone(), issuer: None }),
             Some(new) => {
                 let lost = old.issuers.iter().filter(|rules| !new.issuers.contains(rules));
-                hits.extend(lost.map(|rules| Hit::from(Whose::Issuer(rules.issuer.clone())).at(old.name.clone())));
+                hits.extend(lost.map(|rules| Hit { upstream: old.name.clone(), issuer: Some(rules.issuer.clone()) }));
             }
         }
     }
@@ -196,7 +137,7 @@ impl Table {
         match later.find(|(_, hit, _)| hit.means(holder)) {
             Some((_, _, reason)) => Some(reason),
             // SECURITY: it is not known any more whether one of those meant it.
-            None => self.forgotten.filter(|time| *time >= asked).map(|_| "revoked"),
+            None => self.forgotten.filter(|time| *time >= asked).map(|_| "reload"),
         }
     }
 }

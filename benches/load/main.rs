@@ -110,6 +110,7 @@ fn drive(options: Options) -> ExitCode {
         eprintln!("this needs `taskset` and two cores");
         return ExitCode::from(2);
     }
+    streams::raise_descriptors();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let (measured, done) = tokio::task::LocalSet::new().block_on(&runtime, rows::measure(options));
     let passed = report::print(&measured);

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::process::{Command, Stdio};
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -35,77 +36,108 @@ struct Heard {
     open: Cell<usize>,
     ended: Cell<usize>,
     delays: RefCell<Vec<Duration>>,
+    /// Why the first of those that did not open did not.
+    broken: RefCell<Option<String>>,
 }
 
-/// `wait` opens a stream without events, `tick` one with an event each second.
+/// `wait` opens a stream without events, `tick` one with an event each second. Each step waits for at most [`PATIENCE`], and
+/// the first that waits in vain is the last.
 pub async fn measure(seat: &Seat, wait: &Rendered, tick: &Rendered, time: Duration) -> io::Result<Measured> {
     enough_descriptors()?;
     let heard = Rc::new(Heard::default());
-    let mut faults = Vec::new();
+    let mut measured = Measured { weight: f64::NAN, delay: f64::NAN, ended_in: f64::NAN, faults: Vec::new() };
     let before = resident_at_rest(seat.pid).await;
     for nth in 0..STREAMS {
         let request = if nth < STREAMS - TICKING { wait } else { tick };
         tokio::task::spawn_local(listen(seat.address.clone(), request.clone(), heard.clone()));
         // Not all at once: a queue of connections is not what is measured.
-        if nth % 50 == 49 {
-            until(&heard.open, nth + 1, &mut faults, "streams were opened").await;
+        if nth % 50 == 49
+            && let Err(fault) = until(&heard, &heard.open, nth + 1, "streams were opened").await
+        {
+            measured.faults.push(fault);
+            return Ok(measured);
         }
     }
-    until(&heard.open, STREAMS, &mut faults, "streams were opened").await;
-    let full = resident_at_rest(seat.pid).await;
+    eprintln!("streams: {STREAMS} are open");
+    measured.weight = (resident_at_rest(seat.pid).await - before) * 1024.0 / STREAMS as f64;
     heard.delays.borrow_mut().clear();
     tokio::time::sleep(time.max(Duration::from_secs(3))).await;
-    let delay = percentile(&heard.delays.take(), 0.99).map_or(f64::NAN, |delay| delay.as_secs_f64() * 1e3);
+    let delays = heard.delays.take();
+    measured.delay = percentile(&delays, 0.99).map_or(f64::NAN, |delay| delay.as_secs_f64() * 1e3);
+    if delays.len() < TICKING {
+        measured.faults.push(format!("only {} events came from {TICKING} streams", delays.len()));
+    }
+    let ended = heard.ended.get();
+    if ended > 0 {
+        measured.faults.push(format!("{ended} streams ended by themselves"));
+    }
     let begun = Instant::now();
     seat.move_resource()?;
-    until(&heard.ended, STREAMS, &mut faults, "streams ended").await;
-    let ended_in = begun.elapsed().as_secs_f64() * 1e3;
-    Ok(Measured { weight: (full - before) * 1024.0 / STREAMS as f64, delay, ended_in, faults })
+    match until(&heard, &heard.ended, STREAMS, "streams ended").await {
+        Ok(()) => measured.ended_in = begun.elapsed().as_secs_f64() * 1e3,
+        Err(fault) => measured.faults.push(fault),
+    }
+    Ok(measured)
 }
 
 /// Reads a stream to its end.
 async fn listen(address: String, request: Rendered, heard: Rc<Heard>) {
-    let opened = async {
-        let mut stream = TcpStream::connect(&address).await?;
-        stream.set_nodelay(true)?;
-        stream.write_all(&request).await?;
-        io::Result::Ok(stream)
-    };
-    let Ok(mut stream) = opened.await else { return };
-    let mut buffer = Vec::with_capacity(1 << 10);
     let mut begun = false;
-    while matches!(stream.read_buf(&mut buffer).await, Ok(count) if count > 0) {
-        let now = since_epoch();
-        if !begun && find(&buffer, b"data: ").is_some() {
-            begun = buffer.starts_with(b"HTTP/1.1 200");
-            heard.open.set(heard.open.get() + usize::from(begun));
+    let read = read(&address, &request, &heard, &mut begun).await;
+    if begun {
+        heard.ended.set(heard.ended.get() + 1);
+    } else if let Err(fault) = read {
+        heard.broken.borrow_mut().get_or_insert_with(|| fault.to_string());
+    }
+}
+
+async fn read(address: &str, request: &Rendered, heard: &Heard, begun: &mut bool) -> io::Result<()> {
+    let mut stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    stream.write_all(request).await?;
+    let mut buffer = Vec::with_capacity(1 << 10);
+    // The head and the first event may come in one piece or in several.
+    while find(&buffer, b"data: ").is_none() {
+        if stream.read_buf(&mut buffer).await? == 0 {
+            return Err(io::Error::other("closed before the first event"));
         }
+        if buffer.len() >= 12 && !buffer.starts_with(b"HTTP/1.1 200") {
+            return Err(io::Error::other(String::from_utf8_lossy(&buffer[..12]).into_owned()));
+        }
+    }
+    *begun = true;
+    heard.open.set(heard.open.get() + 1);
+    loop {
+        buffer.clear();
+        if stream.read_buf(&mut buffer).await? == 0 {
+            return Ok(());
+        }
+        let now = since_epoch();
         if let Some(at) = find(&buffer, b"\"sent\":") {
             let sent = std::str::from_utf8(scalar(&buffer[at + 7..])).ok().and_then(|text| text.parse::<u64>().ok());
             heard.delays.borrow_mut().extend(sent.map(|sent| now.saturating_sub(Duration::from_micros(sent))));
         }
         if buffer.ends_with(b"0\r\n\r\n") {
-            break;
+            return Ok(());
         }
-        buffer.clear();
     }
-    heard.ended.set(heard.ended.get() + usize::from(begun));
 }
 
 pub fn since_epoch() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970")
 }
 
-async fn until(counter: &Cell<usize>, count: usize, faults: &mut Vec<String>, what: &str) {
+async fn until(heard: &Heard, counter: &Cell<usize>, count: usize, what: &str) -> Result<(), String> {
     let begun = Instant::now();
     while counter.get() < count {
-        if begun.elapsed() > PATIENCE {
-            let fault = format!("only {} of {count} {what}", counter.get());
-            faults.extend((!faults.contains(&fault)).then_some(fault));
-            return;
+        let broken = heard.broken.borrow().clone();
+        if broken.is_some() || begun.elapsed() > PATIENCE {
+            let why = broken.map_or(String::new(), |why| format!(": {why}"));
+            return Err(format!("only {} of {count} {what}{why}", counter.get()));
         }
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
+    Ok(())
 }
 
 fn percentile(delays: &[Duration], share: f64) -> Option<Duration> {
@@ -115,13 +147,26 @@ fn percentile(delays: &[Duration], share: f64) -> Option<Duration> {
     sorted.get(at.min(sorted.len().saturating_sub(1))).copied()
 }
 
-/// Children inherit what this process may open; `benches/load/run` raises it.
+/// Lets this process and its children open as much as is allowed; before the first of them is started.
+pub fn raise_descriptors() {
+    if soft_limit().is_ok_and(|soft| soft < DESCRIPTORS) {
+        let process = std::process::id().to_string();
+        // What cannot be raised is told when it is needed.
+        let _ = Command::new("prlimit").args(["--pid", &process, &format!("--nofile={DESCRIPTORS}:")]).stderr(Stdio::null()).status();
+    }
+}
+
 fn enough_descriptors() -> io::Result<()> {
-    let limits = std::fs::read_to_string("/proc/self/limits")?;
-    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap_or_default();
-    let soft = line.split_whitespace().next().and_then(|soft| soft.parse::<u64>().ok()).unwrap_or(u64::MAX);
+    let soft = soft_limit()?;
     if soft >= DESCRIPTORS {
         return Ok(());
     }
     Err(io::Error::other(format!("{STREAMS} streams need {DESCRIPTORS} open files, and this process may have {soft}: `ulimit -n 65536`")))
+}
+
+/// How much this process, and what it starts, may have open.
+fn soft_limit() -> io::Result<u64> {
+    let limits = std::fs::read_to_string("/proc/self/limits")?;
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap_or_default();
+    Ok(line.split_whitespace().next().and_then(|soft| soft.parse().ok()).unwrap_or(u64::MAX))
 }

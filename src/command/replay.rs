@@ -371,7 +371,7 @@ fn operation(record: &Record) -> Option<Operation<'_>> {
         (Verb::Use(..) | Verb::Point(..) | Verb::Task | Verb::Complete, _) => return None,
         // One record names the first of those that were asked for.
         (Verb::Listen, Some(_)) => return None,
-        (Verb::List(_) | Verb::Introduce | Verb::Plain | Verb::Absorb | Verb::Listen, _) => Target::Nothing,
+        (Verb::List(_) | Verb::Tasks | Verb::Introduce | Verb::Plain | Verb::Absorb | Verb::Listen, _) => Target::Nothing,
     };
     Some(Operation { method, target, arguments: None })
 }

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::principal::Principal;
 
@@ -217,6 +217,17 @@ impl Clients {
         }
     }
 
+    /// When the approval of a caller's client ends.
+    pub fn ends(&self, who: &Principal) -> Option<SystemTime> {
+        if self.is_empty() {
+            return None;
+        }
+        let all = self.by_issuer.read().unwrap_or_else(PoisonError::into_inner);
+        let client = all.get(who.issuer())?.get(who.client()?)?;
+        let ends = client.terms.expires.filter(|_| client.state == State::Approved)?;
+        UNIX_EPOCH.checked_add(Duration::from_secs(ends))
+    }
+
     /// Bounded: whoever comes when it is full comes again.
     fn see(&self, issuer: &str, id: &str, now: u64) {
         if id.len() > LONGEST || self.len() >= MOST {
@@ -264,8 +275,6 @@ fn judge(client: &Client, who: &Principal, place: Place<'_>, now: u64) -> Result
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::principal::Proof;
 
@@ -316,6 +325,15 @@ mod tests {
         assert_eq!(on(Terms { scopes: Some(vec!["a".into(), "z".into()]), ..Terms::default() }), Ok(Some(vec!["a".into()])));
         assert_eq!(on(Terms { scopes: Some(vec!["a".into(), "b".into()]), ..Terms::default() }), Ok(None));
         assert_eq!(on(Terms { scopes: Some(vec![]), ..Terms::default() }), Ok(Some(vec![])));
+    }
+
+    #[test]
+    fn s37_only_an_approval_has_an_end() {
+        let ends = |state, expires| client(state, Terms { expires, ..Terms::default() }).ends(&who(Some("c")));
+        assert_eq!(ends(State::Approved, Some(100)), Some(UNIX_EPOCH + Duration::from_secs(100)));
+        assert_eq!((ends(State::Approved, None), ends(State::Pending, Some(100))), (None, None));
+        assert_eq!(ends(State::Approved, Some(u64::MAX)), None, "beyond all clocks");
+        assert_eq!(client(State::Approved, Terms { expires: Some(1), ..Terms::default() }).ends(&who(None)), None);
     }
 
     #[test]

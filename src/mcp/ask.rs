@@ -60,7 +60,7 @@ impl Ask {
     }
 }
 
-/// What the servers of an upstream may ask. Nothing, unless it is said.
+/// What the servers of an upstream may ask, or what a client says it can answer. Nothing, unless it is said.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Asks {
     pub elicitation: bool,
@@ -85,7 +85,16 @@ impl Asks {
 
 /// A cheap first look: without one of these words no parser finds a question in an answer.
 pub fn may_ask(data: &[u8]) -> bool {
-    may_hold_method(data) || holds_ignoring_case(data, INPUTS)
+    may_hold_method(data) || holds_ignoring_case(data, INPUTS) || names_error(data)
+}
+
+/// The error that sends a user to pages (MCP 2025-11-25 "URL Elicitation Required Error"): a question in another dress.
+const URL_REQUIRED: f64 = -32042.0;
+
+/// Whether a member could be called `error`. A `u` in an escape is found as one of a method's.
+fn names_error(data: &[u8]) -> bool {
+    let named = |at: usize| data.get(at + 1..at + 7).is_some_and(|name| name.eq_ignore_ascii_case(b"error\""));
+    memchr::memchr_iter(b'"', data).any(named)
 }
 
 /// `inputRequests` without its `s`, which some parsers take for a long one.
@@ -156,15 +165,15 @@ impl Watcher {
         let strange = self.string.contains(&b'\\');
         match self.depth {
             1 | 2 if self.string.len() > SPELLED => false,
-            1 => strange || begins(b"method"),
+            1 => strange || begins(b"method") || begins(b"error"),
             2 => strange || begins(INPUTS),
             _ => false,
         }
     }
 }
 
-/// What an answer asks: each of its `inputRequests`, or itself, where it is no answer but a request.
-/// An array is no answer.
+/// What an answer asks: each of its `inputRequests`, the pages that an error wants visited, or itself, where it is no
+/// answer but a request. An array is no answer.
 pub fn asked(data: &[u8], depth: usize) -> Result<Vec<Ask>, Unreadable> {
     let text = std::str::from_utf8(data).map_err(|_| Unreadable)?;
     let mut scanner = Scanner::new(text, depth);
@@ -188,8 +197,9 @@ impl Found {
                 "method" => method = Some(text(scanner)?),
                 "params" => by_url = sends_to_page(scanner)?,
                 "result" if scanner.peek()? == b'{' => return self.result(scanner),
+                "error" if scanner.peek()? == b'{' => return self.error(scanner),
                 other => {
-                    self.strange |= is_variant(other, &["method", "params", "result"]);
+                    self.strange |= is_variant(other, &["method", "params", "result", "error"]);
                     scanner.skip()?;
                 }
             }
@@ -197,6 +207,20 @@ impl Found {
         })?;
         self.asks.extend(method.map(|method| Ask::of(&method, by_url)));
         Ok(())
+    }
+
+    fn error(&mut self, scanner: &mut Scanner<'_>) -> Result<(), Fault> {
+        scanner.object(|scanner, name| {
+            if name != "code" {
+                self.strange |= is_variant(name, &["code"]);
+                return scanner.skip();
+            }
+            // Other spellings of a number are the same number to most clients.
+            if scanner.raw()?.parse() == Ok(URL_REQUIRED) {
+                self.asks.push(Ask::ElicitationUrl);
+            }
+            Ok(())
+        })
     }
 
     fn result(&mut self, scanner: &mut Scanner<'_>) -> Result<(), Fault> {
@@ -298,6 +322,21 @@ mod tests {
     }
 
     #[test]
+    fn item_95_an_error_that_wants_a_page_visited_is_the_question_it_stands_for() {
+        let error = |code: &str| format!(r#"{{"id":1,"error":{{"code":{code},"data":{{"elicitations":[{{"url":"https://x"}}]}}}}}}"#);
+        for code in ["-32042", "-32042.0", "-3.2042e4", "-320420E-1"] {
+            assert_eq!(found(&error(code)), Ok(vec![Ask::ElicitationUrl]), "{code}");
+            assert_eq!(found(&error(code).replace("error", r"\u0065rror")), Ok(vec![Ask::ElicitationUrl]), "{code}");
+        }
+        for code in ["-32602", "32042", "\"-32042\"", "[-32042]"] {
+            assert_eq!(found(&error(code)), Ok(vec![]), "{code}");
+        }
+        assert_eq!(found(&error("-32042").replace("error", "Error")), Err(Unreadable));
+        assert_eq!(found(&error("-32042").replace("code", "Code")), Err(Unreadable));
+        assert!(!may_ask(br#"{"id":1,"result":{"isError":false,"content":[{"text":"an error"}]}}"#));
+    }
+
+    #[test]
     fn an_answer_asks_nothing_though_it_speaks_of_it() {
         for data in [
             r#"{"id":1,"result":{"content":[{"type":"text","text":"inputRequests method"}],"structuredContent":{"method":1,"inputRequests":{"a":1}}}}"#,
@@ -335,9 +374,10 @@ mod tests {
             ("{\"id\":1,\"result\":{\"InputRequest\u{17f}\":{}}}", true),
             (r#"{"id":1,"meth\u006fd":"x"}"#, true),
             (
-                r#"{"id":1,"result":{"content":[{"text":"a\\","method":"\u0041"},{"inputRequests":"\""}],"is":"}"},"error":[["method"]]}"#,
+                r#"{"id":1,"result":{"content":[{"text":"a\\","method":"\u0041"},{"inputRequests":"\""}],"is":"}"},"x":[["method","error"]]}"#,
                 false,
             ),
+            (r#"{"id":1,"error":{"code":-32042}}"#, true),
         ] {
             for size in [1, 3, 1000] {
                 let mut watcher = Watcher::default();

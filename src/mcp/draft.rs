@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use super::Id;
+use super::ask::Asks;
 use super::json::{Fault, Scanner, is_variant};
 use super::message::{Passed, Returned};
 
@@ -103,6 +104,8 @@ pub(super) struct Draft<'a> {
     pub capabilities: Shape,
     /// The client speaks the extension `io.modelcontextprotocol/tasks`.
     pub speaks_tasks: bool,
+    /// The requests of servers that the client says it can answer.
+    pub answers: Asks,
     pub client: Shape,
     pub traceparent: Field<'a>,
 }
@@ -196,14 +199,34 @@ impl<'a> Draft<'a> {
             return scanner.skip();
         }
         scanner.object(|scanner, name| {
-            if name != "extensions" || scanner.peek()? != b'{' {
-                return scanner.skip();
+            let object = scanner.peek()? == b'{';
+            match name {
+                "extensions" if object => scanner.object(|scanner, name| {
+                    self.speaks_tasks |= name == TASKS;
+                    scanner.skip()
+                }),
+                "elicitation" if object => self.elicitation(scanner),
+                "sampling" | "roots" => {
+                    let kind = if name == "roots" { &mut self.answers.roots } else { &mut self.answers.sampling };
+                    *kind = object;
+                    scanner.skip()
+                }
+                _ => scanner.skip(),
             }
-            scanner.object(|scanner, name| {
-                self.speaks_tasks |= name == TASKS;
-                scanner.skip()
-            })
         })
+    }
+
+    /// By forms, by pages, or by both; an empty object is forms alone (MCP 2026-07-28 "Elicitation: Capabilities").
+    fn elicitation(&mut self, scanner: &mut Scanner<'a>) -> Result<(), Fault> {
+        let mut says = false;
+        scanner.object(|scanner, name| {
+            says |= matches!(name, "form" | "url");
+            self.answers.elicitation |= name == "form";
+            self.answers.elicitation_url |= name == "url";
+            scanner.skip()
+        })?;
+        self.answers.elicitation |= !says;
+        Ok(())
     }
 
     fn meta(&mut self, scanner: &mut Scanner<'a>) -> Result<(), Fault> {

@@ -102,6 +102,8 @@ fn result(text: &str, offer: Offer<'_>, told: &mut Told) -> Result<Result<String
     for (name, value) in result {
         let value = match name.as_ref() {
             "capabilities" => Cow::Owned(capabilities(value, offer, told)?),
+            // Only three methods may be answered with a question (MCP 2026-07-28 "Supported Requests").
+            "resultType" if serde_json::from_str::<String>(value).is_ok_and(|kind| kind == "input_required") => return Err(Unreadable),
             "supportedVersions" => Cow::Owned(versions(value, offer)?),
             "protocolVersion" => {
                 let version: String = serde_json::from_str(value).map_err(|_| Unreadable)?;
@@ -141,12 +143,7 @@ fn capabilities(text: &str, offer: Offer<'_>, told: &mut Told) -> Result<String,
                 Some(kept) => Cow::Owned(kept),
                 None => continue,
             },
-            // All of it but the list: whose a task is cannot be told without a table.
-            "tasks" if offer.tools => {
-                let mut kept = members(value, DEEP)?;
-                kept.retain(|(name, _)| name != "list");
-                Cow::Owned(object(&kept.into_iter().map(|(name, value)| (name, Cow::Borrowed(value))).collect::<Vec<_>>()))
-            }
+            "tasks" if offer.tools => Cow::Borrowed(value),
             // Whatever nobody here has heard of.
             _ => continue,
         };
@@ -247,11 +244,11 @@ mod tests {
         let result = r#"{"capabilities":{"tasks":{"list":{}},"experimental":{"acme":{}},"shiny":{},"extensions":{"io.modelcontextprotocol/tasks":{},"io.modelcontextprotocol/ui":{},"com.acme/x":{"a":1}}}}"#;
         assert_eq!(
             shown(result, ALL),
-            r#"{"capabilities":{"tasks":{},"extensions":{"io.modelcontextprotocol/tasks":{},"io.modelcontextprotocol/ui":{}}}}"#
+            r#"{"capabilities":{"tasks":{"list":{}},"extensions":{"io.modelcontextprotocol/tasks":{},"io.modelcontextprotocol/ui":{}}}}"#
         );
         let extensions = ["com.acme/x".to_owned(), "acme".to_owned()];
         let offer = Offer { extensions: &extensions, ..ALL };
-        let cut = r#"{"capabilities":{"tasks":{},"experimental":{"acme":{}},"extensions":{"io.modelcontextprotocol/tasks":{},"io.modelcontextprotocol/ui":{},"com.acme/x":{"a":1}}}}"#;
+        let cut = r#"{"capabilities":{"tasks":{"list":{}},"experimental":{"acme":{}},"extensions":{"io.modelcontextprotocol/tasks":{},"io.modelcontextprotocol/ui":{},"com.acme/x":{"a":1}}}}"#;
         assert_eq!(shown(result, offer), cut);
     }
 

@@ -1,5 +1,6 @@
 //! What may a subscription tell (MCP 2026-07-28 "subscriptions/listen")? A request is narrowed to the resources that its caller
-//! may read, and so is what its stream says. Knows no rules: the caller says what is readable.
+//! may read, and so is what its stream says. Tasks are never granted: clients poll (SEP-2663 "Notifications" are optional).
+//! Knows no rules: the caller says what is readable.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -7,11 +8,12 @@ use std::ops::Range;
 use super::introduction::Told;
 use super::json::{Fault, Scanner, is_variant};
 use super::listing::may_hold_method;
+use super::result::rewrite;
 use super::sse::Verdict;
 
 const MESSAGE: &[&str] = &["jsonrpc", "id", "method", "params", "result", "error"];
 const PARAMS: &[&str] = &["uri", "notifications"];
-const NOTIFICATIONS: &[&str] = &["resourceSubscriptions", "toolsListChanged", "promptsListChanged", "resourcesListChanged"];
+const NOTIFICATIONS: &[&str] = &["resourceSubscriptions", "taskIds", "toolsListChanged", "promptsListChanged", "resourcesListChanged"];
 const ACKNOWLEDGED: &str = "notifications/subscriptions/acknowledged";
 const UPDATED: &str = "notifications/resources/updated";
 
@@ -22,7 +24,7 @@ pub fn asks_for_lists(body: &[u8], depth: usize) -> bool {
     std::str::from_utf8(body).is_ok_and(|text| heard.read(text, depth).is_ok()) && !heard.lists.is_empty()
 }
 
-/// A listen request without the resources that `keeps` does not keep; the rest stays byte for byte. None where nothing goes.
+/// A listen request without tasks and without the resources that `keeps` does not keep; the rest stays byte for byte. None where nothing goes.
 pub fn narrow(body: &[u8], depth: usize, keeps: &mut dyn FnMut(&str) -> bool) -> Option<Vec<u8>> {
     let text = std::str::from_utf8(body).ok()?;
     let mut heard = Heard::new(keeps);
@@ -30,7 +32,7 @@ pub fn narrow(body: &[u8], depth: usize, keeps: &mut dyn FnMut(&str) -> bool) ->
     (heard.gone > 0).then(|| heard.without(text)).flatten()
 }
 
-/// Judges an event of a modern stream. The acknowledgement names only what was `granted`; an update of a resource that is not
+/// Judges an event of a modern stream. The acknowledgement names only what was `granted`, and no task; an update of a resource that is not
 /// `readable` goes (a server may tell of a part of what was subscribed to). None for everything else. `told` becomes the
 /// changes of lists that the server acknowledges.
 pub fn judge_event(
@@ -72,6 +74,8 @@ struct Heard<'a, 'k> {
     /// Where the list of resources stands, and the items that stay as they are written.
     place: Option<Range<usize>>,
     kept: Vec<&'a str>,
+    /// Where the list of tasks stands.
+    tasks: Option<Range<usize>>,
     gone: usize,
     lists: Told,
     /// Something that has more than one reading, in every message and in these.
@@ -87,6 +91,7 @@ impl<'a, 'k> Heard<'a, 'k> {
             uri: None,
             place: None,
             kept: Vec::new(),
+            tasks: None,
             gone: 0,
             lists: Told::default(),
             strange: false,
@@ -128,6 +133,14 @@ impl<'a, 'k> Heard<'a, 'k> {
     fn notifications(&mut self, scanner: &mut Scanner<'a>) -> Result<(), Fault> {
         scanner.object(|scanner, name| match name {
             "resourceSubscriptions" if scanner.peek()? == b'[' => self.resources(scanner),
+            "taskIds" => {
+                scanner.peek()?;
+                let from = scanner.at();
+                let none = scanner.raw()?.trim_start_matches(['[', ' ', '\t', '\r', '\n']).starts_with(']');
+                self.tasks = Some(from..scanner.at());
+                self.gone += usize::from(!none);
+                Ok(())
+            }
             "toolsListChanged" => is_true(scanner, &mut self.lists.tools),
             "promptsListChanged" => is_true(scanner, &mut self.lists.prompts),
             "resourcesListChanged" => is_true(scanner, &mut self.lists.resources),
@@ -162,9 +175,11 @@ impl<'a, 'k> Heard<'a, 'k> {
     }
 
     fn without(&self, text: &str) -> Option<Vec<u8>> {
-        let place = self.place.as_ref()?;
-        let (before, after) = (text.get(..place.start)?, text.get(place.end..)?);
-        Some(format!("{before}[{}]{after}", self.kept.join(",")).into_bytes())
+        let resources = self.place.clone().map(|place| (place, format!("[{}]", self.kept.join(","))));
+        let tasks = self.tasks.clone().map(|place| (place, "[]".to_owned()));
+        let mut edits: Vec<_> = resources.into_iter().chain(tasks).collect();
+        edits.sort_unstable_by_key(|(place, _)| place.start);
+        (!edits.is_empty()).then(|| rewrite(text, &edits).into_bytes())
     }
 }
 
@@ -204,6 +219,24 @@ mod tests {
         };
         assert_eq!(judged(&ack(r#"["pub:a"]"#)), None);
         assert_eq!(judged(&ack(r#"["pub:a","priv:b","pub:c"]"#)), Some(Verdict::Replace(ack(r#"["pub:a"]"#).into_bytes())));
+    }
+
+    #[test]
+    fn item_91_tasks_are_taken_out_of_a_request_and_out_of_its_acknowledgement() {
+        let body = |tasks: &str| {
+            format!(
+                r#"{{"id":1,"params":{{"notifications":{{"taskIds":{tasks},"toolsListChanged":true,"resourceSubscriptions":["pub:a"]}}}}}}"#
+            )
+        };
+        for tasks in [r#"["1","2"]"#, r#"[ "1" ]"#, r#"{"1":2}"#] {
+            assert_eq!(narrow(body(tasks).as_bytes(), 64, &mut public), Some(body("[]").into_bytes()), "{tasks}");
+        }
+        assert_eq!(narrow(body("[ ]").as_bytes(), 64, &mut public), None);
+        let ack = |tasks: &str| {
+            format!(r#"{{"method":"notifications/subscriptions/acknowledged","params":{{"notifications":{{"taskIds":{tasks}}}}}}}"#)
+        };
+        assert_eq!(judged(&ack(r#"["1"]"#)), Some(Verdict::Replace(ack("[]").into_bytes())));
+        assert_eq!(judged(&ack(r#"["1"]"#).replace("taskIds", "TaskIds")), Some(Verdict::Unreadable));
     }
 
     #[test]

@@ -275,6 +275,11 @@ impl<'a, 's, 'n> Cutter<'a, 's, 'n> {
             if name == "cacheScope" {
                 return self.scope(scanner);
             }
+            // Only three other methods may be answered with a question (MCP 2026-07-28 "Supported Requests").
+            if name == "resultType" && self.asked.is_some() && scanner.peek()? == b'"' {
+                self.strange |= scanner.string()? == "input_required";
+                return Ok(());
+            }
             if name == "nextCursor" && self.cursor.is_some() && scanner.peek()? == b'"' {
                 return self.next_page(scanner);
             }

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use serde_json::value::RawValue;
 
+use super::ask::Asks;
 use super::draft::{Draft, Field, Ident, Shape, Texts};
 use super::headers::Claim;
 use super::{Era, Error, Kind, Method, Verb, extension, json};
@@ -79,6 +80,8 @@ pub struct Message<'a> {
     pub arguments: &'a str,
     /// Whether it declares the extension `io.modelcontextprotocol/tasks`.
     pub speaks_tasks: bool,
+    /// The requests of servers that it says its client can answer (MCP 2026-07-28 `clientCapabilities`).
+    pub answers: Asks,
     /// Whether a tool call asks for a task (MCP 2025-11-25).
     pub begins_task: bool,
 }
@@ -170,9 +173,9 @@ fn judge<'a>(mut draft: Draft<'a>, claim: &Claim<'_>, id: Option<Id<'a>>, known:
         Field::Absent | Field::Other => None,
     };
     let returned = returned(&mut draft, method)?;
-    let (arguments, speaks_tasks, begins_task) = (draft.arguments_text, draft.speaks_tasks, draft.task);
+    let (arguments, speaks_tasks, answers, begins_task) = (draft.arguments_text, draft.speaks_tasks, draft.answers, draft.task);
     let operation = operation(draft, method, era, known.body)?;
-    let message = Message { id, era, operation, traceparent, returned, arguments, speaks_tasks, begins_task };
+    let message = Message { id, era, operation, traceparent, returned, arguments, speaks_tasks, answers, begins_task };
     claim.agree(&message)?;
     Ok(message)
 }
@@ -255,7 +258,7 @@ fn require_meta(draft: &Draft<'_>, notification: bool) -> Result<(), Error> {
 fn returned<'a>(draft: &mut Draft<'a>, method: &Method) -> Result<Vec<Returned<'a>>, Error> {
     let counts = |what: Passed| match what {
         Passed::State => true,
-        Passed::Cursor => matches!(method.verb, Verb::List(_)),
+        Passed::Cursor => matches!(method.verb, Verb::List(_) | Verb::Tasks),
         Passed::Task => method.verb == Verb::Task,
     };
     match draft.unreturnable.filter(|what| counts(*what)) {
@@ -292,7 +295,7 @@ fn operation<'a>(draft: Draft<'a>, method: &'a Method, era: Era, body: &'a [u8])
         Verb::Complete => Target::One(completed(draft)?),
         Verb::Listen => Target::Each(subscribed(draft)?),
         Verb::Point(kind, pointer) => extension::target(std::str::from_utf8(body).map_err(|_| Error::NotJson)?, kind, pointer)?,
-        Verb::List(_) | Verb::Introduce | Verb::Plain | Verb::Absorb | Verb::Task => Target::Nothing,
+        Verb::List(_) | Verb::Tasks | Verb::Introduce | Verb::Plain | Verb::Absorb | Verb::Task => Target::Nothing,
     };
     let arguments = match arguments {
         Some(text) => Some(json::raw_value(text).ok_or(Error::NotJson)?),
@@ -328,10 +331,9 @@ fn subscribed(draft: Draft<'_>) -> Result<Vec<Thing<'_>>, Error> {
     if draft.notifications != Shape::Object {
         return Err(Error::Params("`notifications` must be an object"));
     }
-    match draft.tasks {
-        Texts::All(ids) if !ids.is_empty() => return Err(Error::Params("tasks are not supported")),
-        Texts::Other => return Err(Error::Params("`taskIds` must be an array of strings")),
-        Texts::All(_) | Texts::Absent => {}
+    // Which tasks are named does not matter: they are taken out of the request.
+    if matches!(draft.tasks, Texts::Other) {
+        return Err(Error::Params("`taskIds` must be an array of strings"));
     }
     match draft.subscriptions {
         Texts::Absent => Ok(Vec::new()),

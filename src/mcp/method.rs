@@ -37,6 +37,8 @@ pub enum Verb {
     Listen,
     /// Acts on a task that a tool call has begun, named by `params.taskId`: judged as the use of that tool.
     Task,
+    /// Answers with a list of tasks, of which the caller sees those that it began and whose tools it may still use.
+    Tasks,
     /// Acts on the thing, or on each of the things, at a JSON Pointer (RFC 6901) from `params` on: methods of extensions.
     Point(Kind, &'static str),
     /// Answers with what the server says of itself, which must be cut to what passes here.
@@ -103,6 +105,7 @@ pub static METHODS: &[Method] = &[
     Method::both("tasks/get", Verb::Task),
     Method::both("tasks/cancel", Verb::Task),
     Method::legacy("tasks/result", Verb::Task),
+    Method::legacy("tasks/list", Verb::Tasks),
     Method::modern("tasks/update", Verb::Task),
     Method::legacy("initialize", Verb::Introduce),
     Method::legacy("ping", Verb::Plain),

@@ -13,7 +13,7 @@ use super::json::{Fault, Scanner, is_variant};
 use super::sse::Verdict;
 
 const MESSAGE: &[&str] = &["jsonrpc", "id", "method", "params", "result", "error"];
-const RESULT: &[&str] = &["resultType", "requestState", "taskId", "task", "contents", "content", "messages"];
+const RESULT: &[&str] = &["resultType", "requestState", "taskId", "task", "tasks", "nextCursor", "contents", "content", "messages"];
 const RELATED: &str = "io.modelcontextprotocol/related-task";
 /// What stands where an embedded resource was, in the form of any content.
 const WITHHELD: &str = r#"{"type":"text","text":"a resource that the access rules do not allow was left out"}"#;
@@ -22,8 +22,12 @@ const WITHHELD: &str = r#"{"type":"text","text":"a resource that the access rule
 pub trait Keeper {
     /// The state as the client is to know it.
     fn state(&mut self, state: &str) -> Option<String>;
-    /// The task's id as the client is to know it.
+    /// The task's id as the client is to know it; none where it cannot be told which tool began it.
     fn task(&mut self, id: &str) -> Option<String>;
+    /// The same of a task that the server tells of unasked, or in a list of all; none for one that is not the client's.
+    fn told(&mut self, id: &str) -> Option<String>;
+    /// The cursor of a list of tasks as the client is to know it.
+    fn cursor(&mut self, cursor: &str) -> Option<String>;
     /// Whether the client may see the resource that the answer carries; `embedded`: in something else than a reading.
     fn shows(&mut self, uri: &str, embedded: bool) -> bool;
 }
@@ -39,6 +43,12 @@ pub struct Sight {
     pub tasks: bool,
     /// The client did not say that it understands `resultType: task`, so none may come (SEP-2663).
     pub no_task: bool,
+    /// The request lists tasks (MCP 2025-11-25 `tasks/list`): those of others go.
+    pub lists_tasks: bool,
+    /// The answer to such a request may come by, on a stream of its session.
+    pub strays: bool,
+    /// The request may not be answered with `resultType: input_required` (MCP 2026-07-28 "Supported Requests").
+    pub no_input: bool,
     /// The request read a resource.
     pub reading: bool,
     /// There are rules about resources.
@@ -48,7 +58,12 @@ pub struct Sight {
 impl Sight {
     /// Whether an answer has to be looked at at all.
     pub fn looks(self) -> bool {
-        self.states || self.tasks || self.no_task || self.resources
+        self.states || self.tasks || self.no_task || self.lists_tasks || self.strays || self.no_input || self.resources
+    }
+
+    /// Whether nothing of an answer may pass before all of it was looked at.
+    pub fn whole(self) -> bool {
+        self.lists_tasks || self.resources
     }
 }
 
@@ -59,6 +74,9 @@ pub fn may_hold(data: &[u8], sight: Sight) -> bool {
         || (sight.states && has("\"requestState\""))
         || (sight.tasks && has("\"taskId\""))
         || (sight.no_task && has("\"task\""))
+        || sight.lists_tasks
+        || (sight.strays && (has("\"tasks\"") || has("\\u")))
+        || (sight.no_input && (has("\"input_required\"") || has("\\u")))
         || (sight.resources && (has("\"resource\"") || has("\"contents\"")))
 }
 
@@ -68,19 +86,24 @@ pub fn may_tell_of_task(data: &[u8]) -> bool {
     memmem::find(data, b"notifications/tasks").is_some() || memmem::find(data, b"notifications\\/tasks").is_some()
 }
 
-/// Looks through one message. A notification about a task is dropped: it names the task by an id that the
-/// client does not know, and may speak of another's (clients may not rely on it, MCP 2025-11-25 "Task Status Notification").
+/// The notification that a task of the older design has another status (MCP 2025-11-25 "Task Status Notification").
+const STATUS: &str = "notifications/tasks/status";
+
+/// Looks through one message. A notification about a task passes where the task is the client's own, by the id that it knows;
+/// that of the newer design, which brings the result with it, is dropped: nobody may have subscribed to it here.
 pub fn refit(data: &[u8], sight: Sight, keeper: &mut dyn Keeper) -> Verdict {
     let Ok(text) = std::str::from_utf8(data) else { return Verdict::Unreadable };
-    let mut reader = Reader { sight, keeper, edits: Vec::new(), strange: false, method: None, answer: false };
+    let mut reader = Reader { sight, keeper, edits: Vec::new(), strange: false, foreign: false, method: None, named: None, answer: false };
     let mut scanner = Scanner::new(text, sight.depth);
     let read = reader.message(&mut scanner).and_then(|()| scanner.end());
     if read.is_err() || reader.strange || scanner.duplicate() || (reader.method.is_some() && reader.answer) {
         return Verdict::Unreadable;
     }
-    if reader.method.is_some_and(|method| method.starts_with("notifications/tasks")) {
+    let about_task = reader.method.as_deref().is_some_and(|method| method.starts_with("notifications/tasks"));
+    if reader.foreign || (about_task && !reader.tells()) {
         return Verdict::Drop;
     }
+    reader.edits.sort_unstable_by_key(|(place, _)| place.start);
     if reader.edits.is_empty() { Verdict::Pass } else { Verdict::Replace(rewrite(text, &reader.edits).into_bytes()) }
 }
 
@@ -103,7 +126,11 @@ struct Reader<'a, 'k> {
     edits: Vec<(Range<usize>, String)>,
     /// Something that has more than one reading, or that may not be.
     strange: bool,
+    /// It is about a task of which nobody knows whose it is.
+    foreign: bool,
     method: Option<Cow<'a, str>>,
+    /// The task that a notification names, and where.
+    named: Option<(Range<usize>, Cow<'a, str>)>,
     answer: bool,
 }
 
@@ -120,6 +147,7 @@ impl<'a> Reader<'a, '_> {
                     return self.result(scanner, true);
                 }
                 "error" => self.answer = true,
+                "params" if scanner.peek()? == b'{' => return self.params(scanner),
                 "method" if scanner.peek()? == b'"' => {
                     self.method = Some(scanner.string()?);
                     return Ok(());
@@ -128,6 +156,34 @@ impl<'a> Reader<'a, '_> {
             }
             scanner.skip()
         })
+    }
+
+    /// Of a notification, if it is one.
+    fn params(&mut self, scanner: &mut Scanner<'a>) -> Result<(), Fault> {
+        let mut variant = false;
+        scanner.object(|scanner, name| {
+            if name == "taskId" && scanner.peek()? == b'"' {
+                let from = scanner.at();
+                let id = scanner.string()?;
+                self.named = Some((from..scanner.at(), id));
+                return Ok(());
+            }
+            variant |= is_variant(name, &["taskId"]);
+            scanner.skip()
+        })?;
+        self.named.take_if(|_| variant);
+        Ok(())
+    }
+
+    /// Whether a notification tells of a task of the client's own, which is then named as the client knows it.
+    fn tells(&mut self) -> bool {
+        if self.method.as_deref() != Some(STATUS) {
+            return false;
+        }
+        let Some((place, id)) = self.named.take() else { return false };
+        let Some(told) = self.keeper.told(&id).and_then(|told| serde_json::to_string(&told).ok()) else { return false };
+        self.edits.push((place, told));
+        true
     }
 
     /// A result, or the one that a finished task brings within its own.
@@ -141,9 +197,10 @@ impl<'a> Reader<'a, '_> {
                 "taskId" if outer && self.sight.tasks => return self.task(scanner),
                 "task" if outer && self.sight.tasks => return self.tagged(scanner),
                 "_meta" if self.sight.tasks => return self.related(scanner),
-                "resultType" if self.sight.no_task => {
-                    self.strange |= scanner.raw()?.trim_matches('"') == "task";
-                    return Ok(());
+                "resultType" if self.sight.no_task || self.sight.no_input => return self.kind(scanner),
+                "tasks" if outer && (self.sight.lists_tasks || self.sight.strays) => return self.tasks(scanner),
+                "nextCursor" if outer && self.sight.lists_tasks => {
+                    return self.passed(scanner, |keeper, cursor| keeper.cursor(cursor));
                 }
                 "result" if outer && self.sight.tasks => return self.result(scanner, false),
                 "contents" if self.sight.resources => return self.contents(scanner),
@@ -153,6 +210,55 @@ impl<'a> Reader<'a, '_> {
             }
             scanner.skip()
         })
+    }
+
+    fn kind(&mut self, scanner: &mut Scanner<'a>) -> Result<(), Fault> {
+        if scanner.peek()? != b'"' {
+            return scanner.skip();
+        }
+        let kind = scanner.string()?;
+        self.strange |= (self.sight.no_task && kind == "task") || (self.sight.no_input && kind == "input_required");
+        Ok(())
+    }
+
+    /// Everybody's tasks: those of others go, the client's own are named as it knows them.
+    fn tasks(&mut self, scanner: &mut Scanner<'a>) -> Result<(), Fault> {
+        if scanner.peek()? != b'[' {
+            self.strange = true;
+            return scanner.skip();
+        }
+        let from = scanner.at();
+        let mut kept = Vec::new();
+        scanner.array(|scanner| {
+            kept.extend(self.listed(scanner)?);
+            Ok(())
+        })?;
+        self.edits.push((from..scanner.at(), format!("[{}]", kept.join(","))));
+        Ok(())
+    }
+
+    /// One task of the list, if it is the client's.
+    fn listed(&mut self, scanner: &mut Scanner<'a>) -> Result<Option<String>, Fault> {
+        if scanner.peek()? != b'{' {
+            scanner.skip()?;
+            return Ok(None);
+        }
+        let start = scanner.at();
+        let (mut named, mut variant) = (None, false);
+        scanner.object(|scanner, name| {
+            if name == "taskId" && scanner.peek()? == b'"' {
+                let from = scanner.at();
+                let id = scanner.string()?;
+                named = Some((from - start..scanner.at() - start, id));
+                return Ok(());
+            }
+            variant |= is_variant(name, &["taskId"]);
+            scanner.skip()
+        })?;
+        let item = scanner.between(start, scanner.at());
+        let Some((place, id)) = named.filter(|_| !variant) else { return Ok(None) };
+        let told = self.keeper.told(&id).and_then(|told| serde_json::to_string(&told).ok());
+        Ok(told.map(|told| rewrite(item, &[(place, told)])))
     }
 
     /// `_meta`, with the task that the result is related to.
@@ -172,7 +278,17 @@ impl<'a> Reader<'a, '_> {
     }
 
     fn task(&mut self, scanner: &mut Scanner<'a>) -> Result<(), Fault> {
-        self.passed(scanner, |keeper, id| keeper.task(id))
+        if scanner.peek()? != b'"' {
+            // Nothing that a client could bring back.
+            return scanner.skip();
+        }
+        let from = scanner.at();
+        let id = scanner.string()?;
+        match self.keeper.task(&id).and_then(|sealed| serde_json::to_string(&sealed).ok()) {
+            Some(sealed) => self.edits.push((from..scanner.at(), sealed)),
+            None => self.foreign = true,
+        }
+        Ok(())
     }
 
     fn passed(&mut self, scanner: &mut Scanner<'a>, seal: impl FnOnce(&mut dyn Keeper, &str) -> Option<String>) -> Result<(), Fault> {

@@ -31,6 +31,8 @@ pub enum Purpose {
     Request,
     /// The id of a stream's event, which comes back as `Last-Event-ID`.
     Event,
+    /// The same of a stream that answers a call of a tool, with the tool.
+    Answer,
     /// `requestState` of a multi round trip.
     State,
     /// The id of a task.
@@ -45,6 +47,7 @@ impl Purpose {
             Self::Session => b"session",
             Self::Request => b"request",
             Self::Event => b"event",
+            Self::Answer => b"answer",
             Self::State => b"state",
             Self::Task => b"task",
             Self::Cursor => b"cursor",
@@ -53,7 +56,7 @@ impl Purpose {
 }
 
 /// To whom and where something was given, as a digest.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Owner([u8; 32]);
 
 impl Owner {

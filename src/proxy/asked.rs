@@ -46,9 +46,9 @@ pub(super) struct Questions<'a> {
 }
 
 impl<'a> Questions<'a> {
-    /// Whether there is anything that would not pass.
-    pub fn refuses(&self) -> bool {
-        Ask::ALL.into_iter().any(|ask| ask != Ask::Other && !self.allowed.permits(ask))
+    /// Whether there is anything that would not pass. What a client of the modern era does not declare never would.
+    pub fn refuses(&self, plan: &Plan<'_>) -> bool {
+        plan.era == Era::Modern || Ask::ALL.into_iter().any(|ask| ask != Ask::Other && !self.allowed.permits(ask))
     }
 
     pub fn new(gateway: &'a Gateway, world: &'a Snapshot, admitted: &'a Admitted, head: &Head<'_>) -> Self {
@@ -65,11 +65,15 @@ impl<'a> Questions<'a> {
     /// Judges one message of a stream; none where it asks nothing. The ids of refused requests are put
     /// into `refused`, to be [declined](Self::decline). `seen`: what the caller of a session may see by the rules of now.
     pub fn judge(&self, data: &[u8], plan: &Plan<'_>, seen: Option<(&Policy, &Standing)>, refused: &mut Vec<String>) -> Option<Verdict> {
-        // A request as such is judged below.
-        if plan.era == Era::Modern && ask::may_ask(data) && !matches!(reverse::answered(data, plan.depth), Ok(None)) {
+        // A request as such is judged below. An answer may be to another request than the plan's, where a session is resumed.
+        let answered = if ask::may_ask(data) { reverse::answered(data, plan.depth) } else { Ok(None) };
+        if !matches!(answered, Ok(None)) {
             match self.answer(data, plan) {
                 Ok(()) => {}
-                Err(Fault::ServerRequest) => return Some(plan.id.map_or(Verdict::Drop, |id| Verdict::Replace(refusal(id)))),
+                Err(Fault::ServerRequest) => {
+                    let id = answered.ok().flatten().or(plan.id.map(Id::as_json));
+                    return Some(id.map_or(Verdict::Drop, |id| Verdict::Replace(refusal(id, plan.era))));
+                }
                 Err(_) => return Some(Verdict::Unreadable),
             }
         }
@@ -119,11 +123,19 @@ impl<'a> Questions<'a> {
         if ask == Ask::Ping {
             return answerable;
         }
-        let (outcome, reason) = match (answerable, self.allowed.permits(ask), self.observes) {
-            (false, ..) => (Outcome::Refused, "no_session"),
-            (true, true, _) => (Outcome::Permitted, PERMITTED),
-            (true, false, true) => (Outcome::Observed, "server_request"),
-            (true, false, false) => (Outcome::Refused, "server_request"),
+        // What a client does not say that it can answer is not asked of it (MCP 2026-07-28 "Multi Round-Trip Requests"). An older
+        // client said so when its session began, and servers hold to it.
+        let message = plan.asked.judgement.map(|judgement| &judgement.message).filter(|message| message.era == Era::Modern);
+        let flaw = match (answerable, self.allowed.permits(ask), message.is_none_or(|message| message.answers.permits(ask))) {
+            (false, ..) => Some("no_session"),
+            (true, false, _) => Some("server_request"),
+            (true, true, false) => Some("undeclared_request"),
+            (true, true, true) => None,
+        };
+        let (outcome, reason) = match flaw {
+            None => (Outcome::Permitted, PERMITTED),
+            Some(flaw) if answerable && self.observes => (Outcome::Observed, flaw),
+            Some(flaw) => (Outcome::Refused, flaw),
         };
         // What cannot be recorded is not let through.
         self.tell(ask, outcome, reason, plan) && outcome != Outcome::Refused
@@ -211,8 +223,8 @@ fn named(id: Option<String>) -> Fate {
     id.map_or(Fate::Unreadable, Fate::As)
 }
 
-/// In the place of a result that asks too much.
-fn refusal(id: Id<'_>) -> Vec<u8> {
-    let denial = Denial { id: Some(id.as_json().to_owned()), era: Some(Era::Modern), ..Fault::ServerRequest.into() };
+/// In the place of an answer that asks too much; `id` as JSON text.
+fn refusal(id: &str, era: Era) -> Vec<u8> {
+    let denial = Denial { id: Some(id.to_owned()), era: Some(era), ..Fault::ServerRequest.into() };
     denial.reply(None).into_body().to_vec()
 }

@@ -254,7 +254,7 @@ impl<'g> Exchange<'g> {
             return Ok(None);
         }
         let endless = judgement.message.operation.method.verb == Verb::Listen;
-        let open = if endless { Some(self.listen(admitted, None).map_err(with_id)?) } else { None };
+        let open = if endless { Some(self.listen(admitted).map_err(with_id)?) } else { None };
         self.promise(judgement.decision.is_err() || flaw.is_some()).map_err(with_id)?;
         let resumed = if within { self.standing(admitted) } else { None };
         Ok(Some((release, Plan { nonce, legacy, resumed, open, ..self.plan(route, admitted, judgement) })))
@@ -321,7 +321,7 @@ impl<'g> Exchange<'g> {
         });
         let Some(own) = &legacy.session else { return Err(Fault::Method("POST").into()) };
         let release = pipeline::attend(admitted, own);
-        let open = if opens { Some(self.listen(admitted, Some(own))?) } else { None };
+        let open = if opens { Some(self.listen(admitted)?) } else { None };
         let attention = (opens && admitted.route.mode == Mode::Enforce).then(|| self.attending(admitted, Vec::new()));
         let plan = Plan { endless: opens, repeatable: opens, open, attention, ..self.bare_plan(admitted, legacy) };
         self.promise(false)?;
@@ -419,7 +419,7 @@ impl<'g> Exchange<'g> {
     where
         'g: 'm,
     {
-        Asked { admitted, judgement, world: self.world, source: self.source, received: self.received }
+        Asked { admitted, judgement, world: self.world, begun: &self.gateway.begun, source: self.source, received: self.received }
     }
 
     fn bare_plan<'m>(&self, admitted: &'m Admitted, legacy: Legacy) -> Plan<'m>
@@ -445,9 +445,9 @@ impl<'g> Exchange<'g> {
     }
 
     /// A place for a stream without an end.
-    fn listen(&mut self, admitted: &Admitted, own: Option<&Session>) -> Result<Box<Open>, Fault> {
+    fn listen(&mut self, admitted: &Admitted) -> Result<Box<Open>, Fault> {
         let most = admitted.route.limits.streams_per_subject;
-        let open = self.gateway.streams.listen(holder(admitted, own), most, self.tale.begun());
+        let open = self.gateway.streams.listen(holder(admitted), most, self.tale.begun());
         open.map(Box::new).map_err(|TooMany| {
             // Refused before it was permitted.
             self.tale.tell(|event| event.reason = "too_many_streams");
@@ -580,14 +580,8 @@ fn is_repeatable(method: &mcp::Method) -> bool {
 }
 
 /// Whose a stream will be.
-pub(super) fn holder(admitted: &Admitted, own: Option<&Session>) -> Holder {
-    Holder {
-        upstream: admitted.route.name.clone(),
-        who: admitted.verified.principal.clone(),
-        token: admitted.token,
-        issued: admitted.verified.issued,
-        session: own.map(|own| Box::new(own.digest())),
-    }
+pub(super) fn holder(admitted: &Admitted) -> Holder {
+    Holder { upstream: admitted.route.name.clone(), who: admitted.verified.principal.clone() }
 }
 
 /// Lets a body that is still on its way be read for a moment after the answer: a connection that is

@@ -33,6 +33,7 @@ use crate::mcp::{Era, Id, Kind};
 use crate::policy::Standing;
 use crate::route::Route;
 use crate::session::{Seals, Session};
+use crate::state::Snapshot;
 use crate::streams::Open;
 
 /// Bytes of a list, and of one event of a stream that must be read.
@@ -139,20 +140,18 @@ pub async fn relay(
             gateway.upstreams.release(reached).await;
             Ok(send_whole(session, head.header, cut.into()).await)
         }
-        // Whatever the status: clients read bodies of refusals too.
-        (Form::Json, None) if !plan.endless && (sight.looks() || questions.refuses()) => {
-            match results::gather(session, &mut reached, plan, tale, (sight, questions)).await? {
-                Gathered::Replaced(body) => {
-                    tale.tell(|event| event.status = status);
-                    gateway.upstreams.release(reached).await;
-                    Ok(send_whole(session, head.header, body).await)
-                }
-                Gathered::AsItIs(held) => {
-                    tale.tell(|event| event.status = status);
-                    Ok(pass(gateway, session, reached, plan, tale, head, Some(held)).await)
-                }
+        // Whatever the status: clients read bodies of refusals too. What is asked is recorded where all may be asked, too.
+        (Form::Json, None) if !plan.endless => match results::gather(session, &mut reached, plan, tale, (sight, questions)).await? {
+            Gathered::Replaced(body) => {
+                tale.tell(|event| event.status = status);
+                gateway.upstreams.release(reached).await;
+                Ok(send_whole(session, head.header, body).await)
             }
-        }
+            Gathered::AsItIs(held) => {
+                tale.tell(|event| event.status = status);
+                Ok(pass(gateway, session, reached, plan, tale, head, Some(held)).await)
+            }
+        },
         (Form::Events, _) => {
             tale.tell(|event| event.status = status);
             // On the heap: the task of a connection without a stream need not make room for one.
@@ -160,7 +159,9 @@ pub async fn relay(
         }
         // What a session is listened to with is a stream; anything else was never asked for.
         _ if plan.endless && plan.era == Era::Legacy && success => Err(Fault::UnreadableList),
-        (_, list) if (list.is_some() || introduces(plan)) && success && status != 202 && status != 204 => Err(Fault::UnreadableList),
+        (_, list) if (list.is_some() || sight.lists_tasks || introduces(plan)) && success && status != 202 && status != 204 => {
+            Err(Fault::UnreadableList)
+        }
         _ => {
             tale.tell(|event| event.status = status);
             Ok(pass(gateway, session, reached, plan, tale, head, None).await)
@@ -408,12 +409,11 @@ async fn events(
     questions: &Questions<'_>,
 ) -> bool {
     let _counted = gateway.metrics.stream(&plan.route.name);
-    let own = plan.legacy.as_ref().and_then(|legacy| legacy.session.as_ref());
     let answer;
     let open = match &plan.open {
         Some(open) => open,
         None => {
-            answer = gateway.streams.answer(holder(plan.asked.admitted, own), tale.begun());
+            answer = gateway.streams.answer(holder(plan.asked.admitted), tale.begun());
             &answer
         }
     };
@@ -440,9 +440,10 @@ async fn stream(
     let standing = plan.list.as_ref().map(|(_, standing)| standing).or(plan.resumed.as_ref());
     let mut name = |kind, cursor: &str| plan.seals().cursor(kind, cursor);
     let mut looking = Looking::new(plan);
+    let answering = results::answering(plan);
     let mut filter = SseFilter::new(ANSWER);
     let mut refused = Vec::new();
-    let mut expiry = pin!(tokio::time::sleep(plan.until.duration_since(SystemTime::now()).unwrap_or_default()));
+    let mut expiry = pin!(tokio::time::sleep(left(plan, &gateway.state.current())));
     let watch =
         Watch { expected: plan.list.as_ref().map(|(kind, _)| *kind), resumed: plan.resumed.is_some(), era: plan.era, depth: plan.depth };
     let mut watcher = Watcher::new(plan, &gateway.introduced);
@@ -460,6 +461,10 @@ async fn stream(
                 if let Err(denial) = plan.asked.admitted.since_revoked(&world, SystemTime::now()) {
                     return farewell(session, plan, tale, denial.reason()).await;
                 }
+                // The client may have been given another end.
+                if let Some(end) = tokio::time::Instant::now().checked_add(left(plan, &world)) {
+                    expiry.as_mut().reset(end);
+                }
                 let changes = if plan.endless { watcher.renewed(&world) } else { Vec::new() };
                 if !changes.is_empty() && session.write_response_body(changes.into(), false).await.is_err() {
                     return cut_short(tale, "client_gone");
@@ -467,7 +472,7 @@ async fn stream(
                 continue;
             }
             reason = open.ended() => return farewell(session, plan, tale, reason).await,
-            () = &mut expiry => return farewell(session, plan, tale, "token_expired").await,
+            () = &mut expiry => return farewell(session, plan, tale, spent(gateway, plan)).await,
             part = reached.session.read_response_body() => part,
             () = gone(session) => return cut_short(tale, "client_gone"),
             // A call's stream has an end, and is waited for like any call.
@@ -479,6 +484,9 @@ async fn stream(
         let mut out = Vec::new();
         let done = {
             let renewed = watcher.renewed_lists();
+            if let Some((route, _)) = &renewed {
+                looking.follow(route);
+            }
             let (policy, standing) = renewed.as_ref().map_or((&plan.route.policy, standing), |(route, lists)| (&route.policy, Some(lists)));
             let seen = plan.resumed.as_ref().and(standing).map(|standing| (policy, standing));
             let mut shows = |kind: Kind, name: &str, item: &str| {
@@ -495,7 +503,7 @@ async fn stream(
                 None => filter.push(part, &mut one, out),
                 Some(Legacy { seals, session }) => {
                     let mut judge = |data: &[u8]| batch::judge_each(data, plan.depth, &mut one);
-                    filter.push_named(part, &mut judge, Some(&mut |id| seals.event(session.as_ref(), id)), out)
+                    filter.push_named(part, &mut judge, Some(&mut |id| seals.event(session.as_ref(), answering, id)), out)
                 }
             };
             let mut next = part;
@@ -525,7 +533,7 @@ async fn stream(
             biased;
             written = session.write_response_body(out.into(), done) => written,
             reason = open.ended() => return cut_short(tale, reason),
-            () = &mut expiry => return cut_short(tale, "token_expired"),
+            () = &mut expiry => return cut_short(tale, spent(gateway, plan)),
         };
         if written.is_err() {
             return cut_short(tale, "client_gone");
@@ -541,6 +549,18 @@ async fn stream(
             return true;
         }
     }
+}
+
+/// How long a stream may still last: as long as its caller's token and the approval of its client.
+fn left(plan: &Plan<'_>, world: &Snapshot) -> Duration {
+    let ends = plan.asked.admitted.approved_until(world).map_or(plan.until, |until| until.min(plan.until));
+    ends.duration_since(SystemTime::now()).unwrap_or_default()
+}
+
+/// Why it may last no longer.
+fn spent(gateway: &Gateway, plan: &Plan<'_>) -> &'static str {
+    let now = SystemTime::now();
+    plan.asked.admitted.since_revoked(&gateway.state.current(), now).err().map_or("token_expired", |denial| denial.reason())
 }
 
 /// Ends a stream before its own end, in the way of its era: a subscription has a result (MCP 2026-07-28

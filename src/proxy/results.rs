@@ -2,6 +2,7 @@
 //! Knows sockets; what is looked for stands in [`crate::mcp::result`].
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use bytes::{Bytes, BytesMut};
@@ -18,7 +19,8 @@ use crate::mcp::sse::Verdict;
 use crate::mcp::{Era, Kind, Target, Verb};
 use crate::pipeline::{Admitted, Judgement};
 use crate::policy::{Caller, Standing};
-use crate::route::Mode;
+use crate::route::{Mode, Route};
+use crate::session::begun::Begun;
 use crate::session::{Errand, Seals};
 use crate::state::Snapshot;
 
@@ -37,6 +39,8 @@ pub struct Asked<'m> {
     /// None of a session alone.
     pub judgement: Option<&'m Judgement<'m>>,
     pub world: &'m Snapshot,
+    /// The tasks of callers.
+    pub begun: &'m Begun,
     pub source: IpAddr,
     pub received: SystemTime,
 }
@@ -51,7 +55,10 @@ impl Asked<'_> {
 pub fn sight(plan: &Plan<'_>) -> Sight {
     let rules = || plan.route.policy.speaks_of_resources();
     let bare = Sight { depth: plan.depth, ..Sight::default() };
-    let Some(judgement) = plan.asked.judgement else { return Sight { resources: plan.resumed.is_some() && rules(), ..bare } };
+    let Some(judgement) = plan.asked.judgement else {
+        // The stream of a session may deliver the answer to any request of it.
+        return Sight { tasks: plan.endless, resources: plan.resumed.is_some() && rules(), ..bare };
+    };
     let message = &judgement.message;
     let modern = plan.era == Era::Modern;
     match (message.operation.method.verb, message.operation.method.name) {
@@ -63,9 +70,22 @@ pub fn sight(plan: &Plan<'_>) -> Sight {
             resources: rules(),
             ..bare
         },
-        (Verb::Task, _) => Sight { tasks: true, resources: rules(), ..bare },
+        (Verb::Task, _) => Sight { tasks: true, no_input: modern, resources: rules(), ..bare },
+        (Verb::Tasks, _) => Sight { lists_tasks: true, ..bare },
+        // What an extension's answer means nobody here knows.
         (Verb::Point(kind, _), _) => Sight { reading: kind == Kind::Resource, resources: rules(), ..bare },
-        _ => Sight { resources: plan.resumed.is_some() && rules(), ..bare },
+        _ => Sight { no_input: modern, resources: plan.resumed.is_some() && rules(), ..bare },
+    }
+}
+
+/// The tool whose call an answer is for, where the answer may name a task: a stream of it that is resumed must know.
+pub fn answering<'p>(plan: &'p Plan<'_>) -> Option<&'p str> {
+    match plan.asked.judgement {
+        Some(judgement) => match &judgement.message.operation.target {
+            Target::One(tool) if tool.kind == Kind::Tool && sight(plan).tasks => Some(&tool.name),
+            _ => None,
+        },
+        None => plan.legacy.as_ref()?.session.as_ref()?.tool.as_deref(),
     }
 }
 
@@ -131,7 +151,7 @@ async fn hold(
     first: Bytes,
 ) -> Result<Held, Fault> {
     let most = if sight.looks() { SEARCHED } else { HELD };
-    let watches = questions.refuses() && !questions.observes;
+    let watches = questions.refuses(plan) && !questions.observes;
     let mut part = BytesMut::from(&*first);
     let mut watcher = Box::<Watcher>::default();
     let (mut seen, mut looked) = (false, 0);
@@ -142,9 +162,9 @@ async fn hold(
         }
         // SECURITY: what the rules speak of does not pass for being large.
         if part.len() > ANSWER {
-            return Err(if sight.resources { Fault::UnreadableResult } else { Fault::UnreadableAnswer });
+            return Err(if sight.whole() { Fault::UnreadableResult } else { Fault::UnreadableAnswer });
         }
-        if part.len() <= most || sight.resources {
+        if part.len() <= most || sight.whole() {
             continue;
         }
         if !watches {
@@ -175,6 +195,8 @@ async fn read(session: &mut ServerSession, reached: &mut Reached, plan: &Plan<'_
 pub struct Looking<'p> {
     plan: &'p Plan<'p>,
     sight: Sight,
+    /// The rules that hold now.
+    route: Arc<Route>,
     /// Made when the first thing is to be sealed.
     seals: Option<Seals>,
     /// Made when the first resource is judged.
@@ -184,7 +206,17 @@ pub struct Looking<'p> {
 
 impl<'p> Looking<'p> {
     pub fn new(plan: &'p Plan<'p>) -> Self {
-        Self { plan, sight: sight(plan), seals: None, standing: None, withheld: false }
+        let strays = plan.legacy.as_ref().is_some_and(|legacy| legacy.session.is_some());
+        let sight = Sight { strays, ..sight(plan) };
+        Self { plan, sight, route: plan.route.clone(), seals: None, standing: None, withheld: false }
+    }
+
+    /// Goes on by the rules of a reload.
+    pub fn follow(&mut self, route: &Arc<Route>) {
+        if !Arc::ptr_eq(&self.route, route) {
+            self.route = route.clone();
+            self.standing = None;
+        }
     }
 
     fn look(&mut self, data: &[u8]) -> Verdict {
@@ -217,14 +249,23 @@ impl<'p> Looking<'p> {
         self.seals.get_or_insert_with(|| self.plan.seals())
     }
 
-    fn may_see(&mut self, uri: &str) -> bool {
-        let (policy, asked) = (&self.plan.route.policy, &self.plan.asked);
+    fn may_see(&mut self, kind: Kind, name: &str) -> bool {
+        let (policy, asked) = (&self.route.policy, &self.plan.asked);
         // SECURITY: not as lists are cut, which may show what a wider scope would allow.
         let standing = self.standing.get_or_insert_with(|| {
             let caller = Caller { principal: &asked.admitted.verified.principal, source: asked.source, now: asked.received };
             policy.standing(caller, false)
         });
-        policy.shows(standing, Kind::Resource, uri)
+        policy.shows(standing, kind, name)
+    }
+
+    /// The tool that began the task of this id.
+    fn tool(&mut self, id: &str) -> Option<Arc<str>> {
+        if let Some(tool) = answering(self.plan) {
+            return Some(tool.into());
+        }
+        let owner = self.seals().owner();
+        self.plan.asked.begun.tool(&owner, id)
     }
 }
 
@@ -235,9 +276,26 @@ impl Keeper for Looking<'_> {
     }
 
     fn task(&mut self, id: &str) -> Option<String> {
-        let message = &self.plan.asked.judgement?.message;
-        let Target::One(tool) = &message.operation.target else { return None };
-        self.seals().task(message.era, &tool.name, id)
+        let (era, begun) = (self.plan.era, self.plan.asked.begun);
+        let tool = self.tool(id)?;
+        let seals = self.seals();
+        if era == Era::Legacy {
+            begun.note(seals.owner(), id, &tool);
+        }
+        seals.task(era, &tool, id)
+    }
+
+    fn told(&mut self, id: &str) -> Option<String> {
+        let owner = self.seals().owner();
+        let tool = self.plan.asked.begun.tool(&owner, id)?;
+        if self.route.mode == Mode::Enforce && !self.may_see(Kind::Tool, &tool) {
+            return None;
+        }
+        self.seals().task(Era::Legacy, &tool, id)
+    }
+
+    fn cursor(&mut self, cursor: &str) -> Option<String> {
+        self.seals().task_cursor(cursor)
     }
 
     fn shows(&mut self, uri: &str, embedded: bool) -> bool {
@@ -246,8 +304,8 @@ impl Keeper for Looking<'_> {
             Target::Nothing | Target::Each(_) => false,
         });
         // What a permitted tool or prompt makes up itself is its own; what a rule speaks of is that rule's.
-        let free = embedded && self.plan.route.policy.naming(Kind::Resource, uri).is_none();
-        if own || free || self.may_see(uri) {
+        let free = embedded && self.route.policy.naming(Kind::Resource, uri).is_none();
+        if own || free || self.may_see(Kind::Resource, uri) {
             return true;
         }
         self.withheld = true;

@@ -29,6 +29,7 @@ use crate::insist::Insistence;
 use crate::limit::Limiter;
 use crate::metrics::Metrics;
 use crate::remote::collector::Collector;
+use crate::session::begun::Begun;
 use crate::signals::Receiver;
 use crate::state::{Snapshot, State};
 use crate::streams::{self, Streams};
@@ -66,6 +67,8 @@ pub struct Gateway {
     pub introduced: Introduced,
     /// What their tools want in headers.
     pub mirrors: Mirrors,
+    /// The tasks of callers.
+    pub begun: Begun,
     /// A client that takes no byte for this long is given up.
     pub write_timeout: Duration,
     /// Set when idle connections and streams are to end.
@@ -133,6 +136,7 @@ pub async fn start_with(
         advisor: Advisor::default(),
         introduced: Introduced::default(),
         mirrors: Mirrors::default(),
+        begun: Begun::default(),
         write_timeout: limits.idle_timeout,
         closing,
         flights,

@@ -9,6 +9,9 @@ use super::Seals;
 use crate::mcp::seal::{Owner, Purpose};
 use crate::mcp::{Era, Kind, Message, Method, Target, Verb};
 
+/// The kind of a list of tasks.
+const TASKS: &str = "task";
+
 /// How long a state may stay with the client: longer than people take to answer a question.
 const STATE: Duration = Duration::from_secs(60 * 60);
 
@@ -78,8 +81,17 @@ impl Seals {
 
     /// The cursor that was given for the list that this method asks for.
     pub fn opened_cursor<'s>(&self, method: &Method, sealed: &'s str) -> Option<&'s str> {
-        let Verb::List(kind) = method.verb else { return None };
-        self.sealer.untag(Purpose::Cursor, &self.owner.and(kind.as_str().as_bytes()), sealed)
+        let kind = match method.verb {
+            Verb::List(kind) => kind.as_str(),
+            Verb::Tasks => TASKS,
+            _ => return None,
+        };
+        self.sealer.untag(Purpose::Cursor, &self.owner.and(kind.as_bytes()), sealed)
+    }
+
+    /// The cursor of a list of tasks.
+    pub fn task_cursor(&self, cursor: &str) -> Option<String> {
+        self.sealer.tag(Purpose::Cursor, &self.owner.and(TASKS.as_bytes()), cursor)
     }
 }
 

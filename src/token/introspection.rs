@@ -97,12 +97,13 @@ impl Answer {
             Some(claims) => prove(rules.issuer.clone(), &claims, &rules.claims, kept)?,
             None => prove(rules.issuer.clone(), claims, &rules.claims, kept)?,
         };
+        // Only an issuer that is asked may leave it out.
+        time(claims, "iat")?;
         let believed = later(now, demands.cache).unwrap_or(now);
         let until = expires.map_or(believed, |expires| expires.min(believed));
         Ok(Verified {
             principal: Arc::new(Principal::new(proof)),
             expires: expires.unwrap_or(until),
-            issued: time(claims, "iat")?,
             basis: Basis::Answer { until, any_audience: !claims.contains_key("aud") },
             audience: audience.into(),
             bound: binding.boxed(),

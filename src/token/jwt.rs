@@ -46,8 +46,6 @@ pub struct Verified {
     pub principal: Arc<Principal>,
     /// `exp`, without leeway.
     pub expires: SystemTime,
-    /// `iat`; only an issuer that is asked may leave it out.
-    pub issued: Option<SystemTime>,
     /// Whose word it is.
     pub basis: Basis,
     pub audience: Arc<[String]>,
@@ -181,10 +179,9 @@ impl<'a> Unverified<'a> {
     pub fn verify<'k>(&self, rules: &Arc<IssuerRules>, keys: impl Iterator<Item = &'k Key>, kept: &[String]) -> Result<Verified, Error> {
         let key = self.signed_by(keys)?;
         let expires = time(&self.claims, "exp")?.ok_or(Error::MissingClaim("exp"))?;
-        let issued = time(&self.claims, "iat")?;
         let principal = Arc::new(Principal::new(prove(rules.issuer.clone(), &self.claims, &rules.claims, kept)?));
         let (audience, bound) = (self.audience_under(rules).into(), Binding::read(&self.claims)?.boxed());
-        Ok(Verified { principal, expires, issued, basis: Basis::Key(key.id()), audience, bound, marks: None, rules: rules.clone() })
+        Ok(Verified { principal, expires, basis: Basis::Key(key.id()), audience, bound, marks: None, rules: rules.clone() })
     }
 
     /// SECURITY: a token that has `aud` is judged by it alone, or one bound to another resource would pass.

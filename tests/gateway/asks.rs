@@ -272,6 +272,114 @@ async fn item_95_input_requests_are_refused_unless_their_kind_is_allowed() {
     }
 }
 
+/// What a server of 2025-11-25 answers until the user has been to a page.
+fn sent_to_page(id: &Value) -> Value {
+    let pages = json!([{"mode": "url", "elicitationId": "e", "url": "https://evil.example/", "message": "go"}]);
+    json!({"jsonrpc": "2.0", "id": id, "error": {"code": -32042, "message": "go first", "data": {"elicitations": pages}}})
+}
+
+#[tokio::test]
+async fn item_95_an_error_that_sends_to_a_page_is_judged_like_the_question_it_stands_for() {
+    for allowed in [false, true] {
+        let world = allowing(if allowed { &["elicitation_url"] } else { &["elicitation", "sampling", "roots"] }).await;
+        let session = begin(&world, &world.ta()).await;
+        let page = sent_to_page(&json!(1));
+        let passes = |text: String| text.contains("evil.example");
+        // Alone in JSON and in events, of either era, within a session, and whatever the status.
+        for answer in [
+            Answer::json(page.clone()),
+            Answer::events(event(&page)),
+            Answer::text(400, "application/json", page.to_string()),
+            Answer::text(200, "application/json", page.to_string().replace("-32042", "-3.2042e4")),
+        ] {
+            answer_next(&world, answer);
+            let call = world.legacy("tools/call", json!({"name": "read_file", "arguments": {}}));
+            let reply = call.header("mcp-session-id", &session).token(&world.ta()).send().await;
+            assert_eq!((passes(reply.text()), reply.text().contains("-31502")), (allowed, !allowed), "{reply:?}");
+        }
+        for answer in [Answer::json(page.clone()), Answer::events(event(&page))] {
+            answer_next(&world, answer);
+            let reply = world.tool("read_file").token(&world.ta()).send().await;
+            assert_eq!(passes(reply.text()), allowed, "{reply:?}");
+        }
+        // On the stream of a session, in the place of the answer to another request.
+        let mut call = Streaming::call(&world, &session).await;
+        call.tell(&sent_to_page(&json!(9))).await;
+        let told = call.next().await;
+        assert_eq!((&told["id"], passes(told.to_string())), (&json!(9), allowed));
+        assert_eq!(told["error"]["code"], if allowed { -32042 } else { -31502 });
+        let (outcome, reason) = if allowed { ("permitted", "permitted") } else { ("refused", "server_request") };
+        let fits = |line: &Value| line["operation"] == "elicitation/create" && line["outcome"] == outcome && line["reason"] == reason;
+        let lines = world.gateway.audited(7, fits).await;
+        assert!(lines.iter().all(|line| line["name"] == "url" && !line.to_string().contains("evil")), "{lines:?}");
+        // A batch can ask nothing.
+        answer_next(&world, Answer::json(page.clone()));
+        let batch = json!([{"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "read_file"}}]).to_string();
+        let call = world.legacy("initialize", json!({})).header("mcp-session-id", &session).token(&world.ta()).body(batch);
+        assert_eq!(call.send().await.is(200).json()[0]["error"]["code"], -31502);
+    }
+}
+
+#[tokio::test]
+async fn other_errors_of_a_server_pass_as_they_are() {
+    let world = World::start().await;
+    let error =
+        json!({"jsonrpc": "2.0", "id": 1, "error": {"code": -32602, "message": "-32042", "data": {"elicitations": [{"code": -32042}]}}});
+    for answer in [Answer::json(error.clone()), Answer::events(event(&error))] {
+        world.files.once(answer);
+        let reply = world.tool("read_file").token(&world.ta()).send().await;
+        assert!(reply.is(200).text().contains(&error.to_string()), "{reply:?}");
+    }
+}
+
+#[tokio::test]
+async fn item_95_what_a_client_does_not_declare_is_not_asked_of_it() {
+    let world = allowing(&["elicitation", "elicitation_url", "sampling", "roots"]).await;
+    let declared = [
+        ("elicitation", json!({"elicitation": {}})),
+        ("elicitation_url", json!({"elicitation": {"url": {}}})),
+        ("sampling", json!({"sampling": {}})),
+        ("roots", json!({"roots": {}})),
+    ];
+    for (kind, method, params) in KINDS {
+        for (says, capabilities) in &declared {
+            let input = json!({"method": method, "params": serde_json::from_str::<Value>(params).unwrap()});
+            let body = needing(&json!({"k": input}));
+            for answer in [Answer::json(body.clone()), Answer::events(event(&body))] {
+                world.files.once(answer);
+                let call = world.tool("read_file").token(&world.ta());
+                let call = call.edit(|message| {
+                    message["params"]["_meta"]["io.modelcontextprotocol/clientCapabilities"] = capabilities.clone();
+                });
+                let reply = call.send().await;
+                assert_eq!(reply.text().contains("inputRequests"), kind == *says, "{kind} of a client of {says}: {reply:?}");
+            }
+        }
+    }
+    let lines = world.gateway.audited(24, |line| line["reason"] == "undeclared_request" && line["outcome"] == "refused").await;
+    assert_eq!(lines.len(), 24, "each of four kinds, of three clients, twice");
+}
+
+#[tokio::test]
+async fn item_96_what_may_not_be_answered_with_a_question_is_not() {
+    let world = allowing(&["elicitation", "elicitation_url", "sampling", "roots"]).await;
+    let lists = ["tools/list", "prompts/list", "resources/list", "resources/templates/list"].map(|method| (method, json!({})));
+    let others = [("completion/complete", json!({"ref": {"type": "ref/prompt", "name": "greet"}, "argument": {"name": "a", "value": ""}}))];
+    for (method, params) in lists.into_iter().chain(others).chain([("server/discover", json!({}))]) {
+        // The list may be there all the same.
+        let result =
+            json!({"resultType": "input_required", "requestState": "s", "tools": [], "capabilities": {}, "completion": {"values": []}});
+        for result in [result.clone(), json!({"resultType": "input_required", "prompts": []})] {
+            let body = json!({"jsonrpc": "2.0", "id": 1, "result": result});
+            for answer in [Answer::json(body.clone()), Answer::events(event(&body))] {
+                world.files.once(answer);
+                let reply = world.modern(method, params.clone()).token(&world.ta()).try_send().await;
+                assert!(!reply.is_ok_and(|reply| reply.text().contains("input_required")), "{method}");
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn no_spelling_and_no_length_hides_what_is_asked() {
     let world = World::start().await;

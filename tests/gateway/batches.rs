@@ -3,9 +3,10 @@
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::support::World;
 use crate::support::client::{Call, Reply};
+use crate::support::gateway::run;
 use crate::support::upstream::{Answer, Seen, plain};
+use crate::support::{Setup, World, soon};
 
 fn request(id: impl Into<Value>, method: &str, params: Value) -> Value {
     json!({"jsonrpc": "2.0", "id": id.into(), "method": method, "params": params})
@@ -229,4 +230,27 @@ async fn an_answer_that_nobody_asked_for_goes_no_further_in_a_batch_either() {
     batch(&world, json!([answer])).send().await.is(202);
     world.files.saw_nothing();
     world.gateway.audited(1, |line| line["reason"] == "unexpected_response").await;
+}
+
+#[tokio::test]
+async fn a_batch_goes_no_further_once_its_caller_is_revoked() {
+    let mut setup = Setup::new().await;
+    let file = setup.folder.path().join("doorward.db");
+    setup.config["store"] = json!(format!("sqlite:{}", file.display()));
+    let world = setup.start().await;
+    let (answer, feed) = Answer::held("application/json");
+    world.files.once(answer);
+    let call = batch(&world, json!([tool(1, "read_file"), tool(2, "read_file")]));
+    let sent = tokio::spawn(async move { call.send().await });
+    world.files.arrived(1).await;
+    let config = world.gateway.config_file.display().to_string();
+    let what =
+        ["revoke", "--wait", "--config", &config, "--subject", "user-a", "--issuer", &world.issuer.url, "--reason", "lost", "--by", "mia"];
+    assert!(run(&what).await.status.success());
+    feed.send(Ok(json!({"jsonrpc": "2.0", "id": 1, "result": {}}).to_string().into())).await.unwrap();
+    drop(feed);
+    let reply = soon("the answer", sent).await.unwrap();
+    assert_eq!(reply.is(401).challenge_parameter("error").as_deref(), Some("invalid_token"));
+    assert_eq!(world.files.count(), 1, "the second call was never made");
+    world.gateway.audited(1, |line| line["operation"] == "batch" && line["reason"] == "revoked").await;
 }

@@ -151,6 +151,41 @@ async fn a_decision_that_would_have_no_effect_is_refused() {
 }
 
 #[tokio::test]
+async fn s37_a_stream_ends_with_the_approval_of_its_client_though_nothing_else_happens() {
+    let world = world().await;
+    let mut streams = Vec::new();
+    let mut expires = std::time::UNIX_EPOCH;
+    for client in ["desk-2", "desk-1"] {
+        let mut terms = vec!["approve", client, "--issuer", "corp"];
+        let until;
+        if client == "desk-1" {
+            let seconds = crate::support::issuer::now() + 6;
+            expires += std::time::Duration::from_secs(seconds);
+            until = humantime::format_rfc3339_seconds(expires).to_string();
+            terms.extend(["--expires", &until]);
+        }
+        done(&world, &terms).await;
+        becomes(&world, &token(&world, client), 200, "").await;
+        let (answer, feed) = Answer::stream();
+        world.files.once(answer);
+        let listen = world.modern("subscriptions/listen", json!({"notifications": {"toolsListChanged": true}}));
+        let stream = listen.token(&token(&world, client)).open().await;
+        assert_eq!(stream.status(), 200);
+        streams.push((stream, feed));
+    }
+    let (mut ending, _idle) = streams.pop().unwrap();
+    let (mut lasting, feed) = streams.pop().unwrap();
+    let last = soon("the last event", ending.chunk()).await.unwrap().unwrap();
+    assert!(String::from_utf8_lossy(&last).contains("subscriptionId"), "{last:?}");
+    let late = std::time::SystemTime::now().duration_since(expires);
+    assert!(late.is_ok_and(|late| late.as_millis() < 1_000), "it ends then, and within a second");
+    feed.send(Ok(": still here\n\n".into())).await.unwrap();
+    assert_eq!(soon("an event", lasting.chunk()).await.unwrap().unwrap(), ": still here\n\n");
+    world.gateway.audited(1, |record| record["reason"] == "client_expired" && record["status"] == 200).await;
+    call(&world, &token(&world, "desk-1")).await.is(403);
+}
+
+#[tokio::test]
 async fn s37_streams_of_a_client_end_when_it_is_suspended_or_its_scopes_are_cut_and_no_others() {
     let world = world().await;
     for client in ["desk-1", "desk-2", "desk-3"] {

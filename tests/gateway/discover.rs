@@ -60,7 +60,7 @@ async fn item_60_discovery_shows_only_what_is_policed_here() {
         let mut expected = discovered();
         expected["supportedVersions"] = json!([MODERN, "2025-11-25"]);
         expected["capabilities"] = json!({
-            "tools": {"listChanged": true}, "prompts": {}, "resources": {"subscribe": true}, "completions": {}, "logging": {}, "tasks": {},
+            "tools": {"listChanged": true}, "prompts": {}, "resources": {"subscribe": true}, "completions": {}, "logging": {}, "tasks": {"list": {}},
             "extensions": {"io.modelcontextprotocol/tasks": {}, "io.modelcontextprotocol/ui": {}},
         });
         assert_eq!(message(&reply.is(200).text()), json!({"jsonrpc": "2.0", "id": 1, "result": expected}), "stream: {stream}");
@@ -103,8 +103,7 @@ async fn initialize_is_cut_likewise_and_keeps_its_session() {
         assert_eq!((&result["protocolVersion"], &result["serverInfo"]["name"]), (&json!("2025-06-18"), &json!("fake")));
         let capabilities: Vec<&String> = result["capabilities"].as_object().unwrap().keys().collect();
         assert!(capabilities.iter().all(|name| !["experimental", "shiny"].contains(&name.as_str())), "{capabilities:?}");
-        // Tasks are served, but for their list.
-        assert_eq!(result["capabilities"]["tasks"], json!({}));
+        assert_eq!(result["capabilities"]["tasks"], json!({"list": {}}));
         assert_eq!(result["capabilities"]["extensions"], json!({"io.modelcontextprotocol/tasks": {}, "io.modelcontextprotocol/ui": {}}));
     }
 }
@@ -238,7 +237,7 @@ fn acknowledged(notifications: Value) -> Value {
 }
 
 #[tokio::test]
-async fn a_subscription_is_narrowed_to_what_its_caller_may_read() {
+async fn items_86_and_87_a_subscription_is_narrowed_to_what_its_caller_may_read() {
     let world = World::start().await;
     let asked = json!({"toolsListChanged": true, "resourceSubscriptions": ["file:///priv/b", "file:///pub/a", "file:///pub/../priv/b"]});
     let (mut stream, feed) = listening(&world, asked.clone()).await;

@@ -515,3 +515,14 @@ async fn item_78_eras_cannot_be_mixed() {
     let mixed = world.legacy("tools/call", json!({"name": "read_file", "_meta": {VERSION: MODERN}})).token(&world.ta());
     refused(&world, "header legacy, body modern", mixed, 400, -32020).await;
 }
+
+#[tokio::test]
+async fn item_s13_what_a_client_accepts_travels_on_and_its_server_answers_for_it() {
+    let world = World::start().await;
+    for accept in ["application/json", "text/html", "*/*;q=0.1"] {
+        world.files.once(Answer::text(406, "text/plain", "not acceptable"));
+        let reply = world.tool("read_file").replace("accept", accept).token(&world.ta()).send().await;
+        assert_eq!((reply.status, reply.text().as_str()), (406, "not acceptable"));
+        assert_eq!(world.files.last().header("accept"), accept);
+    }
+}

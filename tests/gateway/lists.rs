@@ -271,7 +271,7 @@ async fn item_97_an_event_that_cannot_be_read_is_not_shown() {
 #[tokio::test]
 async fn item_s24_methods_that_nobody_knows_are_refused() {
     let world = World::start().await;
-    for method in ["ui/open", "vendor/x", "tasks/list", "elicitation/create", "roots/list"] {
+    for method in ["ui/open", "vendor/x", "tasks/begin", "elicitation/create", "roots/list"] {
         let modern = world.modern(method, json!({"taskId": "x"})).token(&world.ta()).send().await;
         modern.refuses(404, -32601);
         // Legacy clients hear of it in JSON-RPC alone.

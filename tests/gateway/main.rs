@@ -51,6 +51,7 @@ mod smuggling;
 mod step_up;
 mod strangers;
 mod streams;
+mod tasks;
 mod tokens;
 mod traces;
 mod upstream_credential;

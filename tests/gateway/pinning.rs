@@ -487,3 +487,29 @@ async fn s28_a_thousand_names_that_nobody_approved_are_told_of_a_hundred_times_a
     assert_eq!(lines.len(), 1);
     assert_eq!(world.gateway.audit().iter().filter(|line| line["reason"] == "tool_unapproved").count(), 100);
 }
+
+#[tokio::test]
+async fn s28_a_task_of_a_tool_that_changed_gives_nothing_and_can_be_ended() {
+    let (world, tools) = Pinned::new().await.start().await;
+    let shown = tools.clone();
+    world.files.script(move |seen| match seen.json()["method"].as_str() {
+        Some("tools/list") => Some(list(seen, &shown.0.lock().unwrap())),
+        Some("tools/call") => Some(Answer::result(seen, json!({"task": {"taskId": "1", "status": "working"}}))),
+        _ => None,
+    });
+    let token = world.ta();
+    let legacy = |method: &str, params: Value| world.legacy(method, params).token(&token);
+    let begun = legacy("tools/call", json!({"name": "read_file", "arguments": {}, "task": {}})).send().await;
+    let task = begun.is(200).json()["result"]["task"]["taskId"].as_str().unwrap().to_owned();
+    legacy("tasks/get", json!({"taskId": task})).send().await.is(200);
+    tools.become_now(&[read_file(POISON), write_file()]);
+    assert_eq!(names(&world).await, ["write_file"]);
+    let seen = world.files.count();
+    for method in ["tasks/get", "tasks/result"] {
+        legacy(method, json!({"taskId": task})).send().await.is(403);
+    }
+    assert_eq!(world.files.count(), seen);
+    world.gateway.audited(2, |line| line["reason"] == "tool_changed" && line["name"] == "read_file").await;
+    legacy("tasks/cancel", json!({"taskId": task})).send().await.is(200);
+    assert_eq!(world.files.last().json()["params"]["taskId"], "1");
+}

@@ -213,3 +213,26 @@ async fn records_beside_the_configuration_cause_no_reload() {
     let reloads = world.gateway.metrics().await.sum("doorward_config_reload_total", "");
     assert!(reloads <= 2.0, "{reloads} reloads");
 }
+
+#[tokio::test]
+async fn item_82_a_list_that_an_older_world_cut_is_not_remembered_for_the_newer_one() {
+    let world = World::start().await;
+    let (answer, feed) = Answer::held("application/json");
+    world.files.once(answer);
+    let list = || world.modern("tools/list", json!({})).token(&world.ta());
+    let before = list();
+    let asked = tokio::spawn(async move { before.send().await });
+    world.files.arrived(1).await;
+    let mut narrower = world.config.clone();
+    // As many rules, met by the same callers: only what they name is another.
+    narrower["upstreams"]["files"]["rules"][1]["tools"] = json!(["unlisted"]);
+    world.gateway.reload(&narrower).await;
+    let body = json!({"jsonrpc": "2.0", "id": 1, "result": {"tools": [{"name": "read_file"}, {"name": "unlisted"}]}}).to_string();
+    feed.send(Ok(body.clone().into())).await.unwrap();
+    drop(feed);
+    assert_eq!(soon("the older list", asked).await.unwrap().names("tools", "name"), ["read_file"], "in flight");
+    for _ in 0..2 {
+        world.files.once(Answer::text(200, "application/json", body.clone()));
+        assert_eq!(list().send().await.names("tools", "name"), ["unlisted"]);
+    }
+}

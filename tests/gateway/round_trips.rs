@@ -310,8 +310,6 @@ async fn item_88_a_task_of_the_older_era_is_its_callers_own() {
         assert_eq!(foreign.text(), unknown.text());
         assert_eq!(world.files.count(), before, "{method}");
     }
-    // Whose a listed task is, only the upstream could tell.
-    world.legacy("tasks/list", json!({})).token(&world.ta()).send().await.refuses(200, -32601);
 }
 
 #[tokio::test]
@@ -498,4 +496,25 @@ async fn item_102_a_refusal_in_json_is_looked_through_like_any_answer() {
     assert_eq!(reply.status, 400);
     let state = result(&reply)["requestState"].as_str().unwrap().to_owned();
     assert_ne!(state, STATE, "{reply:?}");
+}
+
+#[tokio::test]
+async fn what_a_refusal_in_json_asks_or_carries_is_judged_too() {
+    let world = World::with(|config| {
+        let rule = json!({"resources": ["file:///secret/**"], "scopes": ["files:write"]});
+        config["upstreams"]["files"]["rules"].as_array_mut().unwrap().push(rule);
+    })
+    .await;
+    let refusing = |result: Value| {
+        move |seen: &Seen| {
+            let body = json!({"jsonrpc": "2.0", "id": seen.json()["id"], "result": result}).to_string();
+            Some(Answer::text(422, "application/json", body))
+        }
+    };
+    world.files.script(refusing(json!({"resultType": "input_required", "inputRequests": {"k": {"method": "roots/list"}}})));
+    read_file(&world, &world.ta()).send().await.refuses(502, -31502);
+    let secret = json!({"content": [{"type": "resource", "resource": {"uri": "file:///secret/a", "text": "denied"}}]});
+    world.files.script(refusing(secret));
+    let reply = read_file(&world, &world.ta()).send().await;
+    assert_eq!((reply.status, reply.text().contains("denied")), (422, false), "{reply:?}");
 }

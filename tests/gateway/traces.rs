@@ -126,6 +126,23 @@ async fn a_call_has_a_span_and_each_room_a_span_beneath_it() {
 }
 
 #[tokio::test]
+async fn item_s14_a_malformed_trace_is_no_fault_and_baggage_holds_nothing_of_the_caller() {
+    let collector = Collector::start().await;
+    let world = world(&collector, 0.0).await;
+    for bad in ["", "00-xyz", "no trace at all", &format!("00-{}-{CALLER}-01", "0".repeat(32))] {
+        let call = world.modern("tools/call", json!({"name": "read_file", "arguments": {}})).edit(|message| {
+            message["params"]["_meta"]["traceparent"] = json!(bad);
+            message["params"]["_meta"]["baggage"] = json!("k=v");
+        });
+        let sent = call.bytes();
+        call.header("baggage", "h=v").token(&world.ta()).send().await.is(200);
+        let seen = world.files.last();
+        assert_eq!((&seen.body, seen.header("baggage").as_str()), (&sent, "h=v"), "{bad}");
+        assert_eq!(seen.header("traceparent").len(), 55, "{bad}: {}", seen.header("traceparent"));
+    }
+}
+
+#[tokio::test]
 async fn the_trace_of_the_message_goes_before_that_of_the_head() {
     let collector = Collector::start().await;
     let world = world(&collector, 0.0).await;

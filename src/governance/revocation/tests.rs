@@ -27,7 +27,6 @@ fn token(index: &Revocations, change: impl FnOnce(&mut Marks)) -> Verified {
     change(&mut marks);
     let proof = Proof { issuer: forge::ISSUER.into(), subject: "alice".into(), client: Some("app".into()), ..Proof::default() };
     Verified {
-        issued: None,
         principal: Arc::new(Principal::new(proof)),
         expires: at(NOW + 3600),
         basis: Basis::Key(1),

@@ -1,4 +1,5 @@
 use super::*;
+use crate::mcp::ask::Asks;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -77,13 +78,9 @@ fn a_listen_request_names_each_resource() {
     let message = Message::parse(text.as_bytes(), &claim("subscriptions/listen", None), 64).expect("a listen request");
     let things = ["a://b", "c://d"].map(|name| Thing { kind: Kind::Resource, name: name.into() });
     assert_eq!(message.operation.target, Target::Each(things.into()));
-    for notifications in [
-        json!({"resourceSubscriptions": "a://b"}),
-        json!({"resourceSubscriptions": ["a://b", 1]}),
-        json!({"taskIds": ["t"]}),
-        json!({"taskIds": "t"}),
-        json!([]),
-    ] {
+    for notifications in
+        [json!({"resourceSubscriptions": "a://b"}), json!({"resourceSubscriptions": ["a://b", 1]}), json!({"taskIds": "t"}), json!([])]
+    {
         let body = modern("subscriptions/listen", json!({"notifications": notifications}));
         assert!(matches!(refused(&body, claim("subscriptions/listen", None)).0, Error::Params(_)), "{body}");
     }
@@ -278,7 +275,7 @@ fn a_message_that_is_not_json_rpc_is_refused() {
 
 #[test]
 fn item_49_and_s24_unknown_methods_are_refused_with_the_id() {
-    for method in ["foo/bar", "ui/open", "Tools/call", "tools/call ", "tools/call\u{200b}", "tasks/list", ""] {
+    for method in ["foo/bar", "ui/open", "Tools/call", "tools/call ", "tools/call\u{200b}", "tasks/begin", ""] {
         let body = modern(method, json!({"name": "a", "uri": "a:b"}));
         assert_eq!(refused(&body, claim(method, None)), (Error::UnknownMethod, Some("7".into())), "{method}");
         let body = json!({"jsonrpc": "2.0", "id": 1, "method": method}).to_string();
@@ -294,6 +291,31 @@ fn what_comes_back_is_told_with_its_place() {
     assert_eq!((one.what, &*one.text, body.get(one.place.clone())), (Passed::Cursor, "a\"b", Some(r#""a\"b""#)));
     let none = legacy(r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"cursor":null}}"#).expect("a message");
     assert!(none.returned.is_empty());
+}
+
+#[test]
+fn item_95_a_message_tells_which_questions_its_client_can_answer() {
+    let all = Asks { elicitation: true, elicitation_url: true, sampling: true, roots: true };
+    for (capabilities, answers) in [
+        (json!({}), Asks::default()),
+        (json!({"elicitation": {}, "tools": {"sampling": {}}}), Asks { elicitation: true, ..Asks::default() }),
+        (json!({"elicitation": {"url": {}}}), Asks { elicitation_url: true, ..Asks::default() }),
+        (json!({"elicitation": {"form": {}, "url": {}}, "sampling": {"tools": {}}, "roots": {}}), all),
+        (json!({"elicitation": true, "sampling": null, "roots": []}), Asks::default()),
+    ] {
+        let mut body = modern("tools/call", json!({"name": "a"}));
+        body["params"]["_meta"]["io.modelcontextprotocol/clientCapabilities"] = capabilities.clone();
+        let text = body.to_string();
+        let message = Message::parse(text.as_bytes(), &claim("tools/call", Some("a")), 64).expect("a message");
+        assert_eq!(message.answers, answers, "{capabilities}");
+    }
+}
+
+#[test]
+fn a_list_of_tasks_is_asked_for_in_the_older_era_only() {
+    assert_eq!(legacy(r#"{"jsonrpc":"2.0","id":1,"method":"tasks/list"}"#).expect("a message").operation.method.verb, Verb::Tasks);
+    let body = modern("tasks/list", json!({}));
+    assert_eq!(refused(&body, claim("tasks/list", None)).0, Error::UnknownMethod);
 }
 
 #[test]

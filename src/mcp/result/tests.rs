@@ -11,7 +11,15 @@ impl Keeper for Brackets {
     }
 
     fn task(&mut self, id: &str) -> Option<String> {
-        Some(format!("[{id}]"))
+        (id != "lost").then(|| format!("[{id}]"))
+    }
+
+    fn told(&mut self, id: &str) -> Option<String> {
+        id.starts_with("own").then(|| format!("[{id}]"))
+    }
+
+    fn cursor(&mut self, cursor: &str) -> Option<String> {
+        Some(format!("({cursor})"))
     }
 
     fn shows(&mut self, uri: &str, embedded: bool) -> bool {
@@ -19,7 +27,17 @@ impl Keeper for Brackets {
     }
 }
 
-const ALL: Sight = Sight { depth: 64, states: true, tasks: true, no_task: false, reading: false, resources: true };
+const ALL: Sight = Sight {
+    depth: 64,
+    states: true,
+    tasks: true,
+    no_task: false,
+    lists_tasks: false,
+    strays: true,
+    no_input: false,
+    reading: false,
+    resources: true,
+};
 
 fn seen(text: &str, sight: Sight) -> Verdict {
     refit(text.as_bytes(), sight, &mut Brackets)
@@ -70,6 +88,49 @@ fn what_tells_of_tasks_unasked_is_dropped() {
         assert_eq!(seen(&text, ALL), Verdict::Drop);
     }
     assert_eq!(seen(r#"{"result":{"text":"notifications/tasks"}}"#, ALL), Verdict::Pass);
+}
+
+#[test]
+fn item_88_of_a_list_of_tasks_only_the_callers_own_remain_by_the_ids_that_it_knows() {
+    let sight = Sight { lists_tasks: true, ..ALL };
+    let text = r#"{"id":1,"result":{"nextCursor":"c","tasks":[{"taskId":"own1", "status":"working"},{"taskId":"2"},{"status":"x","taskId":"own3"},{"taskId":"own4","TaskId":"2"},{"taskId":5},7]}}"#;
+    let told =
+        r#"{"id":1,"result":{"nextCursor":"(c)","tasks":[{"taskId":"[own1]", "status":"working"},{"status":"x","taskId":"[own3]"}]}}"#;
+    assert_eq!(seen(text, sight), Verdict::Replace(told.into()));
+    assert!(may_hold(b"{}", sight), "whatever it says");
+    assert!(sight.whole());
+    for text in [r#"{"result":{"tasks":{"taskId":"own1"}}}"#, r#"{"result":{"Tasks":[]}}"#, r#"{"result":{"tasks":[],"tasks":[]}}"#] {
+        assert_eq!(seen(text, sight), Verdict::Unreadable, "{text}");
+    }
+    // One that comes by on the stream of a session, cursor and all.
+    assert_eq!(replaced(r#"{"result":{"tasks":[{"taskId":"2"}]}}"#), r#"{"result":{"tasks":[]}}"#);
+}
+
+#[test]
+fn item_88_the_status_of_the_callers_own_task_passes_by_the_id_that_it_knows() {
+    let status = |id: &str| format!(r#"{{"method":"notifications/tasks/status","params":{{"status":"working", "taskId":{id}}}}}"#);
+    assert_eq!(replaced(&status(r#""own1""#)), status(r#""[own1]""#));
+    for id in [r#""7""#, "7", r#""own1","TaskId":"7""#] {
+        assert_eq!(seen(&status(id), ALL), Verdict::Drop, "{id}");
+    }
+    assert_eq!(seen(&status(r#""own1","taskId":"7""#), ALL), Verdict::Unreadable);
+}
+
+#[test]
+fn a_task_of_which_nobody_knows_the_tool_is_not_delivered() {
+    assert_eq!(seen(r#"{"id":1,"result":{"task":{"taskId":"lost"}}}"#, ALL), Verdict::Drop);
+}
+
+#[test]
+fn item_96_a_question_where_there_may_be_none_is_not_passed() {
+    let sight = Sight { no_input: true, ..ALL };
+    for kind in ["input_required", r"input\u005frequired"] {
+        let text = format!(r#"{{"result":{{"resultType":"{kind}"}}}}"#);
+        assert!(may_hold(text.as_bytes(), Sight { no_input: true, ..Sight::default() }), "{kind}");
+        assert_eq!(seen(&text, sight), Verdict::Unreadable, "{kind}");
+        assert_eq!(seen(&text, ALL), Verdict::Pass, "{kind}");
+    }
+    assert_eq!(seen(r#"{"result":{"resultType":"complete","x":"input_required"}}"#, sight), Verdict::Pass);
 }
 
 #[test]

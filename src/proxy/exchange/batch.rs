@@ -204,6 +204,7 @@ impl<'g> Exchange<'g> {
                 self.gateway.upstreams.release(reached).await;
                 // SECURITY: what is not one message would become several in the array.
                 reverse::answered(&body, plan.depth).ok().flatten().ok_or(Fault::UnreadableAnswer)?;
+                self.questions(session, admitted).answer(&body, plan)?;
                 match &plan.list {
                     Some((kind, standing)) => response::cut(self.gateway, plan, *kind, standing, &body).map(Some),
                     None => Ok(Some(results::refit(&body, plan, results::sight(plan), &mut self.tale)?.unwrap_or(body))),
@@ -235,7 +236,7 @@ impl<'g> Exchange<'g> {
             era: Era::Legacy,
             depth: plan.depth,
         };
-        let questions = Questions::new(self.gateway, self.world, admitted, &self.head(session)).nothing();
+        let questions = self.questions(session, admitted);
         let mut refused = Vec::new();
         let mut found: Option<Bytes> = None;
         let mut filter = SseFilter::new(ANSWER);
@@ -261,7 +262,7 @@ impl<'g> Exchange<'g> {
                     }
                     verdict => verdict,
                 },
-                // Nothing can be asked on the way; what is refused is told to the server.
+                // What is refused on the way is told to the server.
                 Ok(None) => questions
                     .judge(data, plan, plan.resumed.as_ref().map(|standing| (&plan.route.policy, standing)), &mut refused)
                     .map_or(Verdict::Drop, |verdict| match verdict {
@@ -280,7 +281,17 @@ impl<'g> Exchange<'g> {
             }
         }
         looking.tell(&mut self.tale);
-        found.ok_or(Fault::UnreadableAnswer)
+        let found = found.ok_or(Fault::UnreadableAnswer)?;
+        questions.answer(&found, plan)?;
+        Ok(found)
+    }
+
+    /// Nothing can be asked by way of a batch.
+    fn questions<'a>(&self, session: &ServerSession, admitted: &'a Admitted) -> Questions<'a>
+    where
+        'g: 'a,
+    {
+        Questions::new(self.gateway, self.world, admitted, &self.head(session)).nothing()
     }
 }
 

@@ -46,7 +46,7 @@ pub fn modern(http: &reqwest::Client, origin: &str, method: &str, params: Value)
     message["params"]["_meta"] = json!({
         VERSION_KEY: MODERN,
         "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "1"},
-        "io.modelcontextprotocol/clientCapabilities": {},
+        "io.modelcontextprotocol/clientCapabilities": {"elicitation": {"form": {}, "url": {}}, "sampling": {}, "roots": {}},
     });
     let mut call = Call::new(http, origin, message).header("mcp-protocol-version", MODERN).header("mcp-method", method);
     let named = match method {

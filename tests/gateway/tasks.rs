@@ -1,0 +1,254 @@
+//! Tasks of the older design in lists, notifications and resumed streams, and subscriptions to tasks of the newer one: each
+//! caller's own, by the ids that it knows (acceptance items 88 and 91).
+
+use bytes::Bytes;
+use http::Method;
+use serde_json::{Value, json};
+use tokio::sync::mpsc::Sender;
+
+use crate::support::client::{Call, Reply};
+use crate::support::upstream::{Answer, Cut, Seen, plain};
+use crate::support::{World, soon};
+
+/// A server that gives the same easily guessed session to everybody, begins the task that the call's `id` argument names, and
+/// lists everybody's.
+fn tasks(seen: &Seen) -> Option<Answer> {
+    if seen.method != Method::POST {
+        return None;
+    }
+    let message = seen.json();
+    Some(match message["method"].as_str().unwrap_or_default() {
+        "initialize" => plain(seen).with("mcp-session-id", "1"),
+        "tools/call" => Answer::result(seen, json!({"task": {"taskId": message["params"]["arguments"]["id"], "status": "working"}})),
+        "tasks/list" => Answer::result(seen, list()),
+        "tasks/get" => Answer::result(seen, json!({"taskId": message["params"]["taskId"], "status": "working"})),
+        _ => plain(seen),
+    })
+}
+
+fn list() -> Value {
+    let task = |id: &str| json!({"taskId": id, "status": "working", "ttl": null});
+    json!({"tasks": [task("1"), task("2"), task("3"), {"status": "nameless"}], "nextCursor": "c"})
+}
+
+async fn start() -> World {
+    let world = World::start().await;
+    world.files.script(tasks);
+    world
+}
+
+fn begin(world: &World, id: &str, tool: &str, token: &str) -> Call {
+    world.legacy("tools/call", json!({"name": tool, "arguments": {"id": id}, "task": {"ttl": 60000}})).token(token)
+}
+
+/// Begins a task; gives the id that the client knows.
+async fn begun(world: &World, id: &str, tool: &str, token: &str) -> String {
+    begin(world, id, tool, token).send().await.is(200).json()["result"]["task"]["taskId"].as_str().unwrap().to_owned()
+}
+
+fn listing(world: &World, cursor: Option<&str>, token: &str) -> Call {
+    world.legacy("tasks/list", cursor.map_or(json!({}), |cursor| json!({"cursor": cursor}))).token(token)
+}
+
+fn message(reply: &Reply) -> Value {
+    let text = reply.text();
+    serde_json::from_str(text.lines().find_map(|line| line.strip_prefix("data: ")).unwrap_or(&text)).unwrap()
+}
+
+fn ids(reply: &Reply) -> Vec<String> {
+    let message = message(reply.is(200));
+    message["result"]["tasks"].as_array().unwrap().iter().map(|task| task["taskId"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn item_88_a_list_of_tasks_holds_the_callers_own_by_the_ids_that_it_knows() {
+    let world = start().await;
+    let both = world.token(|token| token.claims["scope"] = json!("files:read files:write"));
+    let one = begun(&world, "1", "read_file", &both).await;
+    let three = begun(&world, "3", "write_file", &both).await;
+    let two = begun(&world, "2", "read_file", &world.tb()).await;
+    for stream in [false, true] {
+        world.files.script(move |seen| match (tasks(seen), stream && seen.json()["method"] == "tasks/list") {
+            (Some(Answer::Reply { body, .. }), true) => Some(Answer::events(format!("data: {}\n\n", String::from_utf8_lossy(&body)))),
+            (answer, _) => answer,
+        });
+        assert_eq!(ids(&listing(&world, None, &both).send().await), [one.clone(), three.clone()], "stream: {stream}");
+        assert_eq!(ids(&listing(&world, None, &world.tb()).send().await), [two.clone()]);
+        // The right to the tool is asked for again.
+        assert_eq!(ids(&listing(&world, None, &world.ta()).send().await), [one.clone()]);
+        let other = world.token(|token| token.claims["sub"] = json!("user-c"));
+        assert!(ids(&listing(&world, None, &other).send().await).is_empty());
+    }
+    world.legacy("tasks/get", json!({"taskId": one})).token(&both).send().await.is(200);
+    assert_eq!(world.files.last().json()["params"]["taskId"], "1");
+    let line = world.gateway.audited(8, |line| line["operation"] == "tasks/list" && line["outcome"] == "permitted").await;
+    assert!(line.iter().all(|line| line["era"] == "legacy"), "{line:?}");
+}
+
+#[tokio::test]
+async fn item_88_the_cursor_of_a_list_of_tasks_is_its_callers_own() {
+    let world = start().await;
+    let next = listing(&world, None, &world.ta()).send().await.is(200).json()["result"]["nextCursor"].as_str().unwrap().to_owned();
+    listing(&world, Some(&next), &world.ta()).send().await.is(200);
+    assert_eq!(world.files.last().json()["params"]["cursor"], "c");
+    let seen = world.files.count();
+    listing(&world, Some(&next), &world.tb()).send().await.refuses(400, -32602);
+    listing(&world, Some("c"), &world.ta()).send().await.refuses(400, -32602);
+    let tools = world.legacy("tools/list", json!({"cursor": next})).token(&world.ta());
+    tools.send().await.refuses(400, -32602);
+    assert_eq!(world.files.count(), seen);
+}
+
+#[tokio::test]
+async fn item_88_where_rules_are_observed_the_tasks_of_others_are_not_shown_either() {
+    let world = World::with(|config| config["upstreams"]["files"]["mode"] = json!("observe")).await;
+    world.files.script(tasks);
+    let own = begun(&world, "1", "wipe", &world.ta()).await;
+    assert_eq!(ids(&listing(&world, None, &world.ta()).send().await), [own]);
+    listing(&world, Some("c"), &world.ta()).send().await.refuses(400, -32602);
+}
+
+#[tokio::test]
+async fn a_list_of_tasks_that_cannot_be_read_in_one_way_is_not_passed() {
+    let world = start().await;
+    for body in [
+        r#"{"jsonrpc":"2.0","id":1,"result":{"Tasks":[{"taskId":"1"}]}}"#,
+        r#"{"jsonrpc":"2.0","id":1,"result":{"tasks":[{"taskId":"1"}],"tasks":[]}}"#,
+        r#"[{"jsonrpc":"2.0","id":1,"result":{"tasks":[{"taskId":"1"}]}}]"#,
+    ] {
+        world.files.once(Answer::text(200, "application/json", body));
+        listing(&world, None, &world.ta()).send().await.is(502);
+    }
+    world.files.once(Answer::text(200, "text/plain", list().to_string()));
+    listing(&world, None, &world.ta()).send().await.is(502);
+}
+
+async fn session(world: &World, token: &str) -> String {
+    let params = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "x", "version": "1"}});
+    world.legacy("initialize", params).token(token).send().await.is(200).header("mcp-session-id")
+}
+
+/// The stream of a session, from this event on.
+async fn listen(world: &World, session: &str, after: Option<&str>) -> (reqwest::Response, Sender<Result<Bytes, Cut>>) {
+    let (answer, feed) = Answer::stream();
+    let mut answer = Some(answer);
+    world.files.script(move |seen| if seen.method == Method::GET { answer.take() } else { tasks(seen) });
+    let mut call = world.legacy("x", json!({})).method(Method::GET).body("").without("content-type");
+    if let Some(after) = after {
+        call = call.header("last-event-id", after);
+    }
+    let stream = call.header("mcp-session-id", session).token(&world.ta()).open().await;
+    assert_eq!(stream.status(), 200);
+    (stream, feed)
+}
+
+async fn tell(feed: &Sender<Result<Bytes, Cut>>, event: &Value) {
+    feed.send(Ok(format!("data: {event}\n\n").into())).await.unwrap();
+}
+
+async fn next(stream: &mut reqwest::Response) -> Value {
+    let chunk = soon("an event", stream.chunk()).await.unwrap().expect("more of the stream");
+    let text = String::from_utf8(chunk.to_vec()).unwrap();
+    serde_json::from_str(text.lines().find_map(|line| line.strip_prefix("data: ")).expect("data")).unwrap()
+}
+
+fn status(id: &str) -> Value {
+    json!({"jsonrpc": "2.0", "method": "notifications/tasks/status", "params": {"taskId": id, "status": "completed"}})
+}
+
+#[tokio::test]
+async fn item_88_the_status_of_a_task_is_told_to_who_began_it_while_the_tool_is_theirs() {
+    let world = start().await;
+    let both = world.token(|token| token.claims["scope"] = json!("files:read files:write"));
+    let own = begun(&world, "1", "read_file", &world.ta()).await;
+    begun(&world, "2", "read_file", &world.tb()).await;
+    begun(&world, "3", "write_file", &both).await;
+    let session = session(&world, &world.ta()).await;
+    let (mut stream, feed) = listen(&world, &session, None).await;
+    // Another's, one that nobody began, and one of a tool that this token may not use.
+    for hidden in ["2", "4", "3"] {
+        tell(&feed, &status(hidden)).await;
+    }
+    tell(&feed, &status("1")).await;
+    assert_eq!(next(&mut stream).await, status(&own));
+    // By the rules of now.
+    let mut less = world.config.clone();
+    less["upstreams"]["files"]["rules"][1]["tools"] = json!(["read_nothing"]);
+    world.gateway.reload(&less).await;
+    tell(&feed, &status("1")).await;
+    let last = json!({"jsonrpc": "2.0", "method": "notifications/progress", "params": {"progressToken": 1, "progress": 1}});
+    tell(&feed, &last).await;
+    assert_eq!(next(&mut stream).await, last);
+}
+
+#[tokio::test]
+async fn item_88_a_task_that_begins_on_a_resumed_stream_is_sealed_too() {
+    let world = start().await;
+    let session = session(&world, &world.ta()).await;
+    // The server closes the stream of the call before it answers, as 2025-11-25 lets it.
+    world.files.once(Answer::events("id: e1\ndata: \n\n"));
+    let call = begin(&world, "1", "read_file", &world.ta()).header("mcp-session-id", &session).send().await;
+    let event = call.is(200).text().lines().find_map(|line| line.strip_prefix("id: ")).unwrap().to_owned();
+    let (mut stream, feed) = listen(&world, &session, Some(&event)).await;
+    assert_eq!(world.files.last().header("last-event-id"), "e1");
+    let answer = json!({"jsonrpc": "2.0", "id": 1, "result": {"task": {"taskId": "7", "status": "working"}}});
+    feed.send(Ok(format!("id: e2\ndata: {answer}\n\n").into())).await.unwrap();
+    let chunk = soon("an event", stream.chunk()).await.unwrap().unwrap();
+    let text = String::from_utf8(chunk.to_vec()).unwrap();
+    let told: Value = serde_json::from_str(text.lines().find_map(|line| line.strip_prefix("data: ")).unwrap()).unwrap();
+    let task = told["result"]["task"]["taskId"].as_str().unwrap().to_owned();
+    assert!(task.len() > 40, "{told}");
+    drop(stream);
+    // The stream may be resumed again, and the task is the caller's own.
+    let again = text.lines().find_map(|line| line.strip_prefix("id: ")).unwrap().to_owned();
+    let (mut stream, feed) = listen(&world, &session, Some(&again)).await;
+    assert_eq!(world.files.last().header("last-event-id"), "e2");
+    tell(&feed, &answer).await;
+    assert_eq!(next(&mut stream).await["result"]["task"]["taskId"], json!(task), "the same each time");
+    world.legacy("tasks/get", json!({"taskId": task})).token(&world.ta()).send().await.is(200);
+    assert_eq!(world.files.last().json()["params"]["taskId"], "7");
+    let line = world.gateway.audited(1, |line| line["operation"] == "tasks/get" && line["outcome"] == "permitted").await;
+    assert_eq!(line[0]["name"], "read_file");
+    world.legacy("tasks/get", json!({"taskId": task})).token(&world.tb()).send().await.refuses(200, -32602);
+}
+
+#[tokio::test]
+async fn item_88_on_a_stream_that_resumes_no_call_a_task_of_nobody_knows_whom_is_not_delivered() {
+    let world = start().await;
+    let own = begun(&world, "1", "read_file", &world.ta()).await;
+    let session = session(&world, &world.ta()).await;
+    let (mut stream, feed) = listen(&world, &session, None).await;
+    let answer = |id: &str| json!({"jsonrpc": "2.0", "id": 3, "result": {"task": {"taskId": id, "status": "working"}}});
+    tell(&feed, &answer("9")).await;
+    tell(&feed, &json!({"jsonrpc": "2.0", "id": 4, "result": {"tasks": [{"taskId": "1"}, {"taskId": "9"}]}})).await;
+    assert_eq!(next(&mut stream).await["result"]["tasks"], json!([{"taskId": own}]), "a list is cut, whoever asked for it");
+    tell(&feed, &answer("1")).await;
+    assert_eq!(next(&mut stream).await["result"]["task"]["taskId"], json!(own));
+}
+
+#[tokio::test]
+async fn item_91_tasks_are_taken_out_of_a_subscription_and_of_what_it_tells() {
+    let world = World::start().await;
+    let (answer, feed) = Answer::stream();
+    world.files.once(answer);
+    let wanted = json!({"notifications": {"toolsListChanged": true, "taskIds": ["9", "of another"]}});
+    let mut stream = world.modern("subscriptions/listen", wanted).token(&world.ta()).open().await;
+    assert_eq!(stream.status(), 200);
+    assert_eq!(world.files.last().json()["params"]["notifications"], json!({"toolsListChanged": true, "taskIds": []}));
+    let told = |method: &str, mut params: Value| {
+        params["_meta"] = json!({"io.modelcontextprotocol/subscriptionId": 1});
+        json!({"jsonrpc": "2.0", "method": method, "params": params})
+    };
+    let acknowledged = |tasks: Value| {
+        told("notifications/subscriptions/acknowledged", json!({"notifications": {"toolsListChanged": true, "taskIds": tasks}}))
+    };
+    tell(&feed, &acknowledged(json!(["9"]))).await;
+    assert_eq!(next(&mut stream).await, acknowledged(json!([])));
+    tell(&feed, &told("notifications/tasks", json!({"taskId": "9", "status": "completed", "result": {"content": []}}))).await;
+    let changed = told("notifications/tools/list_changed", json!({}));
+    tell(&feed, &changed).await;
+    assert_eq!(next(&mut stream).await, changed);
+    drop(feed);
+    assert_eq!(soon("the end", stream.chunk()).await.unwrap(), None);
+    world.gateway.audited(1, |line| line["reason"] == "narrowed").await;
+}
