@@ -1,6 +1,9 @@
 //! What OAuth wants said, as pure documents: resource metadata and challenges.
 
+pub mod authorization;
 pub mod challenge;
+pub mod consent;
+pub mod pkce;
 pub mod resource_metadata;
 
 /// Whether a string is a scope token (RFC 6749 §3.3).
