@@ -7,6 +7,7 @@
 mod document;
 mod lint;
 mod locate;
+pub mod login;
 pub mod problem;
 pub mod profile;
 mod raw;
@@ -15,6 +16,7 @@ mod resolve;
 mod schema;
 mod seen;
 mod signals;
+pub mod texts;
 mod tree;
 
 use std::collections::BTreeMap;

@@ -5,6 +5,8 @@
 //! absent from the schema. This file knows no file, no room and no meaning.
 
 mod forms;
+pub mod login;
+pub mod pages;
 pub mod signals;
 
 use schemars::JsonSchema;

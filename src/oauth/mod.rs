@@ -3,6 +3,7 @@
 pub mod authorization;
 pub mod challenge;
 pub mod consent;
+pub mod hand_off;
 pub mod pkce;
 pub mod resource_metadata;
 

@@ -135,7 +135,8 @@ fn oidc(raw: RawOidcLogin, at: &At<'_>, context: &mut Context<'_>) -> Option<Log
 /// Providers at which any person, or any company, can be.
 fn lets_everybody_in(issuer: &str) -> bool {
     let plain = issuer.trim_end_matches('/');
-    plain == "https://accounts.google.com" || ["/common/v2.0", "/consumers/v2.0", "/organizations/v2.0"].iter().any(|end| plain.ends_with(end))
+    plain == "https://accounts.google.com"
+        || ["/common/v2.0", "/consumers/v2.0", "/organizations/v2.0"].iter().any(|end| plain.ends_with(end))
 }
 
 fn oidc_claims(profile: Option<RawOidcProfile>) -> PersonClaims {
@@ -145,7 +146,12 @@ fn oidc_claims(profile: Option<RawOidcProfile>) -> PersonClaims {
         Some(RawOidcProfile::Keycloak) => ("sub", &["groups", "realm_access.roles"]),
         Some(RawOidcProfile::Google | RawOidcProfile::Okta) | None => ("sub", &["groups"]),
     };
-    PersonClaims { subject: subject.into(), name: "name".into(), email: "email".into(), groups: groups.iter().map(|name| (*name).into()).collect() }
+    PersonClaims {
+        subject: subject.into(),
+        name: "name".into(),
+        email: "email".into(),
+        groups: groups.iter().map(|name| (*name).into()).collect(),
+    }
 }
 
 fn oauth2(raw: RawOAuth2Login, at: &At<'_>, context: &mut Context<'_>) -> Option<Login> {
@@ -265,13 +271,7 @@ fn application(raw: RawApplicationLogin, at: &At<'_>, context: &mut Context<'_>)
     })))
 }
 
-fn client(
-    id: Option<String>,
-    secret: Option<String>,
-    in_body: bool,
-    at: &At<'_>,
-    context: &mut Context<'_>,
-) -> Option<LoginClient> {
+fn client(id: Option<String>, secret: Option<String>, in_body: bool, at: &At<'_>, context: &mut Context<'_>) -> Option<LoginClient> {
     let Some(id) = id.filter(|id| !id.trim().is_empty()) else {
         context.missing_key(at, "client_id", "what Doorward is called there");
         return None;

@@ -12,6 +12,8 @@ mod files;
 mod introspection;
 mod issuers;
 mod listeners;
+mod login;
+mod pages;
 mod quantity;
 mod rules;
 mod scopes;
