@@ -3,6 +3,8 @@
 //! Client and redirect come first: without both sound nobody is redirected anywhere. Everything after
 //! them has a [`Fault`] that may be told to the client. Knows no store; what is registered comes in.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::{is_scope_token, pkce};
@@ -164,12 +166,21 @@ impl From<Repeated> for Fault {
 /// A resource that tokens are issued for.
 #[derive(Clone, Copy, Debug)]
 pub struct Resource<'a> {
-    /// As registered, and as tokens name it.
+    /// As it stands in tokens.
     pub identifier: &'a str,
     /// The upstream's name.
-    pub upstream: &'a str,
+    pub upstream: &'a Arc<str>,
     /// The scopes that mean something there.
-    pub scopes: &'a [&'a str],
+    pub scopes: &'a [String],
+}
+
+/// Every resource that tokens are issued for.
+pub trait Resources {
+    /// The one that is meant by this spelling (RFC 8707 §2).
+    fn find(&self, asked: &str) -> Option<Resource<'_>>;
+
+    /// The only one there is.
+    fn only(&self) -> Option<Resource<'_>>;
 }
 
 /// What must happen before an answer (OpenID Connect Core §3.1.2.1).
@@ -193,11 +204,15 @@ pub struct Authorized {
     pub registered_uri: String,
     /// Of PKCE, by S256.
     pub challenge: String,
-    /// The canonical identifier.
+    /// The canonical resource, which becomes the audience (RFC 8707).
     pub resource: String,
-    pub upstream: String,
+    /// The upstream behind it.
+    pub upstream: Arc<str>,
     pub scopes: Vec<String>,
+    /// The client may have a refresh token too.
+    pub offline: bool,
     pub state: Option<String>,
+    /// The thumbprint of the key that the code is bound to (RFC 9449 §10).
     pub dpop_jkt: Option<String>,
     #[serde(default)]
     pub prompt: Prompt,
@@ -216,6 +231,8 @@ pub struct Asker<'a> {
     pub registered_uri: &'a str,
     /// It is registered for the authorization code grant.
     pub takes_codes: bool,
+    /// It is registered for refresh tokens.
+    pub refreshes: bool,
     /// The scopes that it may have; none is all.
     pub ceiling: Option<&'a [String]>,
 }
@@ -226,7 +243,7 @@ impl Authorized {
     ///
     /// # Errors
     /// What the client is told.
-    pub fn check(parameters: &Parameters, asker: &Asker<'_>, resources: &[Resource<'_>]) -> Result<Self, Fault> {
+    pub fn check(parameters: &Parameters, asker: &Asker<'_>, resources: &impl Resources) -> Result<Self, Fault> {
         match parameters.one("response_type")? {
             None => return Err(Fault::NoResponseType),
             Some("code") => {}
@@ -254,7 +271,7 @@ impl Authorized {
             return Err(Fault::Thumbprint);
         }
         let resource = resource(parameters, resources)?;
-        let scopes = scopes(parameters.one("scope")?, resource, asker.ceiling)?;
+        let scopes = scopes(parameters.one("scope")?, &resource, asker.ceiling)?;
         let max_age = parameters.one("max_age")?.map(str::parse::<u64>).transpose().map_err(|_| Fault::MaxAge)?;
         let acr_values = parameters.one("acr_values")?.unwrap_or_default();
         Ok(Self {
@@ -263,8 +280,9 @@ impl Authorized {
             registered_uri: asker.registered_uri.to_owned(),
             challenge: challenge.to_owned(),
             resource: resource.identifier.to_owned(),
-            upstream: resource.upstream.to_owned(),
+            upstream: resource.upstream.clone(),
             scopes,
+            offline: asker.refreshes,
             state: state.map(str::to_owned),
             dpop_jkt: dpop_jkt.map(str::to_owned),
             prompt: prompt(parameters.one("prompt")?)?,
@@ -283,67 +301,38 @@ fn challenge(parameters: &Parameters) -> Result<&str, Fault> {
     if pkce::is_challenge(challenge) { Ok(challenge) } else { Err(Fault::Challenge) }
 }
 
-fn resource<'r>(parameters: &Parameters, resources: &'r [Resource<'r>]) -> Result<&'r Resource<'r>, Fault> {
-    let mut found: Option<&Resource<'_>> = None;
+fn resource<'r>(parameters: &Parameters, resources: &'r impl Resources) -> Result<Resource<'r>, Fault> {
+    let mut found: Option<Resource<'_>> = None;
     for asked in parameters.all("resource") {
-        let one = find(asked, resources).ok_or(Fault::Resource)?;
+        let one = resources.find(asked).ok_or(Fault::Resource)?;
         if found.is_some_and(|other| other.identifier != one.identifier) {
             return Err(Fault::Resources);
         }
         found = Some(one);
     }
-    match (found, resources) {
-        (Some(found), _) => Ok(found),
-        // Clients of 2025-03-26 name none.
-        (None, [only]) => Ok(only),
-        (None, _) => Err(Fault::NoResource),
-    }
-}
-
-/// The resource that is meant by this spelling (RFC 8707 §2): case of scheme and host, the scheme's own port and one
-/// slash at the end make no difference, and everything else does.
-pub fn find<'r>(asked: &str, resources: &'r [Resource<'r>]) -> Option<&'r Resource<'r>> {
-    if let Some(exact) = resources.iter().find(|resource| resource.identifier == asked) {
-        return Some(exact);
-    }
-    let asked = plain(asked)?;
-    resources.iter().find(|resource| plain(resource.identifier).as_ref() == Some(&asked))
-}
-
-fn plain(text: &str) -> Option<String> {
-    let (scheme, rest) = text.split_once("://")?;
-    let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-    if path.contains('#') || authority.contains('@') {
-        return None;
-    }
-    let (scheme, authority) = (scheme.to_ascii_lowercase(), authority.to_ascii_lowercase());
-    let port = if scheme == "https" { ":443" } else { ":80" };
-    let authority = authority.strip_suffix(port).unwrap_or(&authority);
-    Some(format!("{scheme}://{authority}{}", path.strip_suffix('/').unwrap_or(path)))
+    // Clients of 2025-03-26 name none.
+    found.or_else(|| resources.only()).ok_or(Fault::NoResource)
 }
 
 fn scopes(asked: Option<&str>, resource: &Resource<'_>, ceiling: Option<&[String]>) -> Result<Vec<String>, Fault> {
     let allowed = |scope: &str| ceiling.is_none_or(|ceiling| ceiling.iter().any(|one| one == scope));
     let Some(asked) = asked else {
-        return Ok(resource.scopes.iter().filter(|scope| allowed(scope)).map(|scope| (*scope).to_owned()).collect());
+        return Ok(resource.scopes.iter().filter(|scope| allowed(scope)).cloned().collect());
     };
     let words: Vec<&str> = asked.split(' ').filter(|word| !word.is_empty()).collect();
     if words.len() > MOST_SCOPES || words.iter().any(|word| !is_scope_token(word)) {
         return Err(Fault::Scope);
     }
     let mut granted: Vec<String> = Vec::new();
-    for word in words {
-        let known = resource.scopes.contains(&word) && allowed(word);
-        // Asks for a refresh token (OpenID Connect Core §11), and is no scope of a resource.
-        if (known || word == "offline_access") && !granted.iter().any(|one| one == word) {
-            granted.push(word.to_owned());
+    for word in &words {
+        let known = resource.scopes.iter().any(|scope| scope == word) && allowed(word);
+        if known && !granted.iter().any(|one| one == word) {
+            granted.push((*word).to_owned());
         }
     }
-    let only_offline = granted.iter().all(|scope| scope == "offline_access");
-    if only_offline && !resource.scopes.is_empty() && asked.trim() != "offline_access" {
-        return Err(Fault::Scope);
-    }
-    Ok(granted)
+    // It asks for a refresh token (OpenID Connect Core §11), and is no scope of a resource.
+    let asks = words.iter().any(|word| *word != "offline_access");
+    if granted.is_empty() && asks { Err(Fault::Scope) } else { Ok(granted) }
 }
 
 fn prompt(asked: Option<&str>) -> Result<Prompt, Fault> {

@@ -98,6 +98,7 @@ mod tests {
             resource: "https://gw.example/files".into(),
             upstream: "files".into(),
             scopes: vec!["a".into(), "b".into()],
+            offline: true,
             state: None,
             dpop_jkt: None,
             prompt: Default::default(),
