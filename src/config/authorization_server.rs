@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::login::Logins;
+use super::texts::Pages;
 use crate::route::Rate;
 use crate::token::{Algorithm, IssuerRules};
 
@@ -26,6 +28,11 @@ pub struct AuthorizationServer {
     pub words: BTreeMap<String, String>,
     /// Requests of one address.
     pub rate: Rate,
+    /// Where people sign in; none where only machines get tokens.
+    pub logins: Logins,
+    /// How long a browser stays signed in.
+    pub session: Duration,
+    pub pages: Pages,
 }
 
 /// What seals everything secret in the store.

@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::login::RawLogin;
+use super::pages::RawPages;
 use super::{DurationText, Later, RateText};
 
 /// Tokens are issued here, for upstreams with `ownership: bridge` or `self_managed`. The issuer is `public_url`. Needs `store`.
@@ -18,8 +20,12 @@ pub struct RawAuthorizationServer {
     pub tokens: Option<RawTokens>,
     /// Requests of one address to these endpoints. Default 30/s.
     pub rate: Option<RateText>,
-    #[schemars(skip)]
-    pub login: Option<Later>,
+    /// Where people sign in.
+    pub login: Option<RawLogin>,
+    /// How long a browser stays signed in. Default 8h, at most 7d.
+    pub session: Option<DurationText>,
+    /// What people see on pages.
+    pub pages: Option<RawPages>,
     #[schemars(skip)]
     pub registration: Option<Later>,
     #[schemars(skip)]
