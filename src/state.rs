@@ -77,7 +77,8 @@ impl Snapshot {
             routes: RouteTable::new(config.routes.clone())
                 .with_aliases(&config.public_url, &config.allow_hosts)
                 .with_assertion_keys(&config.public_url)
-                .with_signals(&config.public_url, inlets(&config)),
+                .with_signals(&config.public_url, inlets(&config))
+                .with_authorization(config.authorization_server.as_deref().map(|server| &*server.issuer)),
             issuers: Issuers::build(&config, old.map(|old| &old.issuers))?,
             transmitters: Transmitters::build(&config, old.map(|old| &old.transmitters))?,
             upstream_tokens: UpstreamTokens::build(&config, old.map(|old| &old.upstream_tokens))?,

@@ -75,6 +75,10 @@ pub enum Source {
     Configured,
     /// A token named it.
     Observed,
+    /// It registered itself here.
+    Registered,
+    /// A document that it publishes names it.
+    Document,
 }
 
 impl Source {
@@ -82,6 +86,8 @@ impl Source {
         match self {
             Self::Configured => "configured",
             Self::Observed => "observed",
+            Self::Registered => "registered",
+            Self::Document => "document",
         }
     }
 }

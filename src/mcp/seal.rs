@@ -37,6 +37,12 @@ pub enum Purpose {
     Task,
     /// The `nextCursor` of a list.
     Cursor,
+    /// A key that signs access tokens, at rest.
+    SigningKey,
+    /// The refresh token that another was exchanged for, at rest.
+    Successor,
+    /// What a login elsewhere gave for a person, at rest.
+    LoginToken,
 }
 
 impl Purpose {
@@ -48,6 +54,9 @@ impl Purpose {
             Self::State => b"state",
             Self::Task => b"task",
             Self::Cursor => b"cursor",
+            Self::SigningKey => b"signing key",
+            Self::Successor => b"successor",
+            Self::LoginToken => b"login token",
         }
     }
 }

@@ -1,7 +1,17 @@
-//! What OAuth wants said, as pure documents: resource metadata and challenges.
+//! What OAuth wants said and checked, as pure rules and documents: those of a resource, and those of an authorization server.
 
+pub mod authorization;
 pub mod challenge;
+pub mod client;
+pub mod error;
+pub mod person;
 pub mod resource_metadata;
+pub mod schedule;
+
+pub use authorization::Authorized;
+pub use client::{ClientAuthentication, ClientKeys, ClientKind, GrantType, RegisteredClient};
+pub use error::{Code, OAuthError};
+pub use person::Person;
 
 /// Whether a string is a scope token (RFC 6749 §3.3).
 pub fn is_scope_token(scope: &str) -> bool {

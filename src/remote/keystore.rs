@@ -81,6 +81,17 @@ impl KeyStore {
         Self::with(name, None, KeyTimes::default(), Held { keys: Some(Arc::new(keys)), fetched: now, tried: now })
     }
 
+    /// Keys of our own, which are told by [`Self::publish`].
+    pub fn own(name: &str) -> Arc<Self> {
+        Self::with(name, None, KeyTimes::default(), Held::default())
+    }
+
+    /// The keys to judge by from now on, in a store that fetches none.
+    pub fn publish(&self, keys: KeySet) {
+        let now = Some(Instant::now());
+        self.held.store(Arc::new(Held { keys: Some(Arc::new(keys)), fetched: now, tried: now }));
+    }
+
     fn with(name: &str, origin: Option<Box<dyn Origin>>, times: KeyTimes, held: Held) -> Arc<Self> {
         Arc::new(Self {
             name: name.to_owned(),

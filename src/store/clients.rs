@@ -140,6 +140,8 @@ fn client(row: Row) -> Result<(i64, Client), Error> {
     let source = match source.as_str() {
         "configured" => Source::Configured,
         "observed" => Source::Observed,
+        "registered" => Source::Registered,
+        "document" => Source::Document,
         _ => return Err(Error::Row(seq)),
     };
     let client = Client {

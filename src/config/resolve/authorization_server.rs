@@ -1,0 +1,184 @@
+//! Whether tokens are issued here, and how.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Context, Scopes, quantity};
+use crate::config::authorization_server::{AuthorizationServer, KeyFile, OWN, Resource, Tokens};
+use crate::config::raw::authorization_server::{RawAuthorizationServer, RawSigning, RawTokens};
+use crate::config::report::At;
+use crate::config::{Issuer, KeySource, KeyTimes, Store, StorePlace, profile};
+use crate::oauth::schedule::LONGEST_ACCESS;
+use crate::route::{AUTHORIZATION_PAGES, AUTHORIZATION_PATHS, Rate, Route};
+use crate::token::{Algorithm, ClaimNames, IssuerRules};
+
+const LONGEST_CODE: Duration = Duration::from_secs(600);
+const SHORTEST_ROTATION: Duration = Duration::from_secs(2 * 3600);
+const RATE: Rate = Rate { count: 30, per: Duration::from_secs(1) };
+
+/// The issuer that upstreams get which own their tokens here.
+pub fn own_issuer(public_url: &str) -> Issuer {
+    let rules = IssuerRules {
+        name: OWN.into(),
+        issuer: public_url.into(),
+        // Both, so that a change of the algorithm refuses nobody.
+        algorithms: vec![Algorithm::ES256, Algorithm::EdDSA],
+        token_types: vec!["at+jwt".into()],
+        audience: Vec::new(),
+        // It is our own clock, or that of another replica.
+        leeway: Duration::from_secs(5),
+        claims: ClaimNames::default(),
+        required_claims: ["client_id", "jti"].map(str::to_owned).to_vec(),
+        audience_from: Default::default(),
+        required_values: Vec::new(),
+    };
+    Issuer {
+        rules: Arc::new(rules),
+        keys: KeySource::Own,
+        times: KeyTimes::default(),
+        allow_http: false,
+        introspection: None,
+        profile: &profile::PLAIN,
+        assume_s256: false,
+    }
+}
+
+/// What the section is resolved beside.
+pub struct Beside<'a> {
+    pub own: Option<&'a Arc<Issuer>>,
+    pub store: Option<&'a Store>,
+    pub routes: &'a [Arc<Route>],
+    /// Upstreams whose tokens are issued here, and whether people have accounts here for them; with what they are called.
+    pub owned: Vec<Owned>,
+    pub scopes: &'a Scopes,
+}
+
+/// An upstream whose tokens are issued here.
+#[derive(Clone, Debug)]
+pub struct Owned {
+    pub upstream: String,
+    pub title: String,
+    pub self_managed: bool,
+}
+
+impl Beside<'_> {
+    pub fn resolve(&self, raw: RawAuthorizationServer, at: &At<'_>, context: &mut Context<'_>) -> Option<AuthorizationServer> {
+        let RawAuthorizationServer { key_file, tokens, rate, login, registration, clients } = raw;
+        context.later(at, "login", login);
+        context.later(at, "registration", registration);
+        context.later(at, "clients", clients);
+        if self.owned.is_empty() && !context.report.has_errors() {
+            let hint = "write `ownership: bridge` or `ownership: self_managed` at an upstream, or remove the section";
+            context.report.mend(at, "tokens are issued here, and no upstream takes them", hint);
+        }
+        self.refuse_taken_paths(context, at);
+        let tokens = self::tokens(tokens, &at.key("tokens"), context);
+        let rate = quantity::rate(rate, &at.key("rate"), &mut context.report).unwrap_or(RATE);
+        let key_file = self.key_file(key_file, at, context);
+        let own = self.own?;
+        Some(AuthorizationServer {
+            issuer: own.rules.issuer.clone(),
+            rules: own.rules.clone(),
+            key_file: key_file?,
+            tokens,
+            resources: self.resources(),
+            words: self.scopes.words(),
+            rate,
+        })
+    }
+
+    fn key_file(&self, raw: Option<String>, at: &At<'_>, context: &mut Context<'_>) -> Option<KeyFile> {
+        let here = at.key("key_file");
+        match (raw, self.store.map(|store| &store.place)) {
+            (Some(written), place) => {
+                let path = Context::path(&here, &written);
+                let make = matches!(place, Some(StorePlace::Sqlite(_))) && !path.exists();
+                if !make {
+                    // A reload that finds another secret would be of no use: what is sealed is sealed.
+                    context.seal_keys(&here, &written)?;
+                }
+                Some(KeyFile { path, make })
+            }
+            (None, Some(StorePlace::Sqlite(database))) => {
+                let mut path = database.clone().into_os_string();
+                path.push(".key");
+                Some(KeyFile { path: path.into(), make: true })
+            }
+            (None, Some(StorePlace::Postgres(_))) => {
+                context.missing_key(at, "key_file", "with PostgreSQL: a file with 32 random bytes, the same for all replicas");
+                None
+            }
+            (None, None) => {
+                if !context.report.has_errors() {
+                    let hint = "add `store: sqlite:doorward.db`, or a PostgreSQL database for several replicas";
+                    context.report.mend(at, "grants and keys must survive, and there is no `store` to keep them in", hint);
+                }
+                None
+            }
+        }
+    }
+
+    fn resources(&self) -> Vec<Resource> {
+        let resource = |route: &Arc<Route>| {
+            let owned = self.owned.iter().find(|owned| owned.upstream == *route.name)?;
+            let asked = route.policy.scopes();
+            let mut scopes: Vec<String> = asked.iter().flat_map(|scope| self.scopes.satisfying(scope)).collect();
+            scopes.sort_unstable();
+            scopes.dedup();
+            Some(Resource {
+                upstream: route.name.clone(),
+                title: owned.title.clone(),
+                resource: route.resource.clone(),
+                scopes,
+                advertised: asked.into_iter().filter(|scope| self.scopes.advertises(scope)).map(str::to_owned).collect(),
+                require_dpop: route.sender.demand.dpop,
+                approves_clients: route.approves_clients,
+                self_managed: owned.self_managed,
+            })
+        };
+        self.routes.iter().filter_map(resource).collect()
+    }
+
+    fn refuse_taken_paths(&self, context: &mut Context<'_>, at: &At<'_>) {
+        let Some(own) = self.own else { return };
+        for route in self.routes {
+            let Some(path) = route.resource.strip_prefix(&*own.rules.issuer) else { continue };
+            if AUTHORIZATION_PATHS.contains(&path) || path.starts_with(AUTHORIZATION_PAGES) {
+                let message = format!("`{path}`, the path of `{}`, is one of the authorization server's own", route.name);
+                context.report.mend(at, message, "give the upstream another `path`");
+            }
+        }
+    }
+}
+
+fn tokens(raw: Option<RawTokens>, at: &At<'_>, context: &mut Context<'_>) -> Tokens {
+    let default = Tokens::default();
+    let Some(raw) = raw else { return default };
+    let RawTokens { access, refresh, refresh_idle, code, algorithm, rotate_keys, allow_endpoint_audience } = raw;
+    let report = &mut context.report;
+    let tokens = Tokens {
+        access: quantity::duration(access, default.access, &at.key("access"), report),
+        refresh: quantity::duration(refresh, default.refresh, &at.key("refresh"), report),
+        refresh_idle: quantity::duration(refresh_idle, default.refresh_idle, &at.key("refresh_idle"), report),
+        code: quantity::duration(code, default.code, &at.key("code"), report),
+        algorithm: match algorithm {
+            None | Some(RawSigning::Es256) => Algorithm::ES256,
+            Some(RawSigning::EdDsa) => Algorithm::EdDSA,
+        },
+        rotate_keys: quantity::duration(rotate_keys, default.rotate_keys, &at.key("rotate_keys"), report),
+        allow_endpoint_audience: allow_endpoint_audience.unwrap_or(false),
+    };
+    if tokens.access > Duration::from_secs(LONGEST_ACCESS) || tokens.access < Duration::from_secs(1) {
+        report.mend(&at.key("access"), "an access token lives between 1s and 1h", "10m is right for most");
+    }
+    if tokens.code > LONGEST_CODE || tokens.code < Duration::from_secs(1) {
+        report.mend(&at.key("code"), "a code lives between 1s and 10m (OAuth 2.1 §4.1.2)", "60s is enough for a client");
+    }
+    if tokens.refresh_idle > tokens.refresh {
+        report.mend(&at.key("refresh_idle"), "longer than `refresh`, so it would never count", "write less");
+    }
+    if tokens.rotate_keys < SHORTEST_ROTATION {
+        report.mend(&at.key("rotate_keys"), "a key is published for an hour before it signs", "write at least 2h");
+    }
+    tokens
+}

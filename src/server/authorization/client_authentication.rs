@@ -1,0 +1,1 @@
+//! Who asks at the token endpoint (RFC 6749 §2.3)?

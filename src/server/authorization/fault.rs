@@ -1,0 +1,52 @@
+//! What goes wrong at our own end: the store, keys, randomness. What a client did wrong is an [`crate::oauth::OAuthError`].
+
+use std::fmt;
+
+use crate::store;
+
+/// Why a request cannot be answered now.
+#[derive(Debug)]
+pub enum Fault {
+    Store(store::Error),
+    /// The store is not open: it was configured after the start.
+    Unopened,
+    /// There is no key to sign with.
+    NoKey,
+    /// The system has no randomness.
+    Randomness,
+    /// What the store holds cannot be read.
+    Unreadable,
+}
+
+impl Fault {
+    /// The label for records and metrics.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Store(_) => "store_unavailable",
+            Self::Unopened => "store_unopened",
+            Self::NoKey => "no_signing_key",
+            Self::Randomness => "no_randomness",
+            Self::Unreadable => "store_unreadable",
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Store(error) => write!(f, "the store cannot be used: {error}"),
+            Self::Unopened => f.write_str("the store takes effect at the next start"),
+            Self::NoKey => f.write_str("there is no key to sign with"),
+            Self::Randomness => f.write_str("the system has no randomness"),
+            Self::Unreadable => f.write_str("what the store holds cannot be read"),
+        }
+    }
+}
+
+impl std::error::Error for Fault {}
+
+impl From<store::Error> for Fault {
+    fn from(error: store::Error) -> Self {
+        Self::Store(error)
+    }
+}

@@ -1,0 +1,1 @@
+//! How a person signs in: elsewhere, or with an account of ours.
