@@ -27,18 +27,7 @@ pub struct Http(reqwest::Client);
 
 impl Http {
     pub fn new() -> Result<Self, FetchError> {
-        let headers = HeaderMap::from_iter([
-            (ACCEPT, HeaderValue::from_static("application/json")),
-            (ACCEPT_ENCODING, HeaderValue::from_static("identity")),
-        ]);
-        let client = reqwest::Client::builder()
-            .user_agent(concat!("doorward/", env!("CARGO_PKG_VERSION")))
-            .default_headers(headers)
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            // Fetches are rare and may come from several runtimes: a kept connection would belong to one.
-            .pool_max_idle_per_host(0)
-            .build();
+        let client = builder().build();
         client.map(Self).map_err(|_| FetchError::Unreachable)
     }
 
@@ -136,7 +125,22 @@ impl Http {
     }
 }
 
-async fn read(mut answer: reqwest::Response, largest: usize) -> Result<Bytes, FetchError> {
+/// What all our clients have in common.
+pub(super) fn builder() -> reqwest::ClientBuilder {
+    let headers = HeaderMap::from_iter([
+        (ACCEPT, HeaderValue::from_static("application/json")),
+        (ACCEPT_ENCODING, HeaderValue::from_static("identity")),
+    ]);
+    reqwest::Client::builder()
+        .user_agent(concat!("doorward/", env!("CARGO_PKG_VERSION")))
+        .default_headers(headers)
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        // Fetches are rare and may come from several runtimes: a kept connection would belong to one.
+        .pool_max_idle_per_host(0)
+}
+
+pub(super) async fn read(mut answer: reqwest::Response, largest: usize) -> Result<Bytes, FetchError> {
     let mut body = BytesMut::new();
     while let Some(chunk) = answer.chunk().await.map_err(explain)? {
         if body.len() + chunk.len() > largest {
@@ -166,7 +170,7 @@ fn is_loopback(host: &Host<&str>) -> bool {
     }
 }
 
-fn explain(error: reqwest::Error) -> FetchError {
+pub(super) fn explain(error: reqwest::Error) -> FetchError {
     if error.is_timeout() { FetchError::Timeout } else { FetchError::Unreachable }
 }
 

@@ -7,10 +7,12 @@
 //! [`upstream_token`] keeps the tokens that upstreams are shown, and [`token_endpoint`] asks for them.
 //! [`login`] asks who a person is who signs in elsewhere.
 //! [`Transmitters`] holds the keys of those who send event tokens, and [`poll`] fetches what waits there.
-//! Only configured issuers are ever asked: nothing in a token can name an address. This room judges no token.
+//! Only configured issuers are ever asked: nothing in a token can name an address. [`client_document`] alone goes where
+//! strangers say, and [`special`] says where not. This room judges no token.
 
 pub mod ask;
 pub mod audit_export;
+pub mod client_document;
 pub mod collector;
 pub mod discovery;
 pub mod error;
@@ -25,6 +27,7 @@ pub mod login;
 pub mod metadata;
 mod pace;
 pub mod poll;
+pub mod special;
 pub mod token_endpoint;
 mod transmitters;
 pub mod upstream_token;
