@@ -8,10 +8,13 @@ mod consents;
 mod grants;
 mod keys;
 mod registrations;
+mod sessions;
 mod tickets;
 
+pub use accounts::Attempt;
 pub use grants::{Code, Grant, Redeemed, Redemption, Refresh, Rotation};
 pub use keys::SealedKey;
+pub use sessions::BrowserSession;
 pub use tickets::Kind;
 
 use super::{Error, Store};
@@ -20,6 +23,8 @@ impl Store {
     /// Drops what has ended at `now`, in seconds since 1970.
     pub async fn sweep_authorization(&self, now: u64) -> Result<(), Error> {
         self.sweep_tickets(now).await?;
+        self.sweep_attempts(now).await?;
+        self.sweep_sessions(now).await?;
         self.sweep_grants(now).await?;
         self.sweep_signing_keys(now).await
     }
