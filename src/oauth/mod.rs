@@ -1,15 +1,24 @@
 //! What OAuth wants said and checked, as pure rules and documents: those of a resource, and those of an authorization server.
 
+pub mod assertion;
 pub mod authorization;
 pub mod challenge;
 pub mod client;
+pub mod client_assertion;
 pub mod consent;
 pub mod error;
+pub mod form;
+pub mod grant;
 pub mod hand_off;
+pub mod identity_assertion;
+pub mod issue;
 pub mod person;
 pub mod pkce;
+pub mod refresh;
 pub mod resource_metadata;
 pub mod schedule;
+pub mod server_metadata;
+pub mod workload;
 
 pub use authorization::Authorized;
 pub use client::{ClientAuthentication, ClientKeys, ClientKind, GrantType, RegisteredClient};
