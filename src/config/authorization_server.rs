@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::registration::Registration;
+use crate::oauth::RegisteredClient;
 use crate::route::Rate;
 use crate::token::{Algorithm, IssuerRules};
 
@@ -26,6 +28,9 @@ pub struct AuthorizationServer {
     pub words: BTreeMap<String, String>,
     /// Requests of one address.
     pub rate: Rate,
+    pub registration: Registration,
+    /// Clients of the configuration, by their ids.
+    pub clients: BTreeMap<String, Arc<RegisteredClient>>,
 }
 
 /// What seals everything secret in the store.

@@ -11,6 +11,7 @@ mod locate;
 pub mod problem;
 pub mod profile;
 mod raw;
+pub mod registration;
 mod report;
 mod resolve;
 mod schema;

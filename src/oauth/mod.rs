@@ -3,10 +3,17 @@
 pub mod authorization;
 pub mod challenge;
 pub mod client;
+pub mod client_document;
+pub mod client_id;
 pub mod error;
+pub mod known_clients;
+pub mod likeness;
 pub mod person;
+pub mod redirect;
+pub mod registration;
 pub mod resource_metadata;
 pub mod schedule;
+pub mod suspicion;
 
 pub use authorization::Authorized;
 pub use client::{ClientAuthentication, ClientKeys, ClientKind, GrantType, RegisteredClient};

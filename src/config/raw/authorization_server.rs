@@ -3,7 +3,8 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{DurationText, Later, RateText};
+use super::registration::{RawClient, RawRegistration};
+use super::{DurationText, Keyed, Later, RateText};
 
 /// Tokens are issued here, for upstreams with `ownership: bridge` or `self_managed`. The issuer is `public_url`. Needs `store`.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -20,10 +21,10 @@ pub struct RawAuthorizationServer {
     pub rate: Option<RateText>,
     #[schemars(skip)]
     pub login: Option<Later>,
-    #[schemars(skip)]
-    pub registration: Option<Later>,
-    #[schemars(skip)]
-    pub clients: Option<Later>,
+    /// How clients come to be known that are not named here. Without it each waits until somebody approves it.
+    pub registration: Option<RawRegistration>,
+    /// Clients that need no approval, by their ids.
+    pub clients: Option<Keyed<RawClient>>,
 }
 
 /// What is issued, and how long it lives.

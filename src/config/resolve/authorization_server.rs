@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Context, Scopes, quantity};
+use super::{Context, Scopes, quantity, registration};
 use crate::config::authorization_server::{AuthorizationServer, KeyFile, OWN, Resource, Tokens};
 use crate::config::raw::authorization_server::{RawAuthorizationServer, RawSigning, RawTokens};
 use crate::config::report::At;
@@ -65,8 +65,6 @@ impl Beside<'_> {
     pub fn resolve(&self, raw: RawAuthorizationServer, at: &At<'_>, context: &mut Context<'_>) -> Option<AuthorizationServer> {
         let RawAuthorizationServer { key_file, tokens, rate, login, registration, clients } = raw;
         context.later(at, "login", login);
-        context.later(at, "registration", registration);
-        context.later(at, "clients", clients);
         if self.owned.is_empty() && !context.report.has_errors() {
             let hint = "write `ownership: bridge` or `ownership: self_managed` at an upstream, or remove the section";
             context.report.mend(at, "tokens are issued here, and no upstream takes them", hint);
@@ -75,6 +73,9 @@ impl Beside<'_> {
         let tokens = self::tokens(tokens, &at.key("tokens"), context);
         let rate = quantity::rate(rate, &at.key("rate"), &mut context.report).unwrap_or(RATE);
         let key_file = self.key_file(key_file, at, context);
+        let issuer = self.own.map(|own| &*own.rules.issuer);
+        let registration = registration::resolve(registration, issuer, &at.key("registration"), context);
+        let clients = registration::clients(clients, &at.key("clients"), context);
         let own = self.own?;
         Some(AuthorizationServer {
             issuer: own.rules.issuer.clone(),
@@ -84,6 +85,8 @@ impl Beside<'_> {
             resources: self.resources(),
             words: self.scopes.words(),
             rate,
+            registration,
+            clients,
         })
     }
 

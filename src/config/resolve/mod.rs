@@ -14,6 +14,7 @@ mod introspection;
 mod issuers;
 mod listeners;
 mod quantity;
+mod registration;
 mod rules;
 mod scopes;
 mod signals;
