@@ -33,7 +33,7 @@
 //! governance   <- principal token
 //! session      <- principal mcp route denial
 //! config       <- principal token mcp policy identity oauth route denial event certificate pin governance
-//! remote       <- config token trace route mcp oauth
+//! remote       <- config token trace route mcp oauth principal
 //! store        <- config governance oauth
 //! trace        <- event
 //! advice       <- config token route

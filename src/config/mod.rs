@@ -8,6 +8,7 @@ pub mod authorization_server;
 mod document;
 mod lint;
 mod locate;
+pub mod login;
 pub mod problem;
 pub mod profile;
 mod raw;
@@ -17,6 +18,7 @@ mod resolve;
 mod schema;
 mod seen;
 mod signals;
+pub mod texts;
 mod tree;
 
 use std::collections::BTreeMap;

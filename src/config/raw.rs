@@ -7,6 +7,8 @@
 pub mod authorization_server;
 pub mod registration;
 mod forms;
+pub mod login;
+pub mod pages;
 pub mod signals;
 
 use schemars::JsonSchema;

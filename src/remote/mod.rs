@@ -5,6 +5,7 @@
 //! [`metadata`] keeps an issuer's document to be shown again, `pace` says when a fetch may begin, [`keystore`] holds the live keys of one issuer, [`Issuers`] those of all.
 //! [`introspection`] asks about a token that only its issuer can read, as often as `valve` lets it.
 //! [`upstream_token`] keeps the tokens that upstreams are shown, and [`token_endpoint`] asks for them.
+//! [`login`] asks who a person is who signs in elsewhere.
 //! [`Transmitters`] holds the keys of those who send event tokens, and [`poll`] fetches what waits there.
 //! Only configured issuers are ever asked: nothing in a token can name an address. [`client_document`] alone goes where
 //! strangers say, and [`special`] says where not. This room judges no token.
@@ -22,6 +23,7 @@ pub mod introspection;
 mod issuers;
 pub mod keystore;
 pub mod listed;
+pub mod login;
 pub mod metadata;
 mod pace;
 pub mod poll;

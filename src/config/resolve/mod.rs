@@ -13,6 +13,8 @@ mod files;
 mod introspection;
 mod issuers;
 mod listeners;
+mod login;
+mod pages;
 mod quantity;
 mod registration;
 mod rules;
