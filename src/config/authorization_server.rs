@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use crate::oauth::identity_assertion::IdentityRules;
 use crate::oauth::workload::WorkloadRules;
+use super::registration::Registration;
+use crate::oauth::RegisteredClient;
 use crate::route::Rate;
 use crate::token::{Algorithm, IssuerRules};
 
@@ -34,6 +36,9 @@ pub struct AuthorizationServer {
     pub words: BTreeMap<String, String>,
     /// Requests of one address.
     pub rate: Rate,
+    pub registration: Registration,
+    /// Clients of the configuration, by their ids.
+    pub clients: BTreeMap<String, Arc<RegisteredClient>>,
 }
 
 /// Whose JWTs are taken for tokens of our own, and under which rules.

@@ -5,6 +5,7 @@
 //! absent from the schema. This file knows no file, no room and no meaning.
 
 pub mod authorization_server;
+pub mod registration;
 mod forms;
 pub mod login;
 pub mod pages;

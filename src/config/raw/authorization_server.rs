@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{AlgorithmNames, DurationText, Keyed, Later, RateText, RawKeys, Strings};
+use super::registration::{RawClient, RawRegistration};
 
 /// Tokens are issued here, for upstreams with `ownership: bridge` or `self_managed`. The issuer is `public_url`. Needs `store`.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -30,10 +31,10 @@ pub struct RawAuthorizationServer {
     pub introspection_clients: Option<Strings>,
     #[schemars(skip)]
     pub login: Option<Later>,
-    #[schemars(skip)]
-    pub registration: Option<Later>,
-    #[schemars(skip)]
-    pub clients: Option<Later>,
+    /// How clients come to be known that are not named here. Without it each waits until somebody approves it.
+    pub registration: Option<RawRegistration>,
+    /// Clients that need no approval, by their ids.
+    pub clients: Option<Keyed<RawClient>>,
 }
 
 /// What is issued, and how long it lives.

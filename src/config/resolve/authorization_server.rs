@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Context, Scopes, issuers, quantity, trusted};
+use super::{Context, Scopes, issuers, quantity, registration, trusted};
 use crate::config::authorization_server::{AuthorizationServer, KeyFile, OWN, Resource, Tokens};
 use crate::config::raw::authorization_server::{RawAuthorizationServer, RawSigning, RawTokens};
 use crate::config::report::At;
@@ -73,8 +73,6 @@ impl Beside<'_> {
             clients,
         } = raw;
         context.later(at, "login", login);
-        context.later(at, "registration", registration);
-        context.later(at, "clients", clients);
         if self.owned.is_empty() && !context.report.has_errors() {
             let hint = "write `ownership: bridge` or `ownership: self_managed` at an upstream, or remove the section";
             context.report.mend(at, "tokens are issued here, and no upstream takes them", hint);
@@ -84,6 +82,9 @@ impl Beside<'_> {
         let rate = quantity::rate(rate, &at.key("rate"), &mut context.report).unwrap_or(RATE);
         let key_file = self.key_file(key_file, at, context);
         let introspection_clients = context.strings(introspection_clients, &at.key("introspection_clients"));
+        let issuer = self.own.map(|own| &*own.rules.issuer);
+        let registration = registration::resolve(registration, issuer, &at.key("registration"), context);
+        let clients = registration::clients(clients, &at.key("clients"), context);
         let own = self.own?;
         let mut trusted = trusted::Section { own: &own.rules.issuer, owned: &self.owned, issuers: BTreeMap::new() };
         let identity_assertions = trusted.identities(identity_assertions, &at.key("identity_assertions"), context);
@@ -100,6 +101,8 @@ impl Beside<'_> {
             introspection_clients,
             words: self.scopes.words(),
             rate,
+            registration,
+            clients,
         })
     }
 

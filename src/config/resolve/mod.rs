@@ -16,6 +16,7 @@ mod listeners;
 mod login;
 mod pages;
 mod quantity;
+mod registration;
 mod rules;
 mod scopes;
 mod signals;

@@ -65,9 +65,6 @@ fn admission(raw: RawAdmission) -> Admission {
 
 fn hosts(raw: Strings, at: &At<'_>, context: &mut Context<'_>) -> Vec<String> {
     let hosts = context.strings(Some(raw), at);
-    if hosts.is_empty() {
-        context.report.mend(at, "no host is named, so no document is taken", "write `metadata_documents: off` for that");
-    }
     for (index, host) in hosts.iter().enumerate() {
         let plain = host.strip_prefix("*.").unwrap_or(host);
         let is_host = url::Host::parse(plain).is_ok_and(|parsed| parsed.to_string() == plain);

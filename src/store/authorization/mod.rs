@@ -12,6 +12,7 @@ mod tickets;
 
 pub use grants::{Code, Grant, Redeemed, Redemption, Refresh, Rotation};
 pub use keys::SealedKey;
+pub use registrations::{Added, Registration};
 pub use tickets::Kind;
 
 use super::{Error, Store};
