@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::login::Logins;
+use super::registration::{Admission, Registration};
+use super::texts::Pages;
+use crate::oauth::RegisteredClient;
 use crate::oauth::identity_assertion::IdentityRules;
 use crate::oauth::workload::WorkloadRules;
-use super::registration::Registration;
-use crate::oauth::RegisteredClient;
 use crate::route::Rate;
 use crate::token::{Algorithm, IssuerRules};
 
@@ -39,6 +41,11 @@ pub struct AuthorizationServer {
     pub registration: Registration,
     /// Clients of the configuration, by their ids.
     pub clients: BTreeMap<String, Arc<RegisteredClient>>,
+    /// Where people sign in; none where only machines get tokens.
+    pub logins: Logins,
+    /// How long a browser stays signed in.
+    pub session: Duration,
+    pub pages: Pages,
 }
 
 /// Whose JWTs are taken for tokens of our own, and under which rules.
@@ -133,7 +140,11 @@ impl AuthorizationServer {
 
     /// What is enabled.
     pub fn offers(&self) -> Offers {
-        Offers { authorize: true, registration: false, documents: false }
+        Offers {
+            authorize: !self.logins.all.is_empty(),
+            registration: self.registration.dynamic != Admission::Off,
+            documents: self.registration.documents != Admission::Off,
+        }
     }
 
     /// The URL of one of its endpoints.

@@ -5,8 +5,10 @@ use serde::Deserialize;
 
 use serde_json::Value;
 
-use super::{AlgorithmNames, DurationText, Keyed, Later, RateText, RawKeys, Strings};
+use super::login::RawLogin;
+use super::pages::RawPages;
 use super::registration::{RawClient, RawRegistration};
+use super::{AlgorithmNames, DurationText, Keyed, RateText, RawKeys, Strings};
 
 /// Tokens are issued here, for upstreams with `ownership: bridge` or `self_managed`. The issuer is `public_url`. Needs `store`.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -29,12 +31,16 @@ pub struct RawAuthorizationServer {
     pub workloads: Option<Keyed<RawWorkloadIssuer>>,
     /// Ids of clients that may ask about every token (RFC 7662). Others may ask about their own alone.
     pub introspection_clients: Option<Strings>,
-    #[schemars(skip)]
-    pub login: Option<Later>,
     /// How clients come to be known that are not named here. Without it each waits until somebody approves it.
     pub registration: Option<RawRegistration>,
     /// Clients that need no approval, by their ids.
     pub clients: Option<Keyed<RawClient>>,
+    /// Where people sign in.
+    pub login: Option<RawLogin>,
+    /// How long a browser stays signed in. Default 8h, at most 7d.
+    pub session: Option<DurationText>,
+    /// What people see on pages.
+    pub pages: Option<RawPages>,
 }
 
 /// What is issued, and how long it lives.

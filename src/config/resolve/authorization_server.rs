@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Context, Scopes, issuers, quantity, registration, trusted};
+use super::{Context, Scopes, issuers, login, pages, quantity, registration, trusted};
 use crate::config::authorization_server::{AuthorizationServer, KeyFile, OWN, Resource, Tokens};
+use crate::config::login::{AccountsLogin, Login, Logins};
+use crate::config::raw::DurationText;
 use crate::config::raw::authorization_server::{RawAuthorizationServer, RawSigning, RawTokens};
+use crate::config::raw::login::RawLogin;
 use crate::config::report::At;
 use crate::config::{Issuer, KeySource, KeyTimes, Store, StorePlace, profile};
 use crate::oauth::schedule::LONGEST_ACCESS;
@@ -15,6 +18,8 @@ use crate::token::{Algorithm, IssuerRules};
 
 const LONGEST_CODE: Duration = Duration::from_secs(600);
 const SHORTEST_ROTATION: Duration = Duration::from_secs(2 * 3600);
+const SESSION: Duration = Duration::from_secs(8 * 3600);
+const LONGEST_SESSION: Duration = Duration::from_secs(7 * 24 * 3600);
 const RATE: Rate = Rate { count: 30, per: Duration::from_secs(1) };
 
 /// The issuer that upstreams get which own their tokens here.
@@ -69,10 +74,11 @@ impl Beside<'_> {
             workloads,
             introspection_clients,
             login,
+            session,
+            pages,
             registration,
             clients,
         } = raw;
-        context.later(at, "login", login);
         if self.owned.is_empty() && !context.report.has_errors() {
             let hint = "write `ownership: bridge` or `ownership: self_managed` at an upstream, or remove the section";
             context.report.mend(at, "tokens are issued here, and no upstream takes them", hint);
@@ -85,6 +91,9 @@ impl Beside<'_> {
         let issuer = self.own.map(|own| &*own.rules.issuer);
         let registration = registration::resolve(registration, issuer, &at.key("registration"), context);
         let clients = registration::clients(clients, &at.key("clients"), context);
+        let logins = self.logins(login, at, context);
+        let session = self::session(session, &at.key("session"), context);
+        let pages = pages::resolve(pages, self.own.map(|own| &*own.rules.issuer), &at.key("pages"), context);
         let own = self.own?;
         let mut trusted = trusted::Section { own: &own.rules.issuer, owned: &self.owned, issuers: BTreeMap::new() };
         let identity_assertions = trusted.identities(identity_assertions, &at.key("identity_assertions"), context);
@@ -103,7 +112,27 @@ impl Beside<'_> {
             rate,
             registration,
             clients,
+            logins: logins?,
+            session,
+            pages,
         })
+    }
+
+    /// Accounts need no section where an upstream is `self_managed`.
+    fn logins(&self, raw: Option<RawLogin>, at: &At<'_>, context: &mut Context<'_>) -> Option<Logins> {
+        let mut logins = match raw {
+            None => Logins::default(),
+            some => login::resolve(some, &at.key("login"), context)?,
+        };
+        if self.owned.iter().any(|owned| owned.self_managed) && logins.find("accounts").is_none() {
+            logins.all.push(Login::Accounts(AccountsLogin::default()));
+        }
+        let bridged = self.owned.iter().find(|owned| !owned.self_managed);
+        if let Some(Owned { upstream, .. }) = bridged.filter(|_| logins.all.iter().all(|login| login.name() == "accounts")) {
+            let hint = "name `oidc`, `oauth2` or `application` under `login`, or write `ownership: self_managed`";
+            context.report.warn(at, format!("no person can sign in for `{upstream}`: only machines get tokens"), hint);
+        }
+        Some(logins)
     }
 
     fn key_file(&self, raw: Option<String>, at: &At<'_>, context: &mut Context<'_>) -> Option<KeyFile> {
@@ -168,6 +197,14 @@ impl Beside<'_> {
             }
         }
     }
+}
+
+fn session(raw: Option<DurationText>, at: &At<'_>, context: &mut Context<'_>) -> Duration {
+    let session = quantity::duration(raw, SESSION, at, &mut context.report);
+    if session > LONGEST_SESSION {
+        context.report.mend(at, "a browser that is lost would stay signed in for long", "write `7d` or less");
+    }
+    session
 }
 
 fn tokens(raw: Option<RawTokens>, at: &At<'_>, context: &mut Context<'_>) -> Tokens {
