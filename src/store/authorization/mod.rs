@@ -14,6 +14,7 @@ mod tickets;
 pub use accounts::Attempt;
 pub use grants::{Code, Grant, Redeemed, Redemption, Refresh, Rotation};
 pub use keys::SealedKey;
+pub use registrations::{Added, Registration};
 pub use sessions::BrowserSession;
 pub use tickets::Kind;
 
