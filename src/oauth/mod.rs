@@ -3,13 +3,23 @@
 pub mod authorization;
 pub mod challenge;
 pub mod client;
+pub mod client_document;
+pub mod client_id;
+pub mod consent;
 pub mod consent;
 pub mod error;
 pub mod hand_off;
+pub mod hand_off;
+pub mod known_clients;
+pub mod likeness;
 pub mod person;
 pub mod pkce;
+pub mod pkce;
+pub mod redirect;
+pub mod registration;
 pub mod resource_metadata;
 pub mod schedule;
+pub mod suspicion;
 
 pub use authorization::Authorized;
 pub use client::{ClientAuthentication, ClientKeys, ClientKind, GrantType, RegisteredClient};
