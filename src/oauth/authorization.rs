@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{is_scope_token, pkce};
 
 /// Bytes of a `state` that is carried through.
-const LONGEST_STATE: usize = 2_048;
+pub const LONGEST_STATE: usize = 2_048;
 /// Scopes in one request.
 const MOST_SCOPES: usize = 100;
 

@@ -1,10 +1,7 @@
 //! What OAuth wants said and checked, as pure rules and documents: those of a resource, and those of an authorization server.
 
-<<<<<<< HEAD
 pub mod account;
-=======
 pub mod assertion;
->>>>>>> as1
 pub mod authorization;
 pub mod challenge;
 pub mod client;
