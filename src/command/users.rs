@@ -142,18 +142,8 @@ impl Invite {
         let name = account::name(name).map_err(|unfit| Failure::Impossible(unfit.to_string()))?;
         let (config, now) = (load(file)?, seconds());
         let link = with_store(&config, async |store, server| {
-            let (id, _) = secret().map_err(|fault| Failure::Impossible(fault.to_string()))?;
-            let account = Account {
-                id: id.chars().take(22).collect(),
-                name: name.clone(),
-                display: self.display.clone(),
-                email: self.email.clone(),
-                groups: self.groups.clone(),
-                state: AccountState::Invited,
-                password: None,
-                created: now,
-                changed: now,
-            };
+            let (display, email, groups) = (self.display.clone(), self.email.clone(), self.groups.clone());
+            let account = Account { display, email, groups, ..invited(name.clone(), now)? };
             if !store.put_account(&account).await.map_err(told)? {
                 return Err(Failure::Impossible(format!("there is an account `{name}` already")));
             }
@@ -279,6 +269,45 @@ impl Sessions {
     }
 }
 
+/// Makes the only account where there is none, and returns the link to its password; none where its person has one.
+///
+/// # Errors
+/// The store cannot be used.
+pub(super) async fn first(file: &std::path::Path, name: &str) -> Result<Option<String>, Failure> {
+    let config = config::load(file, &environment).map_err(Failure::Problems)?.config;
+    let (store, server) = opened(&config).await?;
+    let accounts = store.accounts().await.map_err(told)?;
+    let now = seconds();
+    let link = match accounts.first() {
+        Some(account) if account.password.is_some() => None,
+        Some(account) => Some(link(&store, server, &account.id, now).await?),
+        None => {
+            let name = account::name(name).unwrap_or_else(|_| "me".into());
+            let account = Account { display: None, ..invited(name, now)? };
+            store.put_account(&account).await.map_err(told)?;
+            Some(link(&store, server, &account.id, now).await?)
+        }
+    };
+    store.close().await;
+    Ok(link)
+}
+
+/// An account whose person has not come yet.
+fn invited(name: String, now: u64) -> Result<Account, Failure> {
+    let (id, _) = secret().map_err(|fault| Failure::Impossible(fault.to_string()))?;
+    Ok(Account {
+        id: id.chars().take(22).collect(),
+        name,
+        display: None,
+        email: None,
+        groups: Vec::new(),
+        state: AccountState::Invited,
+        password: None,
+        created: now,
+        changed: now,
+    })
+}
+
 async fn find(store: &Store, name: &str) -> Result<Account, Failure> {
     let name = account::name(name).map_err(|unfit| Failure::Impossible(unfit.to_string()))?;
     let found = store.account_named(&name).await.map_err(told)?;
@@ -307,16 +336,21 @@ fn load(file: &File) -> Result<Config, Failure> {
 }
 
 fn with_store<T>(config: &Config, work: impl AsyncFnOnce(Store, &AuthorizationServer) -> Result<T, Failure>) -> Result<T, Failure> {
-    let accounts = config.authorization_server.as_ref().filter(|server| server.logins.find("accounts").is_some());
+    runtime()?.block_on(async {
+        let (store, server) = opened(config).await?;
+        let done = work(store.clone(), server).await;
+        store.close().await;
+        done
+    })
+}
+
+/// The store, where accounts are kept in it.
+async fn opened(config: &Config) -> Result<(Store, &AuthorizationServer), Failure> {
+    let accounts = config.authorization_server.as_deref().filter(|server| server.logins.find("accounts").is_some());
     let (Some(store), Some(server)) = (&config.store, accounts) else {
         return Err(Failure::Impossible("no accounts are kept here: the configuration has no `authorization_server.login.accounts`".into()));
     };
-    runtime()?.block_on(async {
-        let database = Store::open(&store.place).await.map_err(told)?;
-        let done = work(database.clone(), server).await;
-        database.close().await;
-        done
-    })
+    Ok((Store::open(&store.place).await.map_err(told)?, server))
 }
 
 fn told(error: Error) -> Failure {

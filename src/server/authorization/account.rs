@@ -78,7 +78,7 @@ impl Server {
         let frame = Frame::of(call, request);
         let Some(account) = self.whose(call, request).await? else {
             let words = (frame.t.sign_in_title.clone(), vec![frame.t.account_lead.clone()]);
-            return self.choose(call, request, StatusCode::OK, words, Journey { errand: Errand::Page(PLACE.into()), anew: false }).await;
+            return self.choose(call, request, StatusCode::OK, words, Journey { errand: Errand::Page(PLACE.into()), anew: false });
         };
         let browser = Browser::of(call, request)?;
         let ticket = self.seal_for(call, Purpose::Page, &browser, &Shown { account: account.id.clone() })?;

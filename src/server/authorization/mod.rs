@@ -10,7 +10,7 @@
 //! | `keys` | signing keys, made, published, turned |
 //! | `clients`, `register` | who a client is, and how it comes to be known |
 //! | `authorize`, `consent`, `callback`, `login`, `session`, `connected`, `pages` | what a person sees |
-//! | `sign_in`, `account`, `invite` | accounts of our own |
+//! | `sign_in`, `account`, `invite`, `hashing` | accounts of our own |
 //! | `reply`, `fault` | answers, and what goes wrong |
 
 mod account;
@@ -24,6 +24,7 @@ mod consent;
 mod cookies;
 mod documents;
 mod fault;
+mod hashing;
 mod introspect;
 mod invite;
 mod issue;
@@ -50,6 +51,7 @@ use http::Request;
 
 pub use clients::ClientFault;
 pub use fault::Fault;
+pub use invite::Invitation;
 pub use keys::OpenError;
 pub use reply::{Reply, Told};
 
@@ -59,6 +61,7 @@ use crate::route::AUTHORIZATION_PAGES;
 use crate::state::{Snapshot, State};
 use crate::store::Store;
 
+use hashing::Hashing;
 use keys::Keys;
 
 /// Where tokens are issued. One for the life of the process, through all reloads.
@@ -66,6 +69,7 @@ pub struct Server {
     state: Arc<State>,
     audit: Audit,
     keys: Keys,
+    hashing: Hashing,
 }
 
 /// From where a request came.
@@ -90,7 +94,7 @@ pub struct Call<'a> {
 
 impl Server {
     pub fn new(state: Arc<State>, audit: Audit) -> Self {
-        Self { state, audit, keys: Keys::default() }
+        Self { state, audit, keys: Keys::default(), hashing: Hashing::default() }
     }
 
     /// What a record calls a request to this path.
