@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use crate::assertions::Assertions;
 use crate::config::{self, Config, Problem, Seen, Severity};
+use crate::governance::client::Key;
 use crate::governance::{Clients, Revocations};
 use crate::mcp::listing::Memo;
 use crate::mcp::seal::{Owner, Sealer};
@@ -74,6 +75,9 @@ impl Snapshot {
             Some(old) => old.clients.clone(),
             None => config.store.as_ref().map(|_| Arc::default()),
         };
+        if let Some(clients) = &clients {
+            clients.configure(configured(&config));
+        }
         Ok(Self {
             proofs: Proofs::new(config.dpop.rules.clone(), nonce_secret, old.map(|old| &old.proofs)),
             secret,
@@ -112,6 +116,12 @@ fn sealer(config: &Config, secret: &[u8; 32]) -> Result<Arc<Sealer>, BuildError>
         Some(configured) => Ok(configured.clone()),
         None => Sealer::new(std::slice::from_ref(secret)).map(Arc::new).ok_or(BuildError::Randomness),
     }
+}
+
+/// The clients that the configuration approves.
+fn configured(config: &Config) -> impl Iterator<Item = Key> {
+    let server = config.authorization_server.as_deref();
+    server.into_iter().flat_map(|server| server.clients.keys().map(|id| Key { issuer: server.issuer.to_string(), id: id.clone() }))
 }
 
 /// Every path at which signals come in.

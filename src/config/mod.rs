@@ -12,6 +12,7 @@ pub mod login;
 pub mod problem;
 pub mod profile;
 mod raw;
+pub mod registration;
 mod report;
 mod resolve;
 mod schema;

@@ -8,6 +8,7 @@ pub mod authorization_server;
 mod forms;
 pub mod login;
 pub mod pages;
+pub mod registration;
 pub mod signals;
 
 use schemars::JsonSchema;

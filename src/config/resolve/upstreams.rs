@@ -155,12 +155,11 @@ impl Section<'_> {
             pin,
         } = raw;
         let here = matches!(ownership, Some(RawOwnership::Bridge | RawOwnership::SelfManaged));
-        // Who registers itself here is approved first, unless the operator says otherwise.
-        let approves_clients = match clients.and_then(|RawRouteClients { unknown }| unknown) {
-            Some(RawUnknown::Pending) => true,
-            Some(RawUnknown::Allow) => false,
-            None => here,
-        };
+        // Where tokens are issued here, a client that may not call gets none.
+        let approves_clients = clients.and_then(|RawRouteClients { unknown }| unknown).is_some_and(|unknown| match unknown {
+            RawUnknown::Pending => true,
+            RawUnknown::Allow => false,
+        });
         context.later(at, "tasks", tasks);
         let valid_name = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
         if !valid_name || name.is_empty() {

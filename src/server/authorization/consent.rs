@@ -116,7 +116,7 @@ impl Server {
             title: fill(&frame.t.consent_title, &name),
             client: &client.name,
             client_host: self.client_host(client),
-            vouched: is_configured || self.is_approved(call, client),
+            vouched: is_configured || self.terms(call, &client.id).is_some(),
             resource: &resource,
             resource_url: &asked.resource,
             goes_to: match &place {

@@ -14,6 +14,7 @@
 //! | `reply`, `fault` | answers, and what goes wrong |
 
 mod account;
+mod assertion;
 mod authorize;
 mod browser;
 mod callback;

@@ -18,12 +18,15 @@ const ADD: &str = "INSERT INTO registrations
 const REPLACE: &str = "UPDATE registrations SET metadata = $2, fingerprint = $3, likeness = $4, changed = $5 WHERE client_id = $1";
 const USED: &str = "UPDATE registrations SET used = $2, leaves = $3 WHERE client_id = $1";
 const DROP: &str = "DELETE FROM registrations WHERE client_id = $1";
-const COUNT_SILENT: &str = "SELECT COUNT(*) FROM registrations WHERE client_id = $1";
+const COUNT_ONE: &str = "SELECT COUNT(*) FROM registrations WHERE client_id = $1";
 /// Those that registered long enough ago and never came back, the oldest first.
 const MAKE_ROOM: &str = "DELETE FROM registrations WHERE client_id IN
     (SELECT client_id FROM registrations WHERE used IS NULL AND created < $1 ORDER BY created LIMIT 100)";
 /// Nobody has decided on them: not approved, not refused, no owner named.
-const UNDECIDED: &str = "issuer = $1 AND state = 'pending' AND owner = '' AND source IN ('registered', 'document', 'observed')";
+const LEAVE_QUEUE: &str = "DELETE FROM clients WHERE state = 'pending' AND owner = '' AND source IN ('registered', 'document')
+    AND id IN (SELECT client_id FROM registrations WHERE leaves <= $1) RETURNING issuer, id";
+const FORGET_CHANGES: &str = "DELETE FROM client_changes WHERE issuer = $1 AND id = $2";
+const LEAVE: &str = "DELETE FROM registrations WHERE leaves <= $1 AND client_id NOT IN (SELECT id FROM clients)";
 /// How long whoever registered is waited for where there is no room.
 const WAITED_FOR: u64 = 3_600;
 /// Clients with names alike that are looked at.
@@ -58,8 +61,7 @@ type Row = (String, String, Option<String>, Option<String>, i64, i64, Option<i64
 impl Store {
     pub async fn registration(&self, id: &str) -> Result<Option<Registration>, Error> {
         let query = || sqlx::AssertSqlSafe(format!("{COLUMNS} WHERE client_id = $1"));
-        let row: Option<Row> =
-            soon(async { on!(self, pool => Ok(sqlx::query_as(query()).bind(id).fetch_optional(pool).await?)) }).await?;
+        let row: Option<Row> = soon(async { on!(self, pool => Ok(sqlx::query_as(query()).bind(id).fetch_optional(pool).await?)) }).await?;
         row.map(registration).transpose()
     }
 
@@ -70,7 +72,7 @@ impl Store {
                 return Ok(Added::New);
             }
             let known: i64 =
-                soon(async { on!(self, pool => Ok(sqlx::query_scalar(COUNT_SILENT).bind(&new.client_id).fetch_one(pool).await?)) }).await?;
+                soon(async { on!(self, pool => Ok(sqlx::query_scalar(COUNT_ONE).bind(&new.client_id).fetch_one(pool).await?)) }).await?;
             if known > 0 {
                 return Ok(Added::Known);
             }
@@ -157,22 +159,18 @@ impl Store {
 
     /// Drops those whose time has come at `now` and on whom nobody has decided, out of the queue too. Who is approved stays, and so
     /// does who is refused. Answers with those that left the queue.
-    pub async fn sweep_registrations(&self, issuer: &str, now: u64) -> Result<Vec<Key>, Error> {
-        let leaving = "SELECT client_id FROM registrations WHERE leaves <= $2";
-        let undecided = || sqlx::AssertSqlSafe(format!("DELETE FROM clients WHERE {UNDECIDED} AND id IN ({leaving}) RETURNING id"));
-        let changes = "DELETE FROM client_changes WHERE issuer = $1 AND id = $2";
-        let gone = "DELETE FROM registrations WHERE leaves <= $2 AND client_id NOT IN (SELECT id FROM clients WHERE issuer = $1)";
+    pub async fn sweep_registrations(&self, now: u64) -> Result<Vec<Key>, Error> {
+        let now = number(now);
         soon(async {
             on!(self, pool => {
                 let mut change = pool.begin().await?;
-                let left: Vec<String> =
-                    sqlx::query_scalar(undecided()).bind(issuer).bind(number(now)).fetch_all(&mut *change).await?;
-                for id in &left {
-                    sqlx::query(changes).bind(issuer).bind(id).execute(&mut *change).await?;
+                let left: Vec<(String, String)> = sqlx::query_as(LEAVE_QUEUE).bind(now).fetch_all(&mut *change).await?;
+                for (issuer, id) in &left {
+                    sqlx::query(FORGET_CHANGES).bind(issuer).bind(id).execute(&mut *change).await?;
                 }
-                sqlx::query(gone).bind(issuer).bind(number(now)).execute(&mut *change).await?;
+                sqlx::query(LEAVE).bind(now).execute(&mut *change).await?;
                 change.commit().await?;
-                Ok(left.into_iter().map(|id| Key { issuer: issuer.to_owned(), id }).collect())
+                Ok(left.into_iter().map(|(issuer, id)| Key { issuer, id }).collect())
             })
         })
         .await
@@ -259,8 +257,7 @@ mod tests {
             store.used_registration(&format!("dyn-{n}"), NOW + 1, NOW + 10).await.expect("used");
         }
         assert_eq!(store.add_registration(&late(NOW + 2 * WAITED_FOR), NOW + 99, 3).await.expect("answered"), Added::New);
-        let ids: Vec<String> =
-            store.registrations_after("", 10).await.expect("read").into_iter().map(|one| one.client_id).collect();
+        let ids: Vec<String> = store.registrations_after("", 10).await.expect("read").into_iter().map(|one| one.client_id).collect();
         assert_eq!(ids, ["dyn-1", "dyn-2", "dyn-9"]);
     }
 
@@ -275,11 +272,10 @@ mod tests {
         decide(&store, "dyn-good", State::Approved).await;
         decide(&store, "dyn-bad", State::Retired).await;
         store.used_registration("dyn-used", NOW + 5, NOW + 15).await.expect("used");
-        assert_eq!(store.sweep_registrations(ISSUER, NOW + 9).await.expect("swept"), []);
-        let left = store.sweep_registrations(ISSUER, NOW + 10).await.expect("swept");
+        assert_eq!(store.sweep_registrations(NOW + 9).await.expect("swept"), []);
+        let left = store.sweep_registrations(NOW + 10).await.expect("swept");
         assert_eq!(left.iter().map(|key| key.id.as_str()).collect::<Vec<_>>(), ["dyn-queue"]);
-        let ids: Vec<String> =
-            store.registrations_after("", 10).await.expect("read").into_iter().map(|one| one.client_id).collect();
+        let ids: Vec<String> = store.registrations_after("", 10).await.expect("read").into_iter().map(|one| one.client_id).collect();
         assert_eq!(ids, ["dyn-bad", "dyn-good", "dyn-used"]);
         let queue = Key { issuer: ISSUER.into(), id: "dyn-queue".into() };
         assert_eq!(store.client(&queue).await.expect("read"), None);
