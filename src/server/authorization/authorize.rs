@@ -170,7 +170,7 @@ impl Server {
         quiet: bool,
     ) -> Result<Reply, Fault> {
         let mut reply = if client.kind == ClientKind::Configured || self.signed_in(call, request).await?.is_some() {
-            self.tell(call, &refusal)
+            self.inform(call, &refusal)
         } else {
             let frame = Frame::of(call, request);
             let words = [("client", client.name.as_str()), ("what", fault.description())];

@@ -122,7 +122,7 @@ impl Server {
             && self.client(call, &asked.client_id).await.is_ok_and(|client| client.kind == ClientKind::Configured)
         {
             let refusal = refusal(&asked.client_id, &asked.redirect_uri, asked.state.as_deref(), authorization::Fault::Denied);
-            return Ok(Reply { told: Told::refused("login_cancelled").about(&asked.client_id), ..self.tell(call, &refusal) });
+            return Ok(Reply { told: Told::refused("login_cancelled").about(&asked.client_id), ..self.inform(call, &refusal) });
         }
         let frame = Frame::of(call, request);
         Ok(pages::wrong(call, frame, StatusCode::FORBIDDEN, &frame.t.error_login_cancelled, "login_cancelled"))

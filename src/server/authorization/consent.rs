@@ -175,7 +175,7 @@ impl Server {
                 let refusal = refusal(&asked.client_id, &asked.redirect_uri, asked.state.as_deref(), authorization::Fault::Denied);
                 // Nobody is sent to an unknown client's address before signing in (OAuth 2.1 §7.12.2).
                 if configured || self.signed_in(call, request).await?.is_some() {
-                    return Ok(Reply { told: Told::refused("consent_denied").about(&asked.client_id), ..self.tell(call, &refusal) });
+                    return Ok(Reply { told: Told::refused("consent_denied").about(&asked.client_id), ..self.inform(call, &refusal) });
                 }
                 let saying = Saying::new(&frame.t.denied_title, fill(&frame.t.denied, &[("client", &client)]));
                 Ok(pages::say(StatusCode::OK, frame, saying, Told::refused("consent_denied").about(&asked.client_id)))
