@@ -24,7 +24,7 @@
 //! mcp          <- (nothing)
 //! policy       <- principal mcp
 //! identity     <- principal
-//! oauth        <- principal token identity
+//! oauth        <- principal token identity policy
 //! pin          <- mcp
 //! route        <- principal token mcp policy identity pin
 //! vigil        <- mcp pin route

@@ -19,6 +19,7 @@ use crate::mcp::seal::{Owner, Sealer};
 use crate::metrics::Metrics;
 use crate::policy::Standing;
 use crate::possession::Proofs;
+use crate::remote::login::LoginGates;
 use crate::remote::{BuildError, Issuers, Transmitters, UpstreamTokens};
 use crate::route::{Inlet, RouteTable};
 use crate::store::Store;
@@ -36,6 +37,8 @@ pub struct Snapshot {
     pub issuers: Issuers,
     /// The keys of those who send signals.
     pub transmitters: Transmitters,
+    /// Where people sign in elsewhere.
+    pub logins: LoginGates,
     /// What upstreams are shown where it must be obtained.
     pub upstream_tokens: UpstreamTokens,
     /// What upstreams are told of callers, signed.
@@ -85,6 +88,7 @@ impl Snapshot {
                 .with_authorization(config.authorization_server.as_deref().map(|server| &*server.issuer)),
             issuers: Issuers::build(&config, old.map(|old| &old.issuers))?,
             transmitters: Transmitters::build(&config, old.map(|old| &old.transmitters))?,
+            logins: LoginGates::build(config.authorization_server.as_deref().map(|server| &server.logins), old.map(|old| &old.logins))?,
             upstream_tokens: UpstreamTokens::build(&config, old.map(|old| &old.upstream_tokens))?,
             assertions: Assertions::build(&config, old.map(|old| &old.assertions), SystemTime::now())
                 .map_err(|_| BuildError::Randomness)?,

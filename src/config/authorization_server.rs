@@ -5,8 +5,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::registration::Registration;
+use super::login::Logins;
+use super::registration::{Admission, Registration};
+use super::texts::Pages;
 use crate::oauth::RegisteredClient;
+use crate::oauth::identity_assertion::IdentityRules;
+use crate::oauth::workload::WorkloadRules;
 use crate::route::Rate;
 use crate::token::{Algorithm, IssuerRules};
 
@@ -24,6 +28,12 @@ pub struct AuthorizationServer {
     pub tokens: Tokens,
     /// What tokens can be issued for, in the order of the routes; never none.
     pub resources: Vec<Resource>,
+    /// Identity providers whose word is taken for people (ID-JAG).
+    pub identity_assertions: Vec<Trusted<IdentityRules>>,
+    /// Platforms whose word is taken for workloads.
+    pub workloads: Vec<Trusted<WorkloadRules>>,
+    /// Clients that may ask about every token, not their own alone.
+    pub introspection_clients: Vec<String>,
     /// Words for scopes.
     pub words: BTreeMap<String, String>,
     /// Requests of one address.
@@ -31,6 +41,32 @@ pub struct AuthorizationServer {
     pub registration: Registration,
     /// Clients of the configuration, by their ids.
     pub clients: BTreeMap<String, Arc<RegisteredClient>>,
+    /// Where people sign in; none where only machines get tokens.
+    pub logins: Logins,
+    /// How long a browser stays signed in.
+    pub session: Duration,
+    pub pages: Pages,
+}
+
+/// Whose JWTs are taken for tokens of our own, and under which rules.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trusted<R> {
+    /// The key in the configuration.
+    pub name: String,
+    /// Under which its keys are found.
+    pub issuer: Arc<IssuerRules>,
+    pub rules: R,
+}
+
+/// What metadata may tell of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offers {
+    /// People can be asked.
+    pub authorize: bool,
+    /// Clients can register themselves.
+    pub registration: bool,
+    /// Clients can publish a document at their id.
+    pub documents: bool,
 }
 
 /// What seals everything secret in the store.
@@ -100,6 +136,15 @@ impl AuthorizationServer {
     pub fn resource(&self, asked: &str) -> Option<&Resource> {
         let asked = canonical(asked)?;
         self.resources.iter().find(|known| canonical(&known.resource).as_deref() == Some(asked.as_str()))
+    }
+
+    /// What is enabled.
+    pub fn offers(&self) -> Offers {
+        Offers {
+            authorize: !self.logins.all.is_empty(),
+            registration: self.registration.dynamic != Admission::Off,
+            documents: self.registration.documents != Admission::Off,
+        }
     }
 
     /// The URL of one of its endpoints.

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::{KeySource, KeyTimes, Secret};
 use crate::token::Algorithm;
 
-/// Every way to sign in, in the order of the file; never none.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Every way to sign in, in the order of the file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Logins {
     pub all: Vec<Login>,
 }
@@ -157,4 +157,10 @@ pub struct ApplicationLogin {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccountsLogin {
     pub title: String,
+}
+
+impl Default for AccountsLogin {
+    fn default() -> Self {
+        Self { title: "your account".into() }
+    }
 }

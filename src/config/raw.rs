@@ -5,10 +5,10 @@
 //! absent from the schema. This file knows no file, no room and no meaning.
 
 pub mod authorization_server;
-pub mod registration;
 mod forms;
 pub mod login;
 pub mod pages;
+pub mod registration;
 pub mod signals;
 
 use schemars::JsonSchema;

@@ -374,11 +374,9 @@ mod tests {
         clients.configure([key.clone()]);
         assert_eq!(check(&clients, HERE), Ok(None));
         assert_eq!(clients.take_seen(10), []);
-        for (state, answer) in [
-            (State::Pending, Ok(None)),
-            (State::Suspended, Err(Barred::Suspended)),
-            (State::Retired, Err(Barred::Retired)),
-        ] {
+        for (state, answer) in
+            [(State::Pending, Ok(None)), (State::Suspended, Err(Barred::Suspended)), (State::Retired, Err(Barred::Retired))]
+        {
             clients.apply(Client { state, ..Client::seen(key.clone(), 1) });
             assert_eq!(check(&clients, HERE), answer);
         }

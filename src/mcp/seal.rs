@@ -43,6 +43,10 @@ pub enum Purpose {
     Successor,
     /// What a login elsewhere gave for a person, at rest.
     LoginToken,
+    /// What a page's form brings back.
+    Page,
+    /// What a person is on the way to who signs in with an account here.
+    SignIn,
 }
 
 impl Purpose {
@@ -57,6 +61,8 @@ impl Purpose {
             Self::SigningKey => b"signing key",
             Self::Successor => b"successor",
             Self::LoginToken => b"login token",
+            Self::Page => b"page",
+            Self::SignIn => b"sign in",
         }
     }
 }

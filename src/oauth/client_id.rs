@@ -100,7 +100,8 @@ mod tests {
 
     #[test]
     fn item_121_only_an_https_url_in_its_one_form_names_a_client() {
-        for id in ["https://app.example/client.json", "https://app.example:8443/a/b", "https://app.example/c?v=1", "https://app.example/c/"] {
+        for id in ["https://app.example/client.json", "https://app.example:8443/a/b", "https://app.example/c?v=1", "https://app.example/c/"]
+        {
             assert!(DocumentUrl::parse(id, false).is_ok(), "{id}");
         }
         for (id, fault) in [

@@ -347,12 +347,7 @@ fn redirects(stated: Vec<String>, is_needed: bool) -> Result<Vec<String>, Fault>
 }
 
 /// SECURITY: a private key is refused even where no key is needed, so that its owner learns of it.
-fn keys(
-    set: Option<Value>,
-    place: Option<String>,
-    method: Method,
-    allow_loopback: bool,
-) -> Result<(Option<Value>, Option<String>), Fault> {
+fn keys(set: Option<Value>, place: Option<String>, method: Method, allow_loopback: bool) -> Result<(Option<Value>, Option<String>), Fault> {
     if set.is_some() && place.is_some() {
         return Err(Fault::TwoKeySets);
     }

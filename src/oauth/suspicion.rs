@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::registration::Metadata;
 use super::redirect::{self, Place};
+use super::registration::Metadata;
 use super::{known_clients, likeness};
 
 /// One thing that is odd about a client.
@@ -41,7 +41,8 @@ pub fn flags<'a>(metadata: &Metadata, others: impl IntoIterator<Item = &'a Metad
     let looks = looks_like(metadata, others).map(Flag::LooksLike);
     let app = places.iter().any(|place| matches!(place, Place::App(_))).then_some(Flag::App);
     let is_loopback = !places.is_empty() && places.iter().all(|place| matches!(place, Place::Loopback(_)));
-    let hosts: Vec<&str> = places.iter().filter_map(|place| if let Place::Web(host) = place { Some(host.as_str()) } else { None }).collect();
+    let hosts: Vec<&str> =
+        places.iter().filter_map(|place| if let Place::Web(host) = place { Some(host.as_str()) } else { None }).collect();
     let addresses = [
         ("client_uri", &metadata.client_uri),
         ("logo_uri", &metadata.logo_uri),

@@ -108,9 +108,8 @@ impl ClientDocuments {
     /// # Errors
     /// The HTTP client cannot be made.
     pub fn new(reach: Reach) -> Result<Self, BuildError> {
-        let system = |name: String| -> BoxFuture<'static, _> {
-            Box::pin(async move { Ok(tokio::net::lookup_host((name, 0)).await?.collect()) })
-        };
+        let system =
+            |name: String| -> BoxFuture<'static, _> { Box::pin(async move { Ok(tokio::net::lookup_host((name, 0)).await?.collect()) }) };
         Self::with(reach, Freshness::default(), Arc::new(system))
     }
 

@@ -171,7 +171,7 @@ pub struct RawApplicationLogin {
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "AccountsLogin")]
 pub struct RawAccountsLogin {
-    /// What the button says. Default `Account`.
+    /// What the button says. Default `your account`.
     pub title: Option<String>,
 }
 

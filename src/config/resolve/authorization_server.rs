@@ -1,37 +1,33 @@
 //! Whether tokens are issued here, and how.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Context, Scopes, quantity, registration};
+use super::{Context, Scopes, issuers, login, pages, quantity, registration, trusted};
 use crate::config::authorization_server::{AuthorizationServer, KeyFile, OWN, Resource, Tokens};
+use crate::config::login::{AccountsLogin, Login, Logins};
+use crate::config::raw::DurationText;
 use crate::config::raw::authorization_server::{RawAuthorizationServer, RawSigning, RawTokens};
+use crate::config::raw::login::RawLogin;
 use crate::config::report::At;
 use crate::config::{Issuer, KeySource, KeyTimes, Store, StorePlace, profile};
 use crate::oauth::schedule::LONGEST_ACCESS;
 use crate::route::{AUTHORIZATION_PAGES, AUTHORIZATION_PATHS, Rate, Route};
-use crate::token::{Algorithm, ClaimNames, IssuerRules};
+use crate::token::{Algorithm, IssuerRules};
 
 const LONGEST_CODE: Duration = Duration::from_secs(600);
 const SHORTEST_ROTATION: Duration = Duration::from_secs(2 * 3600);
+const SESSION: Duration = Duration::from_secs(8 * 3600);
+const LONGEST_SESSION: Duration = Duration::from_secs(7 * 24 * 3600);
 const RATE: Rate = Rate { count: 30, per: Duration::from_secs(1) };
 
 /// The issuer that upstreams get which own their tokens here.
 pub fn own_issuer(public_url: &str) -> Issuer {
-    let rules = IssuerRules {
-        name: OWN.into(),
-        issuer: public_url.into(),
-        // Both, so that a change of the algorithm refuses nobody.
-        algorithms: vec![Algorithm::ES256, Algorithm::EdDSA],
-        token_types: vec!["at+jwt".into()],
-        audience: Vec::new(),
-        // It is our own clock, or that of another replica.
-        leeway: Duration::from_secs(5),
-        claims: ClaimNames::default(),
-        required_claims: ["client_id", "jti"].map(str::to_owned).to_vec(),
-        audience_from: Default::default(),
-        required_values: Vec::new(),
-    };
+    // Both, so that a change of the algorithm refuses nobody. It is our own clock, or that of another replica.
+    let algorithms = vec![Algorithm::ES256, Algorithm::EdDSA];
+    let rules = issuers::plain_rules(OWN, public_url, algorithms, Duration::from_secs(5));
+    let rules = IssuerRules { required_claims: ["client_id", "jti"].map(str::to_owned).to_vec(), ..rules };
     Issuer {
         rules: Arc::new(rules),
         keys: KeySource::Own,
@@ -62,9 +58,27 @@ pub struct Owned {
 }
 
 impl Beside<'_> {
-    pub fn resolve(&self, raw: RawAuthorizationServer, at: &At<'_>, context: &mut Context<'_>) -> Option<AuthorizationServer> {
-        let RawAuthorizationServer { key_file, tokens, rate, login, registration, clients } = raw;
-        context.later(at, "login", login);
+    /// `issuers` are those whose JWTs are taken for tokens of our own, by the name under which their keys are found.
+    pub fn resolve(
+        &self,
+        raw: RawAuthorizationServer,
+        issuers: &mut BTreeMap<String, Arc<Issuer>>,
+        at: &At<'_>,
+        context: &mut Context<'_>,
+    ) -> Option<AuthorizationServer> {
+        let RawAuthorizationServer {
+            key_file,
+            tokens,
+            rate,
+            identity_assertions,
+            workloads,
+            introspection_clients,
+            login,
+            session,
+            pages,
+            registration,
+            clients,
+        } = raw;
         if self.owned.is_empty() && !context.report.has_errors() {
             let hint = "write `ownership: bridge` or `ownership: self_managed` at an upstream, or remove the section";
             context.report.mend(at, "tokens are issued here, and no upstream takes them", hint);
@@ -73,21 +87,52 @@ impl Beside<'_> {
         let tokens = self::tokens(tokens, &at.key("tokens"), context);
         let rate = quantity::rate(rate, &at.key("rate"), &mut context.report).unwrap_or(RATE);
         let key_file = self.key_file(key_file, at, context);
+        let introspection_clients = context.strings(introspection_clients, &at.key("introspection_clients"));
         let issuer = self.own.map(|own| &*own.rules.issuer);
         let registration = registration::resolve(registration, issuer, &at.key("registration"), context);
         let clients = registration::clients(clients, &at.key("clients"), context);
+        let logins = self.logins(login, at, context);
+        let session = self::session(session, &at.key("session"), context);
+        let pages = pages::resolve(pages, self.own.map(|own| &*own.rules.issuer), &at.key("pages"), context);
         let own = self.own?;
+        let mut trusted = trusted::Section { own: &own.rules.issuer, owned: &self.owned, issuers: BTreeMap::new() };
+        let identity_assertions = trusted.identities(identity_assertions, &at.key("identity_assertions"), context);
+        let workloads = trusted.workloads(workloads, &at.key("workloads"), context);
+        issuers.extend(trusted.issuers);
         Some(AuthorizationServer {
             issuer: own.rules.issuer.clone(),
             rules: own.rules.clone(),
             key_file: key_file?,
             tokens,
             resources: self.resources(),
+            identity_assertions,
+            workloads,
+            introspection_clients,
             words: self.scopes.words(),
             rate,
             registration,
             clients,
+            logins: logins?,
+            session,
+            pages,
         })
+    }
+
+    /// Accounts need no section where an upstream is `self_managed`.
+    fn logins(&self, raw: Option<RawLogin>, at: &At<'_>, context: &mut Context<'_>) -> Option<Logins> {
+        let mut logins = match raw {
+            None => Logins::default(),
+            some => login::resolve(some, &at.key("login"), context)?,
+        };
+        if self.owned.iter().any(|owned| owned.self_managed) && logins.find("accounts").is_none() {
+            logins.all.push(Login::Accounts(AccountsLogin::default()));
+        }
+        let bridged = self.owned.iter().find(|owned| !owned.self_managed);
+        if let Some(Owned { upstream, .. }) = bridged.filter(|_| logins.all.iter().all(|login| login.name() == "accounts")) {
+            let hint = "name `oidc`, `oauth2` or `application` under `login`, or write `ownership: self_managed`";
+            context.report.warn(at, format!("no person can sign in for `{upstream}`: only machines get tokens"), hint);
+        }
+        Some(logins)
     }
 
     fn key_file(&self, raw: Option<String>, at: &At<'_>, context: &mut Context<'_>) -> Option<KeyFile> {
@@ -152,6 +197,14 @@ impl Beside<'_> {
             }
         }
     }
+}
+
+fn session(raw: Option<DurationText>, at: &At<'_>, context: &mut Context<'_>) -> Duration {
+    let session = quantity::duration(raw, SESSION, at, &mut context.report);
+    if session > LONGEST_SESSION {
+        context.report.mend(at, "a browser that is lost would stay signed in for long", "write `7d` or less");
+    }
+    session
 }
 
 fn tokens(raw: Option<RawTokens>, at: &At<'_>, context: &mut Context<'_>) -> Tokens {

@@ -126,6 +126,22 @@ fn issuer(name: &str, raw: RawIssuer, at: &At<'_>, context: &mut Context<'_>) ->
     })
 }
 
+/// Rules that ask for no more than RFC 9068.
+pub(super) fn plain_rules(name: &str, identifier: &str, algorithms: Vec<Algorithm>, leeway: Duration) -> IssuerRules {
+    IssuerRules {
+        name: name.to_owned(),
+        issuer: identifier.into(),
+        algorithms,
+        token_types: vec!["at+jwt".into()],
+        audience: Vec::new(),
+        leeway,
+        claims: ClaimNames::default(),
+        required_claims: Vec::new(),
+        audience_from: Default::default(),
+        required_values: Vec::new(),
+    }
+}
+
 /// RFC 8414 §2: https, no query, no fragment.
 pub(super) fn identifier_is_sound(text: &str, allow_http: bool, at: &At<'_>, context: &mut Context<'_>) -> bool {
     let Some(url) = web::url(text, at, &mut context.report) else { return false };

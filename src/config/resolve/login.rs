@@ -40,7 +40,9 @@ pub fn resolve(raw: Option<RawLogin>, at: &At<'_>, context: &mut Context<'_>) ->
         oidc.map(|raw| self::oidc(raw, &at.key("oidc"), context)),
         oauth2.map(|raw| self::oauth2(raw, &at.key("oauth2"), context)),
         application.map(|raw| self::application(raw, &at.key("application"), context)),
-        accounts.map(|RawAccountsLogin { title }| Some(Login::Accounts(AccountsLogin { title: title.unwrap_or("Account".into()) }))),
+        accounts.map(|RawAccountsLogin { title }| {
+            Some(Login::Accounts(title.map_or_else(AccountsLogin::default, |title| AccountsLogin { title })))
+        }),
     ];
     let named: Vec<Option<Login>> = all.into_iter().flatten().collect();
     if named.is_empty() {

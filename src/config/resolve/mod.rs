@@ -22,9 +22,11 @@ mod scopes;
 mod signals;
 mod store;
 mod traces;
+mod trusted;
 mod upstreams;
 mod web;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -120,8 +122,10 @@ pub fn config(path: &Path, context: &mut Context<'_>) -> Option<Config> {
         }
     }
     let beside = authorization_server::Beside { own: own.as_ref(), store: store.as_ref(), routes: &routes, owned, scopes: &scopes };
+    let mut trusted = BTreeMap::new();
     let authorization_server =
-        authorization_server.and_then(|raw| beside.resolve(raw, &at.key("authorization_server"), context)).map(Arc::new);
+        authorization_server.and_then(|raw| beside.resolve(raw, &mut trusted, &at.key("authorization_server"), context)).map(Arc::new);
+    issuers.extend(trusted);
     issuers.extend(own.map(|own| (own.rules.name.clone(), own)));
     let traces = traces.and_then(|raw| traces::traces(raw, &at.key("traces"), context));
     let sealer = seal_keys_file.and_then(|written| context.seal_keys(&at.key("seal_keys_file"), &written));

@@ -111,7 +111,11 @@ fn token(file: Option<String>, variable: Option<String>, at: &At<'_>, context: &
         }
     };
     if Token::new(&text).is_err() {
-        context.report.mend(&here, "what is named cannot be sent as a bearer token", "use letters, digits and `-._~+/` alone (RFC 6750 §2.1)");
+        context.report.mend(
+            &here,
+            "what is named cannot be sent as a bearer token",
+            "use letters, digits and `-._~+/` alone (RFC 6750 §2.1)",
+        );
         return None;
     }
     Some(Secret::new(text))
@@ -125,7 +129,8 @@ pub fn clients(raw: Option<Keyed<RawClient>>, at: &At<'_>, context: &mut Context
         let here = at.key(&id);
         let is_plain = !id.is_empty() && id.len() <= LONGEST_ID && id.bytes().all(|byte| byte.is_ascii_graphic());
         if !is_plain || client_id::is_url(&id) || id.starts_with("dyn-") {
-            let hint = "write letters, digits and signs; clients whose id is an address publish a document, and `dyn-` is for those that register";
+            let hint =
+                "write letters, digits and signs; clients whose id is an address publish a document, and `dyn-` is for those that register";
             context.report.mend(&here, format!("`{id}` cannot be the id of a client"), hint);
         }
         if let Some(client) = client(&id, raw, &here, context) {
@@ -145,7 +150,11 @@ fn client(id: &str, raw: RawClient, at: &At<'_>, context: &mut Context<'_>) -> O
     if has(GrantType::AuthorizationCode) && redirect_uris.is_empty() {
         context.missing_key(at, "redirect_uris", "`authorization_code` sends an answer somewhere");
     } else if has(GrantType::ClientCredentials) && is_public {
-        context.report.missing(at, "a client that acts for itself proves itself", "name one of `secret_file`, `secret_env`, `jwks_file` and `jwks_uri`");
+        context.report.missing(
+            at,
+            "a client that acts for itself proves itself",
+            "name one of `secret_file`, `secret_env`, `jwks_file` and `jwks_uri`",
+        );
     }
     let scope = scopes.map(|scopes| self::scopes(scopes, &at.key("scopes"), context));
     let mut client = RegisteredClient {
@@ -219,7 +228,11 @@ fn authentication(
         }
         (None, None, None, Some(url)) => {
             if let Err(fault) = DocumentUrl::parse(&url, false) {
-                context.report.mend(&at.key("jwks_uri"), format!("`{url}`: {}", fault.text()), "write the https address of the client's key set");
+                context.report.mend(
+                    &at.key("jwks_uri"),
+                    format!("`{url}`: {}", fault.text()),
+                    "write the https address of the client's key set",
+                );
                 return None;
             }
             Some(ClientAuthentication::Keys(ClientKeys::At(url)))

@@ -16,7 +16,7 @@ pub(super) struct CodeBody {
 impl Server {
     /// Keeps what a person agreed to, and returns the code for it.
     pub async fn grant_code(&self, call: &Call<'_>, authorization: &Authorized, person: &Person) -> Result<String, Fault> {
-        let Authorized { client_id, redirect_uri, challenge, resource, upstream, scopes, offline, state: _, dpop_jkt } = authorization;
+        let Authorized { client_id, redirect_uri, challenge, resource, upstream, scopes, offline, dpop_jkt, .. } = authorization;
         let (code, code_digest) = secret()?;
         let (id, _) = secret()?;
         let expires = call.now + call.settings.tokens.code.as_secs();

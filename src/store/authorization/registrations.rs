@@ -61,8 +61,7 @@ type Row = (String, String, Option<String>, Option<String>, i64, i64, Option<i64
 impl Store {
     pub async fn registration(&self, id: &str) -> Result<Option<Registration>, Error> {
         let query = || sqlx::AssertSqlSafe(format!("{COLUMNS} WHERE client_id = $1"));
-        let row: Option<Row> =
-            soon(async { on!(self, pool => Ok(sqlx::query_as(query()).bind(id).fetch_optional(pool).await?)) }).await?;
+        let row: Option<Row> = soon(async { on!(self, pool => Ok(sqlx::query_as(query()).bind(id).fetch_optional(pool).await?)) }).await?;
         row.map(registration).transpose()
     }
 
@@ -258,8 +257,7 @@ mod tests {
             store.used_registration(&format!("dyn-{n}"), NOW + 1, NOW + 10).await.expect("used");
         }
         assert_eq!(store.add_registration(&late(NOW + 2 * WAITED_FOR), NOW + 99, 3).await.expect("answered"), Added::New);
-        let ids: Vec<String> =
-            store.registrations_after("", 10).await.expect("read").into_iter().map(|one| one.client_id).collect();
+        let ids: Vec<String> = store.registrations_after("", 10).await.expect("read").into_iter().map(|one| one.client_id).collect();
         assert_eq!(ids, ["dyn-1", "dyn-2", "dyn-9"]);
     }
 
@@ -277,8 +275,7 @@ mod tests {
         assert_eq!(store.sweep_registrations(NOW + 9).await.expect("swept"), []);
         let left = store.sweep_registrations(NOW + 10).await.expect("swept");
         assert_eq!(left.iter().map(|key| key.id.as_str()).collect::<Vec<_>>(), ["dyn-queue"]);
-        let ids: Vec<String> =
-            store.registrations_after("", 10).await.expect("read").into_iter().map(|one| one.client_id).collect();
+        let ids: Vec<String> = store.registrations_after("", 10).await.expect("read").into_iter().map(|one| one.client_id).collect();
         assert_eq!(ids, ["dyn-bad", "dyn-good", "dyn-used"]);
         let queue = Key { issuer: ISSUER.into(), id: "dyn-queue".into() };
         assert_eq!(store.client(&queue).await.expect("read"), None);

@@ -21,6 +21,10 @@ pub enum Kind {
     Login,
     /// A browser in which a person is signed in.
     Session,
+    /// A person whom an application hands over.
+    HandOff,
+    /// What a login said last of a person, and by what it can be asked again.
+    Standing,
     /// An invitation to make an account.
     Invite,
     /// An id that may be used once (`jti`).
@@ -35,6 +39,8 @@ impl Kind {
             Self::Authorization => "authorization",
             Self::Login => "login",
             Self::Session => "session",
+            Self::HandOff => "hand-off",
+            Self::Standing => "standing",
             Self::Invite => "invite",
             Self::Seen => "seen",
             Self::Challenge => "challenge",
