@@ -155,7 +155,8 @@ impl Server {
             scopes: asked.scopes.clone(),
             ..Proof::default()
         });
-        let told = Told { who: Some(who.into()), upstream: Some(asked.upstream.clone()), ..Told::answered("code_issued").about(&asked.client_id) };
+        let told =
+            Told { who: Some(who.into()), upstream: Some(asked.upstream.clone()), ..Told::answered("code_issued").about(&asked.client_id) };
         Ok(Reply::see_other(&location, told))
     }
 
