@@ -39,6 +39,8 @@ pub struct Section<'a> {
     pub own: Option<&'a Arc<Issuer>>,
     /// Whether tokens are issued here.
     pub issues: bool,
+    /// Some clients that make themselves known there may go on at once.
+    pub opens: bool,
     pub scopes: &'a Scopes,
     pub dpop: &'a ProofRules,
     /// Whether the section stands in the file.
@@ -159,7 +161,7 @@ impl Section<'_> {
         let approves_clients = match clients.and_then(|RawRouteClients { unknown }| unknown) {
             Some(RawUnknown::Pending) => true,
             Some(RawUnknown::Allow) => false,
-            None => here,
+            None => here && !self.opens,
         };
         context.later(at, "tasks", tasks);
         let valid_name = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));

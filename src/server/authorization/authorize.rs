@@ -15,6 +15,7 @@ use super::{Call, ClientFault, Fault, Reply, Server, Told};
 use crate::config::AuthorizationServer;
 use crate::config::login::Login;
 use crate::config::texts::fill;
+use crate::governance::client::{Key, State, Terms};
 use crate::oauth::authorization::{self, Asker, Authorized, Parameters, Resource, Resources, answer};
 use crate::oauth::{ClientAuthentication, ClientKind, GrantType, Person, RegisteredClient, consent, redirect};
 use crate::principal::{Principal, Proof};
@@ -44,16 +45,21 @@ impl Server {
         let Some((redirect_uri, registered_uri)) = registered else {
             return Ok(bad(&frame.t.error_redirect, "redirect_uri").about(&client.id));
         };
+        let terms = self.terms(call, &client.id).unwrap_or_default();
         let asker = Asker {
             client_id: &client.id,
             redirect_uri,
             registered_uri,
             takes_codes: client.grant_types.contains(&GrantType::AuthorizationCode),
             refreshes: client.grant_types.contains(&GrantType::RefreshToken),
-            // What others say of themselves is no bound: they ask for more when a challenge names it.
-            ceiling: client.scope.as_deref().filter(|_| client.kind == ClientKind::Configured),
+            ceiling: client.scope.as_deref(),
         };
-        match Authorized::check(&parameters, &asker, &Known(call.settings)) {
+        let upstreams = terms.upstreams.as_deref();
+        let approved = |asked: Authorized| match upstreams {
+            Some(names) if !names.iter().any(|name| *name == *asked.upstream) => Err(authorization::Fault::Elsewhere),
+            _ => Ok(asked),
+        };
+        match Authorized::check(&parameters, &asker, &Known(call.settings)).and_then(approved) {
             Ok(asked) => self.go_on(call, request, &client, asked).await,
             Err(fault) => {
                 let quiet = parameters.one("prompt").is_ok_and(|prompt| prompt == Some("none"));
@@ -146,7 +152,8 @@ impl Server {
             scopes: asked.scopes.clone(),
             ..Proof::default()
         });
-        let told = Told { who: Some(who.into()), upstream: Some(asked.upstream.clone()), ..Told::answered("code_issued").about(&asked.client_id) };
+        let told =
+            Told { who: Some(who.into()), upstream: Some(asked.upstream.clone()), ..Told::answered("code_issued").about(&asked.client_id) };
         Ok(Reply::see_other(&location, told))
     }
 
@@ -161,7 +168,7 @@ impl Server {
         quiet: bool,
     ) -> Result<Reply, Fault> {
         let mut reply = if client.kind == ClientKind::Configured || self.signed_in(call, request).await?.is_some() {
-            self.tell(call, &refusal)
+            self.inform(call, &refusal)
         } else {
             let frame = Frame::of(call, request);
             let words = [("client", client.name.as_str()), ("what", fault.description())];
@@ -236,6 +243,15 @@ impl Server {
         let mut reply = self.consent_page(call, request, &browser, client, asked, person, logins)?;
         set(&mut reply, browser.set);
         Ok(reply)
+    }
+}
+
+impl Server {
+    /// On what terms an operator approved a client; none where nobody did.
+    pub(super) fn terms(&self, call: &Call<'_>, id: &str) -> Option<Terms> {
+        let key = Key { issuer: call.settings.issuer.to_string(), id: id.to_owned() };
+        let client = call.world.clients.as_ref()?.find(&key)?;
+        (client.state == State::Approved).then_some(client.terms)
     }
 }
 

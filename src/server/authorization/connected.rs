@@ -149,14 +149,3 @@ fn day(seconds: i64) -> String {
     let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
     humantime::format_rfc3339_seconds(time).to_string().chars().take(10).collect()
 }
-
-impl Server {
-    // TEMPORARY until merged.
-    async fn end_grant(&self, call: &Call<'_>, grant: &Grant, reason: &'static str) -> Result<(), Fault> {
-        call.store.end_grant(&grant.id, reason, call.now).await?;
-        Ok(())
-    }
-    pub(super) fn is_approved(&self, _call: &Call<'_>, _client: &crate::oauth::RegisteredClient) -> bool {
-        false
-    }
-}

@@ -103,11 +103,8 @@ impl Server {
             configured: is_configured,
             asked: asked.clone(),
         };
-        let mut scopes: Vec<Scope<'_>> = asked
-            .scopes
-            .iter()
-            .map(|scope| Scope { name: scope, text: call.settings.words.get(scope).unwrap_or(scope) })
-            .collect();
+        let mut scopes: Vec<Scope<'_>> =
+            asked.scopes.iter().map(|scope| Scope { name: scope, text: call.settings.words.get(scope).unwrap_or(scope) }).collect();
         if asked.offline {
             scopes.push(Scope { name: &frame.t.consent_offline, text: &frame.t.consent_offline });
         }
@@ -116,7 +113,7 @@ impl Server {
             title: fill(&frame.t.consent_title, &name),
             client: &client.name,
             client_host: self.client_host(client),
-            vouched: is_configured || self.is_approved(call, client),
+            vouched: is_configured || self.terms(call, &client.id).is_some(),
             resource: &resource,
             resource_url: &asked.resource,
             goes_to: match &place {
@@ -175,7 +172,7 @@ impl Server {
                 let refusal = refusal(&asked.client_id, &asked.redirect_uri, asked.state.as_deref(), authorization::Fault::Denied);
                 // Nobody is sent to an unknown client's address before signing in (OAuth 2.1 §7.12.2).
                 if configured || self.signed_in(call, request).await?.is_some() {
-                    return Ok(Reply { told: Told::refused("consent_denied").about(&asked.client_id), ..self.tell(call, &refusal) });
+                    return Ok(Reply { told: Told::refused("consent_denied").about(&asked.client_id), ..self.inform(call, &refusal) });
                 }
                 let saying = Saying::new(&frame.t.denied_title, fill(&frame.t.denied, &[("client", &client)]));
                 Ok(pages::say(StatusCode::OK, frame, saying, Told::refused("consent_denied").about(&asked.client_id)))
@@ -189,9 +186,7 @@ impl Server {
                 let journey = Journey { anew, errand: Errand::Client { asked: Box::new(asked), fingerprint } };
                 match (how, logins.as_slice()) {
                     (AS_OTHER, [only]) => self.set_out(call, request, only, journey).await,
-                    (AS_OTHER, _) => {
-                        self.choose(call, request, StatusCode::OK, (frame.t.sign_in_title.clone(), Vec::new()), journey)
-                    }
+                    (AS_OTHER, _) => self.choose(call, request, StatusCode::OK, (frame.t.sign_in_title.clone(), Vec::new()), journey),
                     (how, all) => match all.iter().find(|login| login.name() == how) {
                         Some(login) => self.set_out(call, request, login, journey).await,
                         None => forbidden(&frame.t.error_forged, "form_forged"),

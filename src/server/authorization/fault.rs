@@ -20,6 +20,8 @@ pub enum Fault {
     Unreadable,
     /// The login cannot be asked about a person.
     Login,
+    /// The client for fetches cannot be made.
+    Http,
 }
 
 impl Fault {
@@ -33,6 +35,7 @@ impl Fault {
             Self::Randomness => "no_randomness",
             Self::Unreadable => "store_unreadable",
             Self::Login => "login_unavailable",
+            Self::Http => "no_http_client",
         }
     }
 }
@@ -47,6 +50,7 @@ impl fmt::Display for Fault {
             Self::Randomness => f.write_str("the system has no randomness"),
             Self::Unreadable => f.write_str("what the store holds cannot be read"),
             Self::Login => f.write_str("the login cannot be asked whether a person is still there"),
+            Self::Http => f.write_str("the HTTP client cannot be made; are root certificates installed?"),
         }
     }
 }

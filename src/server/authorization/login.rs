@@ -117,13 +117,7 @@ impl Server {
     }
 
     /// Sends a person to a login.
-    pub(super) async fn set_out(
-        &self,
-        call: &Call<'_>,
-        request: &Request<Bytes>,
-        login: &Login,
-        journey: Journey,
-    ) -> Result<Reply, Fault> {
+    pub(super) async fn set_out(&self, call: &Call<'_>, request: &Request<Bytes>, login: &Login, journey: Journey) -> Result<Reply, Fault> {
         if matches!(login, Login::Accounts(_)) {
             return self.to_accounts(call, request, &journey);
         }
@@ -195,7 +189,7 @@ impl Server {
         let session = self.sign_in(call, request, &person).await?;
         let mut reply = match journey.errand {
             Errand::Client { asked, fingerprint } => self.agreed(call, request, &asked, &fingerprint, &person).await?,
-            Errand::Refusal(refusal) => self.tell(call, &refusal),
+            Errand::Refusal(refusal) => self.inform(call, &refusal),
             Errand::Page(path) => Reply::see_other(&call.settings.endpoint(&path), Told::answered("signed_in")),
         };
         set(&mut reply, session);
@@ -203,7 +197,7 @@ impl Server {
     }
 
     /// Tells a client that there is no code for it (RFC 6749 §4.1.2.1, RFC 9207 §2).
-    pub(super) fn tell(&self, call: &Call<'_>, refusal: &Refusal) -> Reply {
+    pub(super) fn inform(&self, call: &Call<'_>, refusal: &Refusal) -> Reply {
         let Refusal { client_id, redirect_uri, state, code, description } = refusal;
         let mut said = vec![("error", code.as_str()), ("error_description", description)];
         said.extend(state.as_deref().map(|state| ("state", state)));

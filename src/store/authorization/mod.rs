@@ -11,6 +11,7 @@ mod registrations;
 mod sessions;
 mod tickets;
 
+pub(in crate::store) use grants::ended_by;
 pub use accounts::Attempt;
 pub use grants::{Code, Grant, Redeemed, Redemption, Refresh, Rotation};
 pub use keys::SealedKey;
