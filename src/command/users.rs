@@ -204,9 +204,6 @@ impl Change {
         let revocation = Revocation::new(selector, now, Some(now), None, bounds);
         let reason = Reason { text: &self.reason, actor: &self.by, made: now };
         store.revoke(&revocation, &reason).await.map_err(told)?;
-        for grant in store.grants_of(&account.subject(), now).await.map_err(told)? {
-            store.end_grant(&grant.id, "account_ended", now).await.map_err(told)?;
-        }
         for session in store.sessions_of(&account.subject(), now).await.map_err(told)? {
             store.end_session(&account.subject(), &session.digest).await.map_err(told)?;
         }
