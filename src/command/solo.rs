@@ -36,7 +36,10 @@ impl Solo {
     pub fn prepare(&self) -> Result<PathBuf, Failure> {
         let url = Url::parse(&self.upstream).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.host().is_some());
         let url = url.ok_or_else(|| {
-            Failure::Impossible(format!("`--upstream {}` is not the URL of an MCP server, such as http://127.0.0.1:3000/mcp", self.upstream))
+            Failure::Impossible(format!(
+                "`--upstream {}` is not the URL of an MCP server, such as http://127.0.0.1:3000/mcp",
+                self.upstream
+            ))
         })?;
         let folder = self.state.join(folder_name(&url, self.port));
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(|error| cannot_write(&folder, &error))?;
@@ -56,7 +59,8 @@ impl Solo {
     /// The store cannot be used.
     pub async fn welcome(&self, file: &Path) -> Result<(), Failure> {
         let link = users::first(file, &self.name).await?;
-        let mut text = format!("\n{} is behind the door. Give your MCP client this URL:\n\n    http://127.0.0.1:{}/mcp\n\n", self.upstream, self.port);
+        let mut text =
+            format!("\n{} is behind the door. Give your MCP client this URL:\n\n    http://127.0.0.1:{}/mcp\n\n", self.upstream, self.port);
         match link {
             Some(link) => {
                 let _ = write!(text, "Once, choose your password here (the link works for 72 hours):\n\n    {link}\n\n");
@@ -78,7 +82,8 @@ pub fn state_folder(env: &dyn Fn(&str) -> Option<String>) -> Option<PathBuf> {
 /// One for each upstream and port, with a name that a person recognises.
 fn folder_name(url: &Url, port: u16) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' };
-    let place = format!("{}{}{}", url.host_str().unwrap_or_default(), url.port().map(|port| format!("-{port}")).unwrap_or_default(), url.path());
+    let place =
+        format!("{}{}{}", url.host_str().unwrap_or_default(), url.port().map(|port| format!("-{port}")).unwrap_or_default(), url.path());
     let place: String = place.chars().map(plain).take(80).collect();
     format!("{}-at-{port}", place.trim_matches('-'))
 }
@@ -123,7 +128,9 @@ mod tests {
 
     #[test]
     fn the_state_folder_is_where_the_user_keeps_such_things() {
-        let env = |pairs: &'static [(&str, &str)]| move |name: &str| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+        let env = |pairs: &'static [(&str, &str)]| {
+            move |name: &str| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+        };
         assert_eq!(state_folder(&env(&[("XDG_STATE_HOME", "/s"), ("HOME", "/h")])), Some("/s/doorward".into()));
         assert_eq!(state_folder(&env(&[("XDG_STATE_HOME", "s"), ("HOME", "/h")])), Some("/h/.local/state/doorward".into()));
         assert_eq!(state_folder(&env(&[])), None);

@@ -111,17 +111,27 @@ impl Users {
         match self.what {
             What::Invite(invite) => invite.run(),
             What::List(list) => list.run(),
-            What::Disable(change) => change.run("disabled", &|account| account.state = AccountState::Disabled, true),
-            What::Enable(change) => change.run("enabled", &enable, false),
+            What::Disable(change) => change.run("disabled", &|account| account.state = AccountState::Disabled, Ends::Person),
+            What::Enable(change) => change.run("enabled", &enable, Ends::Nothing),
             What::Reset(change) => change.reset(),
             What::Groups(groups) => {
                 check_groups(&groups.groups)?;
-                groups.change.run("groups changed", &|account| account.groups.clone_from(&groups.groups), false)
+                groups.change.run("groups changed", &|account| account.groups.clone_from(&groups.groups), Ends::Nothing)
             }
             What::Sessions(sessions) => sessions.run(),
-            What::End(change) => change.run("ended everything", &|_| {}, true),
+            What::End(change) => change.run("ended everything", &|_| {}, Ends::Connections),
         }
     }
+}
+
+/// What ends with a change of an account.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ends {
+    Nothing,
+    /// What is signed in and connected now.
+    Connections,
+    /// That, and whatever might just be coming about.
+    Person,
 }
 
 /// Whoever never chose a password is invited still.
@@ -164,8 +174,7 @@ impl Change {
         Ok(())
     }
 
-    /// Changes the account, and ends all that it has where `ends`.
-    fn run(&self, done: &'static str, change: &dyn Fn(&mut Account), ends: bool) -> Result<(), Failure> {
+    fn run(&self, done: &'static str, change: &dyn Fn(&mut Account), ends: Ends) -> Result<(), Failure> {
         self.check()?;
         let (config, now) = (load(&self.file)?, seconds());
         let name = with_store(&config, async |store, server| {
@@ -173,8 +182,8 @@ impl Change {
             change(&mut account);
             account.changed = now;
             store.change_account(&account).await.map_err(told)?;
-            if ends {
-                self.end(&store, server, &config, &account, now).await?;
+            if ends != Ends::Nothing {
+                self.end(&store, server, &config, &account, ends, now).await?;
             }
             Ok(account.name)
         })?;
@@ -197,13 +206,26 @@ impl Change {
         self.record(&config, "reset offered", &name)
     }
 
-    /// Tokens and sessions of before now are refused everywhere; nothing of it comes back when the account is enabled.
-    async fn end(&self, store: &Store, server: &AuthorizationServer, config: &Config, account: &Account, now: u64) -> Result<(), Failure> {
+    /// Each grant is revoked by its own id, so that who signs in again a moment later is not meant.
+    async fn end(
+        &self,
+        store: &Store,
+        server: &AuthorizationServer,
+        config: &Config,
+        account: &Account,
+        ends: Ends,
+        now: u64,
+    ) -> Result<(), Failure> {
         let Some(bounds) = config.store.as_ref().map(|store| &store.bounds) else { return Ok(()) };
-        let selector = Selector::Subject { issuer: server.issuer.to_string(), subject: account.subject() };
-        let revocation = Revocation::new(selector, now, Some(now), None, bounds);
         let reason = Reason { text: &self.reason, actor: &self.by, made: now };
-        store.revoke(&revocation, &reason).await.map_err(told)?;
+        let grants = store.grants_of(&account.subject(), now).await.map_err(told)?;
+        let mut meant: Vec<Selector> = grants.into_iter().map(|grant| Selector::Session(grant.id)).collect();
+        if ends == Ends::Person {
+            meant.push(Selector::Subject { issuer: server.issuer.to_string(), subject: account.subject() });
+        }
+        for selector in meant {
+            store.revoke(&Revocation::new(selector, now, None, None, bounds), &reason).await.map_err(told)?;
+        }
         for session in store.sessions_of(&account.subject(), now).await.map_err(told)? {
             store.end_session(&account.subject(), &session.digest).await.map_err(told)?;
         }
@@ -345,7 +367,9 @@ fn with_store<T>(config: &Config, work: impl AsyncFnOnce(Store, &AuthorizationSe
 async fn opened(config: &Config) -> Result<(Store, &AuthorizationServer), Failure> {
     let accounts = config.authorization_server.as_deref().filter(|server| server.logins.find("accounts").is_some());
     let (Some(store), Some(server)) = (&config.store, accounts) else {
-        return Err(Failure::Impossible("no accounts are kept here: the configuration has no `authorization_server.login.accounts`".into()));
+        return Err(Failure::Impossible(
+            "no accounts are kept here: the configuration has no `authorization_server.login.accounts`".into(),
+        ));
     };
     Ok((Store::open(&store.place).await.map_err(told)?, server))
 }

@@ -101,7 +101,9 @@ pub enum Unfit {
 impl fmt::Display for Unfit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Name => write!(f, "a name has 1 to {LONGEST_NAME} of the letters a to z, digits, and . _ - @ +, and begins with a letter or digit"),
+            Self::Name => {
+                write!(f, "a name has 1 to {LONGEST_NAME} of the letters a to z, digits, and . _ - @ +, and begins with a letter or digit")
+            }
             Self::TooShort => write!(f, "a password has at least {SHORTEST} characters; a few words in a row are fine"),
             Self::TooLong => write!(f, "a password has at most {LONGEST} bytes"),
             Self::Guessable => f.write_str("that password is among the first that anybody would try"),

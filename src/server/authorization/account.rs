@@ -115,7 +115,9 @@ impl Server {
         match done {
             Done::Said(text) => self.own_account(call, request, Some(text), None).await,
             Done::Wrong(text) => self.own_account(call, request, None, Some(text)).await,
-            Done::Codes(codes) => Ok(pages::page(StatusCode::OK, &Codes { frame, codes }, Policy::default(), Told::answered("recovery_codes"))),
+            Done::Codes(codes) => {
+                Ok(pages::page(StatusCode::OK, &Codes { frame, codes }, Policy::default(), Told::answered("recovery_codes")))
+            }
         }
     }
 

@@ -93,7 +93,13 @@ impl Server {
     }
 
     /// Whether this is the password of an account that may sign in.
-    async fn check_password(&self, call: &Call<'_>, name: &str, password: &str, device: Option<&str>) -> Result<Result<Account, No>, Fault> {
+    async fn check_password(
+        &self,
+        call: &Call<'_>,
+        name: &str,
+        password: &str,
+        device: Option<&str>,
+    ) -> Result<Result<Account, No>, Fault> {
         let account = self.named(call, name).await?;
         let known = match (&account, device) {
             (Some(account), Some(device)) => self.device(call, device).await?.accounts.contains(&account.id),
@@ -203,7 +209,8 @@ fn shown(call: &Call<'_>, request: &Request<Bytes>) -> Reply {
     let frame = Frame::of(call, request);
     let query = Parameters::parse(request.uri().query().unwrap_or_default().as_bytes());
     let recovers = query.one("recover").is_ok_and(|found| found.is_some());
-    let page = SignIn { frame, ticket: field(&query, "ticket"), name: "", error: None, recovers, other: other(field(&query, "ticket"), recovers) };
+    let page =
+        SignIn { frame, ticket: field(&query, "ticket"), name: "", error: None, recovers, other: other(field(&query, "ticket"), recovers) };
     pages::page(StatusCode::OK, &page, Policy::default(), Told::answered("page"))
 }
 

@@ -9,10 +9,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::callback::kept;
+use super::sign_in::person;
 use super::{Call, Fault, Server, digest};
 use crate::config::login::Standing;
 use crate::mcp::seal::{NONCE, Owner, Purpose};
-use super::sign_in::person;
 use crate::oauth::Person;
 use crate::oauth::account::{AccountState, SUBJECT};
 use crate::remote::login::{Gate, Kept, Recheck};

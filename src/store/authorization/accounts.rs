@@ -8,7 +8,8 @@ const COLUMNS: &str = r#"SELECT id, name, display, email, "groups", state, passw
 const PUT: &str = r#"INSERT INTO accounts (id, name, display, email, "groups", state, password, failures, created, changed)
     VALUES ($1, $2, $3, $4, $5, $6, $7, 0, $8, $9)
     ON CONFLICT (name) DO NOTHING"#;
-const CHANGE: &str = r#"UPDATE accounts SET display = $2, email = $3, "groups" = $4, state = $5, password = $6, changed = $7 WHERE id = $1"#;
+const CHANGE: &str =
+    r#"UPDATE accounts SET display = $2, email = $3, "groups" = $4, state = $5, password = $6, changed = $7 WHERE id = $1"#;
 const DROP_CODES: &str = "DELETE FROM recovery_codes WHERE account = $1";
 const PUT_CODE: &str = "INSERT INTO recovery_codes (account, digest) VALUES ($1, $2)";
 const USE_CODE: &str = "DELETE FROM recovery_codes WHERE account = $1 AND digest = $2";
@@ -79,7 +80,8 @@ impl Store {
 
     async fn one_account(&self, column: &'static str, value: &str) -> Result<Option<Account>, Error> {
         let query = || sqlx::AssertSqlSafe(format!("{COLUMNS} WHERE {column} = $1"));
-        let row: Option<Row> = soon(async { on!(self, pool => Ok(sqlx::query_as(query()).bind(value).fetch_optional(pool).await?)) }).await?;
+        let row: Option<Row> =
+            soon(async { on!(self, pool => Ok(sqlx::query_as(query()).bind(value).fetch_optional(pool).await?)) }).await?;
         row.map(account).transpose()
     }
 

@@ -11,8 +11,8 @@ mod registrations;
 mod sessions;
 mod tickets;
 
-pub(in crate::store) use grants::ended_by;
 pub use accounts::Attempt;
+pub(in crate::store) use grants::ended_by;
 pub use grants::{Code, Grant, Redeemed, Redemption, Refresh, Rotation};
 pub use keys::SealedKey;
 pub use registrations::{Added, Registration};

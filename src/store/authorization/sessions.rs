@@ -38,8 +38,7 @@ impl Store {
     pub async fn sessions_of(&self, subject: &str, now: u64) -> Result<Vec<BrowserSession>, Error> {
         let rows: Vec<(String, i64, i64, String)> =
             soon(async { on!(self, pool => Ok(sqlx::query_as(OF).bind(subject).bind(number(now)).fetch_all(pool).await?)) }).await?;
-        let session =
-            |(digest, begun, expires, agent)| BrowserSession { digest, begun: time(begun), expires: time(expires), agent };
+        let session = |(digest, begun, expires, agent)| BrowserSession { digest, begun: time(begun), expires: time(expires), agent };
         Ok(rows.into_iter().map(session).collect())
     }
 
