@@ -13,6 +13,7 @@ mod doctor;
 mod explain;
 mod explanation;
 mod following;
+mod inventory;
 mod log;
 mod lookout;
 mod probe;

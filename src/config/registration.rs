@@ -62,9 +62,4 @@ impl Registration {
     pub fn trusts(&self, host: &str) -> bool {
         self.hosts.as_ref().is_none_or(|hosts| hosts.iter().any(|pattern| client_id::host_fits(pattern, host)))
     }
-
-    /// Whether any client may go on that nobody approved.
-    pub fn is_open(&self) -> bool {
-        self.documents == Admission::Open || self.dynamic == Admission::Open
-    }
 }

@@ -98,6 +98,7 @@ pub fn config(path: &Path, context: &mut Context<'_>) -> Option<Config> {
         issuers: &issuers,
         own: own.as_ref(),
         issues: authorization_server.is_some(),
+        opens: authorization_server.as_ref().is_some_and(|raw| raw.registration.as_ref().is_some_and(registration::opens)),
         scopes: &scopes,
         dpop: &dpop.rules,
         dpop_offered,

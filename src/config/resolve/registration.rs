@@ -20,6 +20,11 @@ use crate::token::Token;
 /// Bytes of a client's id.
 const LONGEST_ID: usize = 200;
 
+/// Whether any client may go on that nobody approved.
+pub fn opens(raw: &RawRegistration) -> bool {
+    [raw.metadata_documents, raw.dynamic].into_iter().flatten().any(|admission| matches!(admission, RawAdmission::Open))
+}
+
 /// `issuer` is `public_url`.
 pub fn resolve(raw: Option<RawRegistration>, issuer: Option<&str>, at: &At<'_>, context: &mut Context<'_>) -> Registration {
     let default = Registration::default();

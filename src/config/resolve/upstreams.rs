@@ -39,6 +39,8 @@ pub struct Section<'a> {
     pub own: Option<&'a Arc<Issuer>>,
     /// Whether tokens are issued here.
     pub issues: bool,
+    /// Some clients that make themselves known there may go on at once.
+    pub opens: bool,
     pub scopes: &'a Scopes,
     pub dpop: &'a ProofRules,
     /// Whether the section stands in the file.
@@ -155,11 +157,12 @@ impl Section<'_> {
             pin,
         } = raw;
         let here = matches!(ownership, Some(RawOwnership::Bridge | RawOwnership::SelfManaged));
-        // Where tokens are issued here, a client that may not call gets none.
-        let approves_clients = clients.and_then(|RawRouteClients { unknown }| unknown).is_some_and(|unknown| match unknown {
-            RawUnknown::Pending => true,
-            RawUnknown::Allow => false,
-        });
+        // Who registers itself here is approved first, unless the operator says otherwise.
+        let approves_clients = match clients.and_then(|RawRouteClients { unknown }| unknown) {
+            Some(RawUnknown::Pending) => true,
+            Some(RawUnknown::Allow) => false,
+            None => here && !self.opens,
+        };
         context.later(at, "tasks", tasks);
         let valid_name = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
         if !valid_name || name.is_empty() {

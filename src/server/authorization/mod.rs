@@ -8,7 +8,7 @@
 //! | `token`, `client_authentication`, `issue` | the token endpoint, who asks there, and the one place that makes grants, codes and tokens |
 //! | `revoke`, `introspect` | tokens that end, and what a token says |
 //! | `keys` | signing keys, made, published, turned |
-//! | `clients`, `register` | who a client is, and how it comes to be known |
+//! | `clients`, `published`, `register` | who a client is, and how it comes to be known |
 //! | `authorize`, `consent`, `callback`, `login`, `session`, `connected`, `pages` | what a person sees |
 //! | `sign_in`, `account`, `invite` | accounts of our own |
 //! | `reply`, `fault` | answers, and what goes wrong |
@@ -29,6 +29,7 @@ mod issue;
 mod keys;
 mod login;
 mod pages;
+mod published;
 mod register;
 mod reply;
 mod revoke;
@@ -65,6 +66,7 @@ pub struct Server {
     state: Arc<State>,
     audit: Audit,
     keys: Keys,
+    clients: clients::Memory,
 }
 
 /// From where a request came.
@@ -89,7 +91,7 @@ pub struct Call<'a> {
 
 impl Server {
     pub fn new(state: Arc<State>, audit: Audit) -> Self {
-        Self { state, audit, keys: Keys::default() }
+        Self { state, audit, keys: Keys::default(), clients: clients::Memory::default() }
     }
 
     /// What a record calls a request to this path.
