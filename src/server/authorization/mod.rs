@@ -197,3 +197,6 @@ pub fn secret() -> Result<(String, String), Fault> {
 pub fn digest(secret: &str) -> String {
     URL_SAFE_NO_PAD.encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, secret.as_bytes()))
 }
+
+#[cfg(test)]
+mod tests;
