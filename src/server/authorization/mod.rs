@@ -16,11 +16,13 @@
 mod account;
 mod assertion;
 mod authorize;
+mod browser;
 mod callback;
 mod client_authentication;
 mod clients;
 mod connected;
 mod consent;
+mod cookies;
 mod documents;
 mod fault;
 mod introspect;
@@ -129,8 +131,11 @@ impl Server {
         let rest = request.uri().path().strip_prefix(AUTHORIZATION_PAGES).unwrap_or_default();
         match rest.split('/').next().unwrap_or_default() {
             "consent" => self.consent(call, request).await,
+            "begin" => self.begin(call, request).await,
             "callback" => self.callback(call, request).await,
+            "hand-off" => self.hand_off(call, request).await,
             "connected" => self.connected(call, request).await,
+            "sign-out" => self.sign_out_page(call, request).await,
             "sign-in" => self.sign_in_page(call, request).await,
             "account" => self.account(call, request).await,
             "invite" => self.invite(call, request).await,
