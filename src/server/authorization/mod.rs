@@ -22,6 +22,8 @@ mod connected;
 mod consent;
 mod documents;
 mod fault;
+#[cfg(test)]
+pub(crate) mod fixture;
 mod introspect;
 mod invite;
 mod issue;
