@@ -26,6 +26,8 @@ CREATE INDEX registrations_fingerprint ON registrations (fingerprint);
 -- What a person let a client do. `binding` is the thumbprint of the key that its tokens are bound to.
 CREATE TABLE grants (
   id TEXT PRIMARY KEY,
+  issuer TEXT NOT NULL,
+  upstream TEXT NOT NULL,
   client_id TEXT NOT NULL,
   subject TEXT NOT NULL,
   person TEXT NOT NULL,

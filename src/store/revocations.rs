@@ -3,6 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use super::authorization::ended_by;
 use super::{Error, Pool, Store, on, postgres, soon};
 use crate::governance::revocation::MOST;
 use crate::governance::{Revocation, Selector};
@@ -56,6 +57,12 @@ impl Store {
                     .bind(number(Some(reason.made)))
                     .execute(&mut *change)
                     .await?;
+                // SECURITY: in the same change, or a grant could outlive what the index in memory remembers.
+                if let Some((statement, names)) = ended_by(&revocation.selector) {
+                    let end = names.into_iter().fold(sqlx::query(statement), |query, name| query.bind(name.to_owned()));
+                    let until = number(revocation.issued_until).unwrap_or(i64::MAX);
+                    end.bind(number(Some(reason.made))).bind(reason.text).bind(until).execute(&mut *change).await?;
+                }
                 if matches!(self.pool, Pool::Postgres(_)) {
                     sqlx::query(postgres::NOTIFY).execute(&mut *change).await?;
                 }

@@ -140,7 +140,7 @@ pub struct RawWorkloadRule {
     /// Claims by dotted path, with the text or texts allowed.
     #[schemars(with = "Option<std::collections::BTreeMap<String, Value>>")]
     pub claims: Option<Keyed<Strings>>,
-    /// The client that the workload comes as: a machine, approved like any other.
+    /// The client that the workload comes as, under which it is found in the inventory and can be suspended.
     #[schemars(required)]
     pub client: Option<String>,
     /// Names of the upstreams that it may use. Default: all whose tokens are issued here.

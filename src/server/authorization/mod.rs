@@ -14,6 +14,7 @@
 //! | `reply`, `fault` | answers, and what goes wrong |
 
 mod account;
+mod assertion;
 mod authorize;
 mod callback;
 mod client_authentication;
@@ -36,6 +37,7 @@ mod reply;
 mod revoke;
 mod session;
 mod sign_in;
+mod standing;
 mod token;
 
 use std::net::IpAddr;

@@ -19,6 +19,9 @@ pub struct Reply {
     pub told: Told,
 }
 
+/// What is needed to go on, or the answer that ends it.
+pub(super) type Answer<T> = Result<T, Box<Reply>>;
+
 /// What a record says of a request. Never a secret.
 #[derive(Clone, Debug)]
 pub struct Told {
@@ -128,6 +131,18 @@ impl From<Fault> for Reply {
         reply.response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("2"));
         (reply.told.outcome, reply.told.reason) = (Outcome::Failed, fault.reason());
         reply
+    }
+}
+
+impl From<OAuthError> for Box<Reply> {
+    fn from(error: OAuthError) -> Self {
+        Self::new(Reply::error(error))
+    }
+}
+
+impl From<Fault> for Box<Reply> {
+    fn from(fault: Fault) -> Self {
+        Self::new(fault.into())
     }
 }
 

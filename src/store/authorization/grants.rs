@@ -2,17 +2,16 @@
 
 use super::super::{Error, Store, on, soon};
 use super::{number, time};
+use crate::governance::Selector;
 
-const GRANT: &str = "SELECT id, client_id, subject, person, resource, scopes, redirect_uri, binding, created, expires, used, ended, reason
+const GRANT: &str = "SELECT id, issuer, upstream, client_id, subject, person, resource, scopes, redirect_uri, binding, created, expires, used, ended, reason
     FROM grants";
-const PUT_GRANT: &str =
-    "INSERT INTO grants (id, client_id, subject, person, resource, scopes, redirect_uri, binding, created, expires, used)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+const PUT_GRANT: &str = "INSERT INTO grants (id, issuer, upstream, client_id, subject, person, resource, scopes, redirect_uri, binding,
+    created, expires, used) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
 const PUT_CODE: &str = "INSERT INTO codes (digest, grant_id, body, expires) VALUES ($1, $2, $3, $4)";
 const CODE: &str = "SELECT grant_id, body, expires, used FROM codes WHERE digest = $1";
 const USE_CODE: &str = "UPDATE codes SET used = $2 WHERE digest = $1 AND used IS NULL";
 const BIND: &str = "UPDATE grants SET binding = $2, used = $3, expires = $4 WHERE id = $1 AND ended IS NULL";
-const END: &str = "UPDATE grants SET ended = $2, reason = $3 WHERE id = $1 AND ended IS NULL";
 const PUT_REFRESH: &str = "INSERT INTO refresh_tokens (digest, grant_id, generation, created, expires) VALUES ($1, $2, $3, $4, $5)";
 const REFRESH: &str =
     "SELECT grant_id, generation, successor, successor_sealed, created, used, expires FROM refresh_tokens WHERE digest = $1";
@@ -30,6 +29,9 @@ const SWEEP: [&str; 4] = [
 #[derive(Clone, Debug, Default, PartialEq, Eq, sqlx::FromRow)]
 pub struct Grant {
     pub id: String,
+    /// The authorization server that made it: another one's are nobody's here.
+    pub issuer: String,
+    pub upstream: String,
     pub client_id: String,
     pub subject: String,
     pub person: String,
@@ -104,6 +106,28 @@ pub struct Rotation<'a> {
     pub expires: u64,
 }
 
+/// Which grants a revocation ends: those that could give more tokens of the kind that it means. The statement's last
+/// three parameters are the moment, the reason, and up to when they were made; before them stand those returned here.
+pub(in crate::store) fn ended_by(selector: &Selector) -> Option<(&'static str, Vec<&str>)> {
+    const END: [&str; 5] = [
+        "UPDATE grants SET ended = $2, reason = $3 WHERE ended IS NULL AND id = $1 AND created <= $4",
+        "UPDATE grants SET ended = $2, reason = $3 WHERE ended IS NULL AND client_id = $1 AND created <= $4",
+        "UPDATE grants SET ended = $3, reason = $4 WHERE ended IS NULL AND issuer = $1 AND subject = $2 AND created <= $5",
+        "UPDATE grants SET ended = $2, reason = $3 WHERE ended IS NULL AND upstream = $1 AND created <= $4",
+        "UPDATE grants SET ended = $1, reason = $2 WHERE ended IS NULL AND created <= $3",
+    ];
+    let [session, client, subject, upstream, everything] = END;
+    match selector {
+        Selector::Session(id) => Some((session, vec![id])),
+        Selector::Client(id) => Some((client, vec![id])),
+        Selector::Subject { issuer, subject: name } => Some((subject, vec![issuer, name])),
+        Selector::Upstream(name) => Some((upstream, vec![name])),
+        Selector::Everything => Some((everything, vec![])),
+        // One token is no grant, and a key makes none.
+        Selector::Token(_) | Selector::Id { .. } | Selector::Key { .. } => None,
+    }
+}
+
 impl Store {
     /// Keeps a new grant, with its code where it has one: digest, body and end.
     pub async fn put_grant(&self, grant: &Grant, code: Option<(&str, &str, u64)>) -> Result<(), Error> {
@@ -111,7 +135,7 @@ impl Store {
             on!(self, pool => {
                 let mut change = pool.begin().await?;
                 sqlx::query(PUT_GRANT)
-                    .bind(&grant.id).bind(&grant.client_id).bind(&grant.subject).bind(&grant.person).bind(&grant.resource)
+                    .bind(&grant.id).bind(&grant.issuer).bind(&grant.upstream).bind(&grant.client_id).bind(&grant.subject).bind(&grant.person).bind(&grant.resource)
                     .bind(&grant.scopes).bind(&grant.redirect_uri).bind(&grant.binding).bind(grant.created).bind(grant.expires)
                     .bind(grant.used)
                     .execute(&mut *change).await?;
@@ -143,17 +167,6 @@ impl Store {
         let query =
             || sqlx::AssertSqlSafe(format!("{GRANT} WHERE client_id = $1 AND ended IS NULL AND expires > $2 ORDER BY created LIMIT 1000"));
         soon(async { on!(self, pool => Ok(sqlx::query_as(query()).bind(client).bind(number(now)).fetch_all(pool).await?)) }).await
-    }
-
-    /// Ends a grant. Whether it had not ended before.
-    pub async fn end_grant(&self, id: &str, reason: &str, now: u64) -> Result<bool, Error> {
-        soon(async {
-            on!(self, pool => {
-                let done = sqlx::query(END).bind(id).bind(number(now)).bind(reason).execute(pool).await?;
-                Ok(done.rows_affected() == 1)
-            })
-        })
-        .await
     }
 
     pub async fn code(&self, digest: &str) -> Result<Option<Code>, Error> {

@@ -10,6 +10,7 @@ mod keys;
 mod registrations;
 mod tickets;
 
+pub(in crate::store) use grants::ended_by;
 pub use grants::{Code, Grant, Redeemed, Redemption, Refresh, Rotation};
 pub use keys::SealedKey;
 pub use registrations::{Added, Registration};
