@@ -25,6 +25,8 @@ mod consent;
 mod cookies;
 mod documents;
 mod fault;
+#[cfg(test)]
+pub(crate) mod fixture;
 mod introspect;
 mod invite;
 mod issue;
