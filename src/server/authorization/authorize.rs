@@ -46,16 +46,13 @@ impl Server {
             return Ok(bad(&frame.t.error_redirect, "redirect_uri").about(&client.id));
         };
         let terms = self.terms(call, &client.id).unwrap_or_default();
-        // What others say of themselves is no bound: they ask for more when a challenge names it.
-        let own = client.scope.as_ref().filter(|_| client.kind == ClientKind::Configured);
-        let ceiling = narrower(own, terms.scopes.as_ref());
         let asker = Asker {
             client_id: &client.id,
             redirect_uri,
             registered_uri,
             takes_codes: client.grant_types.contains(&GrantType::AuthorizationCode),
             refreshes: client.grant_types.contains(&GrantType::RefreshToken),
-            ceiling: ceiling.as_deref(),
+            ceiling: client.scope.as_deref(),
         };
         let upstreams = terms.upstreams.as_deref();
         let approved = |asked: Authorized| match upstreams {
@@ -155,7 +152,8 @@ impl Server {
             scopes: asked.scopes.clone(),
             ..Proof::default()
         });
-        let told = Told { who: Some(who.into()), upstream: Some(asked.upstream.clone()), ..Told::answered("code_issued").about(&asked.client_id) };
+        let told =
+            Told { who: Some(who.into()), upstream: Some(asked.upstream.clone()), ..Told::answered("code_issued").about(&asked.client_id) };
         Ok(Reply::see_other(&location, told))
     }
 
@@ -254,14 +252,6 @@ impl Server {
         let key = Key { issuer: call.settings.issuer.to_string(), id: id.to_owned() };
         let client = call.world.clients.as_ref()?.find(&key)?;
         (client.state == State::Approved).then_some(client.terms)
-    }
-}
-
-/// The scopes that both allow; none is all.
-fn narrower(one: Option<&Vec<String>>, other: Option<&Vec<String>>) -> Option<Vec<String>> {
-    match (one, other) {
-        (Some(one), Some(other)) => Some(one.iter().filter(|scope| other.contains(scope)).cloned().collect()),
-        (one, other) => one.or(other).cloned(),
     }
 }
 

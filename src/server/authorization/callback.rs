@@ -68,7 +68,12 @@ impl Server {
         let Trip { journey, login } = trip;
         let frame = Frame::of(call, request);
         if let Ok(Some(code)) = parameters.one("error") {
-            tracing::warn!(request = call.origin.id, login, cancelled = code == "access_denied", "a login sent a person back without a code");
+            tracing::warn!(
+                request = call.origin.id,
+                login,
+                cancelled = code == "access_denied",
+                "a login sent a person back without a code"
+            );
             return self.turned_away(call, request, &journey).await;
         }
         let (Ok(Some(code)), Ok(issuer)) = (parameters.one("code"), parameters.one("iss")) else {
@@ -144,7 +149,8 @@ impl Server {
             let error = OAuthError::new(Code::InvalidClient, "the signature is not of this application, or more than five minutes old");
             return Reply { told: Told::refused("hand_off_signature"), ..Reply::error(error) };
         }
-        let said = header(CONTENT_TYPE.as_str()).starts_with("application/json").then(|| crate::token::json::object(request.body())).flatten();
+        let said =
+            header(CONTENT_TYPE.as_str()).starts_with("application/json").then(|| crate::token::json::object(request.body())).flatten();
         let ticket = said.as_ref().and_then(|said| said.get("ticket")).and_then(Value::as_str).filter(|ticket| is_secret(ticket));
         let (Some(said), Some(ticket)) = (&said, ticket) else {
             return Reply::error(OAuthError::new(Code::InvalidRequest, "a JSON object with the ticket and the subject is expected"));

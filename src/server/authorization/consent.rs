@@ -103,11 +103,8 @@ impl Server {
             configured: is_configured,
             asked: asked.clone(),
         };
-        let mut scopes: Vec<Scope<'_>> = asked
-            .scopes
-            .iter()
-            .map(|scope| Scope { name: scope, text: call.settings.words.get(scope).unwrap_or(scope) })
-            .collect();
+        let mut scopes: Vec<Scope<'_>> =
+            asked.scopes.iter().map(|scope| Scope { name: scope, text: call.settings.words.get(scope).unwrap_or(scope) }).collect();
         if asked.offline {
             scopes.push(Scope { name: &frame.t.consent_offline, text: &frame.t.consent_offline });
         }
@@ -189,9 +186,7 @@ impl Server {
                 let journey = Journey { anew, errand: Errand::Client { asked: Box::new(asked), fingerprint } };
                 match (how, logins.as_slice()) {
                     (AS_OTHER, [only]) => self.set_out(call, request, only, journey).await,
-                    (AS_OTHER, _) => {
-                        self.choose(call, request, StatusCode::OK, (frame.t.sign_in_title.clone(), Vec::new()), journey)
-                    }
+                    (AS_OTHER, _) => self.choose(call, request, StatusCode::OK, (frame.t.sign_in_title.clone(), Vec::new()), journey),
                     (how, all) => match all.iter().find(|login| login.name() == how) {
                         Some(login) => self.set_out(call, request, login, journey).await,
                         None => forbidden(&frame.t.error_forged, "form_forged"),

@@ -117,13 +117,7 @@ impl Server {
     }
 
     /// Sends a person to a login.
-    pub(super) async fn set_out(
-        &self,
-        call: &Call<'_>,
-        request: &Request<Bytes>,
-        login: &Login,
-        journey: Journey,
-    ) -> Result<Reply, Fault> {
+    pub(super) async fn set_out(&self, call: &Call<'_>, request: &Request<Bytes>, login: &Login, journey: Journey) -> Result<Reply, Fault> {
         if matches!(login, Login::Accounts(_)) {
             return self.to_accounts(call, request, &journey);
         }

@@ -33,8 +33,8 @@ impl Server {
         // A login that was taken away opens nothing any more.
         let is_offered = call.settings.logins.find(login).is_some();
         let revocations = call.world.revocations.as_ref();
-        let is_out = revocations
-            .is_none_or(|revocations| revocations.ends_subject(&call.settings.issuer, subject, session.begun, call.origin.now));
+        let is_out =
+            revocations.is_none_or(|revocations| revocations.ends_subject(&call.settings.issuer, subject, session.begun, call.origin.now));
         Ok((is_offered && !is_out).then_some(session))
     }
 

@@ -57,7 +57,9 @@ impl Server {
                 return Ok(answer);
             }
             let token = match word.as_ref().and_then(|word| word.token.as_deref()) {
-                Some(sealed) => Some(self.keys.sealer()?.open(Purpose::LoginToken, &owner(&key), sealed, call.now).ok_or(Fault::Unreadable)?),
+                Some(sealed) => {
+                    Some(self.keys.sealer()?.open(Purpose::LoginToken, &owner(&key), sealed, call.now).ok_or(Fault::Unreadable)?)
+                }
                 None if gate.knows_by_name() => None,
                 None => {
                     let since = word.as_ref().map_or(0, |word| word.person.authenticated).max(person.authenticated);

@@ -184,7 +184,8 @@ async fn token(State(shared): State<Arc<Shared>>, headers: HeaderMap, Form(form)
         twist(&mut id);
     }
     let access = user.to_string();
-    axum::Json(json!({"access_token": b64(access), "token_type": "Bearer", "id_token": id.sign(), "refresh_token": refresh})).into_response()
+    axum::Json(json!({"access_token": b64(access), "token_type": "Bearer", "id_token": id.sign(), "refresh_token": refresh}))
+        .into_response()
 }
 
 fn bearer(headers: &HeaderMap) -> Option<Value> {
@@ -202,7 +203,8 @@ async fn userinfo(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Resp
 
 async fn organizations(headers: HeaderMap) -> Response {
     let user = bearer(&headers).unwrap_or_default();
-    axum::Json(user["orgs"].as_array().cloned().unwrap_or_default().iter().map(|one| json!({"login": one})).collect::<Vec<_>>()).into_response()
+    axum::Json(user["orgs"].as_array().cloned().unwrap_or_default().iter().map(|one| json!({"login": one})).collect::<Vec<_>>())
+        .into_response()
 }
 
 async fn teams(headers: HeaderMap) -> Response {
