@@ -19,6 +19,7 @@ mod asks;
 mod assertion;
 mod audit_log;
 mod authorization_accounts;
+mod authorization_tokens;
 mod authorization_flow;
 mod balance;
 mod bars;
