@@ -153,7 +153,7 @@ async fn item_121_and_s34_what_may_not_be_fetched_is_refused_without_a_fetch() {
         matches!(fixture.server.client(&fixture.call(), id).await, Err(ClientFault::Refused(_)))
     };
     let open = || json!({ "allow_loopback": true });
-    let port = host.url.split(':').nth(2).expect("a port");
+    let port = host.url.split([':', '/']).nth(4).expect("a port");
     for id in [
         format!("http://app.example:{port}"),
         format!("http://127.0.0.1:{port}/"),
