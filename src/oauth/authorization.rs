@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{is_scope_token, pkce};
 
 /// Bytes of a `state` that is carried through.
-const LONGEST_STATE: usize = 2_048;
+pub const LONGEST_STATE: usize = 2_048;
 /// Scopes in one request.
 const MOST_SCOPES: usize = 100;
 
@@ -56,6 +56,8 @@ pub enum Fault {
     ResponseMode,
     /// The client is not registered for codes.
     Grant,
+    /// It is approved for other resources.
+    Elsewhere,
     RequestObject,
     RequestUri,
     NoChallenge,
@@ -85,7 +87,7 @@ impl Fault {
     pub fn code(self) -> &'static str {
         match self {
             Self::ResponseType => "unsupported_response_type",
-            Self::Grant => "unauthorized_client",
+            Self::Grant | Self::Elsewhere => "unauthorized_client",
             Self::RequestObject => "request_not_supported",
             Self::RequestUri => "request_uri_not_supported",
             Self::NoResource | Self::Resource | Self::Resources => "invalid_target",
@@ -115,6 +117,7 @@ impl Fault {
             Self::ResponseType => "only response_type=code is supported",
             Self::ResponseMode => "only response_mode=query is supported",
             Self::Grant => "this client is not registered for the authorization_code grant",
+            Self::Elsewhere => "this client is approved for other resources",
             Self::RequestObject => "request objects are not supported",
             Self::RequestUri => "request_uri is not supported",
             Self::NoChallenge => "PKCE is required: code_challenge is missing",
@@ -142,6 +145,7 @@ impl Fault {
             Self::NoResponseType | Self::ResponseType => "authorize_response_type",
             Self::ResponseMode => "authorize_response_mode",
             Self::Grant => "authorize_grant",
+            Self::Elsewhere => "authorize_upstream",
             Self::RequestObject | Self::RequestUri => "authorize_request_object",
             Self::NoChallenge | Self::Challenge | Self::Method => "authorize_pkce",
             Self::Thumbprint => "authorize_dpop",

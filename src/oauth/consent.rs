@@ -3,9 +3,8 @@
 //! A yes is for one person, one client as it was then, one redirect URI, one resource and a set of scopes. It never
 //! stands in for another.
 
-use url::{Host, Url};
-
 use super::authorization::Authorized;
+use super::redirect::Place;
 
 /// What a person agreed to, as it was written down.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,42 +16,6 @@ pub struct Given {
     pub scopes: Vec<String>,
     /// Of what the client said of itself then.
     pub fingerprint: String,
-}
-
-/// Where an answer goes, as a person is told.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Destination {
-    /// A web site, by its host.
-    Site(String),
-    /// Whatever program listens on this computer.
-    ThisComputer,
-    /// Whatever program has this scheme.
-    Program(String),
-}
-
-impl Destination {
-    pub fn of(redirect_uri: &str) -> Self {
-        let Ok(url) = Url::parse(redirect_uri) else { return Self::Program("?".into()) };
-        match (url.scheme(), url.host()) {
-            ("http" | "https", Some(host)) if is_loopback(&host) => Self::ThisComputer,
-            // The host as it is on the wire: no letter that looks like another.
-            ("http" | "https", Some(host)) => Self::Site(host.to_string()),
-            (scheme, _) => Self::Program(scheme.to_owned()),
-        }
-    }
-
-    /// Any program could be behind it, so a remembered yes may not be another's (RFC 8252 §8.6).
-    pub fn is_anybodys(&self) -> bool {
-        !matches!(self, Self::Site(_))
-    }
-}
-
-fn is_loopback(host: &Host<&str>) -> bool {
-    match host {
-        Host::Domain(name) => *name == "localhost",
-        Host::Ipv4(address) => address.is_loopback(),
-        Host::Ipv6(address) => address.is_loopback(),
-    }
 }
 
 impl Given {
@@ -81,7 +44,7 @@ impl Given {
 /// Whether a yes from before is enough. A public client behind an address that any program could have is asked for
 /// each time (RFC 8252 §8.6, OAuth 2.1 §8.6).
 pub fn suffices(given: Option<&Given>, asked: &Authorized, fingerprint: &str, is_public: bool) -> bool {
-    let anybodys = is_public && Destination::of(&asked.redirect_uri).is_anybodys();
+    let anybodys = is_public && !matches!(Place::of(&asked.redirect_uri), Ok(Place::Web(_)));
     !asked.prompt.consent && !anybodys && given.is_some_and(|given| given.covers(asked, fingerprint))
 }
 
@@ -134,17 +97,5 @@ mod tests {
             assert!(!suffices(Some(&given), &asked, "f", true), "{uri}");
             assert!(suffices(Some(&given), &asked, "f", false), "{uri}: its secret says who it is");
         }
-    }
-
-    #[test]
-    fn item_110_a_person_is_told_where_the_answer_goes() {
-        assert_eq!(Destination::of("https://claude.ai/api/mcp/auth_callback"), Destination::Site("claude.ai".into()));
-        assert_eq!(Destination::of("https://evil.example/?https://claude.ai"), Destination::Site("evil.example".into()));
-        assert_eq!(Destination::of("https://cl\u{430}ude.ai/cb"), Destination::Site("xn--clude-7ve.ai".into()));
-        for uri in ["http://127.0.0.1:1/cb", "http://127.9.9.9/", "http://localhost:3/cb", "http://[::1]/"] {
-            assert_eq!(Destination::of(uri), Destination::ThisComputer, "{uri}");
-        }
-        assert_eq!(Destination::of("http://localhost.evil.example/"), Destination::Site("localhost.evil.example".into()));
-        assert_eq!(Destination::of("cursor://anysphere.cursor-mcp/oauth/callback"), Destination::Program("cursor".into()));
     }
 }

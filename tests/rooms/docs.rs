@@ -58,3 +58,12 @@ fn the_lines_that_verify_an_assertion_are_those_that_are_run() {
         assert!(lines.len() > 100 && page.contains(lines), "not on the page:\n{lines}");
     }
 }
+
+#[test]
+fn the_login_examples_on_the_page_are_those_that_are_run_and_short() {
+    let page = include_str!("../../docs/sign-in.md");
+    for example in [include_str!("../../docs/examples/login.py"), include_str!("../../docs/examples/login.ts")] {
+        assert!(page.contains(example), "not on the page:\n{example}");
+        assert!(example.lines().count() <= 45);
+    }
+}

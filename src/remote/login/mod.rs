@@ -270,7 +270,9 @@ impl Gate {
 }
 
 /// A form with the client's credential in it or beside it (RFC 6749 §2.3.1).
-fn authenticated(client: &LoginClient, mut form: Serializer<'_, String>) -> Result<(Option<HeaderValue>, String), LoginError> {
+fn authenticated(client: &LoginClient, pairs: &[(&str, &str)]) -> Result<(Option<HeaderValue>, String), LoginError> {
+    let mut form = Serializer::new(String::new());
+    form.extend_pairs(pairs);
     if client.in_body {
         form.append_pair("client_id", &client.id).append_pair("client_secret", client.secret.text());
         return Ok((None, form.finish()));

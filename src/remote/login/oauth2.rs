@@ -4,7 +4,6 @@
 //! endpoint in exchange for our own code, with our own secret and PKCE.
 
 use serde_json::{Map, Value};
-use url::form_urlencoded::Serializer;
 
 use super::super::http::{Http, permitted};
 use super::person::{admit, person};
@@ -51,10 +50,9 @@ impl OAuth2 {
     }
 
     pub(super) async fn arrive(&self, arrival: &Arrival<'_>) -> Result<Arrived, LoginError> {
-        let mut form = Serializer::new(String::new());
-        form.append_pair("grant_type", "authorization_code").append_pair("code", arrival.code);
-        form.append_pair("redirect_uri", arrival.redirect_uri).append_pair("code_verifier", arrival.verifier);
-        let (authorization, form) = authenticated(&self.login.client, form)?;
+        let Arrival { code, redirect_uri, verifier, .. } = *arrival;
+        let form = [("grant_type", "authorization_code"), ("code", code), ("redirect_uri", redirect_uri), ("code_verifier", verifier)];
+        let (authorization, form) = authenticated(&self.login.client, &form)?;
         let url = permitted(&self.login.token_url, self.login.allow_http)?;
         let (status, body) = self.http.post_form(&url, authorization, form, self.login.timeout).await?;
         let token = token_answer(status, &body)?.access_token.ok_or(LoginError::Answer("has no access token"))?;

@@ -9,7 +9,6 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 use url::Url;
-use url::form_urlencoded::Serializer;
 
 use super::super::discovery::{Remote, candidates};
 use super::super::http::{Http, permitted};
@@ -94,10 +93,9 @@ impl Oidc {
             None if metadata.authorization_response_iss_parameter_supported == Some(true) => return Err(LoginError::MixUp),
             _ => {}
         }
-        let mut form = Serializer::new(String::new());
-        form.append_pair("grant_type", "authorization_code").append_pair("code", arrival.code);
-        form.append_pair("redirect_uri", arrival.redirect_uri).append_pair("code_verifier", arrival.verifier);
-        let answer = self.ask(&metadata, form).await?;
+        let Arrival { code, redirect_uri, verifier, .. } = *arrival;
+        let form = [("grant_type", "authorization_code"), ("code", code), ("redirect_uri", redirect_uri), ("code_verifier", verifier)];
+        let answer = self.ask(&metadata, &form).await?;
         let id_token = answer.id_token.as_deref().ok_or(LoginError::Answer("has no ID token"))?;
         let told = self.believe(id_token, Some(arrival.nonce), arrival.now).await?;
         let authenticated = told.get("auth_time").and_then(Value::as_u64);
@@ -110,9 +108,7 @@ impl Oidc {
 
     pub(super) async fn recheck(&self, before: &Person, kept: &Kept, paths: &[String], now: SystemTime) -> Result<Recheck, LoginError> {
         let metadata = self.metadata().await?;
-        let mut form = Serializer::new(String::new());
-        form.append_pair("grant_type", "refresh_token").append_pair("refresh_token", kept.reveal());
-        let mut answer = self.ask(&metadata, form).await?;
+        let mut answer = self.ask(&metadata, &[("grant_type", "refresh_token"), ("refresh_token", kept.reveal())]).await?;
         let renewed = answer.refresh_token.take().map(Kept::new);
         let told = match &answer.id_token {
             Some(id_token) => self.believe(id_token, None, now).await?,
@@ -131,7 +127,7 @@ impl Oidc {
         Ok(Recheck { person: Some(Person { acr: before.acr.clone(), ..person }), kept: renewed })
     }
 
-    async fn ask(&self, metadata: &Metadata, form: Serializer<'_, String>) -> Result<TokenAnswer, LoginError> {
+    async fn ask(&self, metadata: &Metadata, form: &[(&str, &str)]) -> Result<TokenAnswer, LoginError> {
         let url = permitted(&metadata.token_endpoint, self.login.allow_http)?;
         let methods = metadata.token_endpoint_auth_methods_supported.as_deref().unwrap_or_default();
         let only_body = !methods.is_empty()

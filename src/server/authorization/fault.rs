@@ -16,6 +16,8 @@ pub enum Fault {
     Randomness,
     /// What the store holds cannot be read.
     Unreadable,
+    /// The login cannot be asked about a person.
+    Login,
     /// The client for fetches cannot be made.
     Http,
 }
@@ -29,6 +31,7 @@ impl Fault {
             Self::NoKey => "no_signing_key",
             Self::Randomness => "no_randomness",
             Self::Unreadable => "store_unreadable",
+            Self::Login => "login_unavailable",
             Self::Http => "no_http_client",
         }
     }
@@ -42,6 +45,7 @@ impl fmt::Display for Fault {
             Self::NoKey => f.write_str("there is no key to sign with"),
             Self::Randomness => f.write_str("the system has no randomness"),
             Self::Unreadable => f.write_str("what the store holds cannot be read"),
+            Self::Login => f.write_str("the login cannot be asked whether a person is still there"),
             Self::Http => f.write_str("the HTTP client cannot be made; are root certificates installed?"),
         }
     }

@@ -16,11 +16,13 @@
 mod account;
 mod assertion;
 mod authorize;
+mod browser;
 mod callback;
 mod client_authentication;
 mod clients;
 mod connected;
 mod consent;
+mod cookies;
 mod documents;
 mod fault;
 #[cfg(test)]
@@ -131,8 +133,11 @@ impl Server {
         let rest = request.uri().path().strip_prefix(AUTHORIZATION_PAGES).unwrap_or_default();
         match rest.split('/').next().unwrap_or_default() {
             "consent" => self.consent(call, request).await,
+            "begin" => self.begin(call, request).await,
             "callback" => self.callback(call, request).await,
+            "hand-off" => self.hand_off(call, request).await,
             "connected" => self.connected(call, request).await,
+            "sign-out" => self.sign_out_page(call, request).await,
             "sign-in" => self.sign_in_page(call, request).await,
             "account" => self.account(call, request).await,
             "invite" => self.invite(call, request).await,
@@ -199,3 +204,6 @@ pub fn secret() -> Result<(String, String), Fault> {
 pub fn digest(secret: &str) -> String {
     URL_SAFE_NO_PAD.encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, secret.as_bytes()))
 }
+
+#[cfg(test)]
+mod tests;
