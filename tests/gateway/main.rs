@@ -20,6 +20,7 @@ mod assertion;
 mod audit_log;
 mod authorization_accounts;
 mod authorization_tokens;
+mod authorization_clients;
 mod authorization_flow;
 mod balance;
 mod bars;
