@@ -172,10 +172,7 @@ fn item_106_an_answer_keeps_the_redirect_uri_and_holds_each_parameter_once() {
     let query = "code=a+b&state=s%26%C3%A9&iss=https%3A%2F%2Fmcp.example.com";
     assert_eq!(answer("http://127.0.0.1:1/cb", &said), Some(format!("http://127.0.0.1:1/cb?{query}")));
     assert_eq!(answer("https://c.example/cb?x=1", &said), Some(format!("https://c.example/cb?x=1&{query}")));
-    assert_eq!(
-        answer("cursor://anysphere.cursor-mcp/oauth/callback", &[]),
-        Some("cursor://anysphere.cursor-mcp/oauth/callback?".into())
-    );
+    assert_eq!(answer("cursor://anysphere.cursor-mcp/oauth/callback", &[]), Some("cursor://anysphere.cursor-mcp/oauth/callback?".into()));
     for bad in ["https://c.example/#x", "https://c.example/\r\nx: y", "nothing"] {
         assert_eq!(answer(bad, &said), None, "{bad}");
     }
