@@ -25,7 +25,8 @@ pub struct Fixture {
     pub store: Store,
     pub source: IpAddr,
     pub now: u64,
-    pub folder: tempfile::TempDir,
+    /// Holds the database.
+    _folder: tempfile::TempDir,
 }
 
 impl Fixture {
@@ -52,7 +53,7 @@ impl Fixture {
         let (audit, _writer) = Audit::start(Some(folder.path().join("audit.jsonl"))).expect("starts");
         let world = state.current();
         let source = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
-        Self { server: Server::new(state, audit), world, store, source, now: NOW, folder }
+        Self { server: Server::new(state, audit), world, store, source, now: NOW, _folder: folder }
     }
 
     pub fn call(&self) -> Call<'_> {

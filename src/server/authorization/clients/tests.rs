@@ -128,11 +128,7 @@ async fn where_registration_is_open_only_suspicious_clients_wait() {
     let fixture = with(json!({ "dynamic": "open", "rate": "100/m" })).await;
     let plain = registered(&fixture, &agent()).await;
     assert!(fixture.server.client(&fixture.call(), &plain).await.is_ok());
-    for (name, uri) in [
-        ("Claude", "https://evil.example/cb"),
-        ("CIaude", "https://evil.example/cb"),
-        ("Acme desk", "com.acme.desk:/cb"),
-    ] {
+    for (name, uri) in [("Claude", "https://evil.example/cb"), ("CIaude", "https://evil.example/cb"), ("Acme desk", "com.acme.desk:/cb")] {
         let id = registered(&fixture, &json!({ "client_name": name, "redirect_uris": [uri], "token_endpoint_auth_method": "none" })).await;
         pending(fixture.server.client(&fixture.call(), &id).await);
     }
@@ -153,7 +149,7 @@ async fn item_121_and_s34_what_may_not_be_fetched_is_refused_without_a_fetch() {
         matches!(fixture.server.client(&fixture.call(), id).await, Err(ClientFault::Refused(_)))
     };
     let open = || json!({ "allow_loopback": true });
-    let port = host.url.split(':').nth(2).expect("a port");
+    let port = host.url.split([':', '/']).nth(4).expect("a port");
     for id in [
         format!("http://app.example:{port}"),
         format!("http://127.0.0.1:{port}/"),
