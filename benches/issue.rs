@@ -79,7 +79,7 @@ impl Desk {
             max_age: None,
             acr_values: Vec::new(),
         };
-        let person = Person { subject: "alice".into(), authenticated: now, login: "oidc".into(), ..Person::default() };
+        let person = Person { subject: "alice".into(), authenticated: now, login: "accounts".into(), ..Person::default() };
         let code = self.server.grant_code(&call, &authorized, &person).await.expect("a code");
         let form = [("grant_type", "authorization_code"), ("code", &code), ("code_verifier", VERIFIER), ("client_id", "app")];
         token(&self.post(&form).await)
