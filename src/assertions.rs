@@ -16,8 +16,9 @@ use http::HeaderValue;
 use quick_cache::sync::Cache;
 
 use crate::config::{AssertionKeys, Config};
-use crate::identity::assertion::{Assertion, LIFETIME, SigningKey};
+use crate::identity::assertion::{Assertion, LIFETIME};
 use crate::identity::ring::KeyRing;
+use crate::identity::signing::SigningKey;
 use crate::route::Route;
 use crate::token::{Digest, Verified};
 
@@ -86,7 +87,7 @@ impl Assertions {
             expires,
             id: &identifier()?,
         };
-        let mut value = HeaderValue::try_from(self.keys.ring(now).signing().sign(&assertion)?).ok()?;
+        let mut value = HeaderValue::try_from(assertion.sign(self.keys.ring(now).signing())?).ok()?;
         value.set_sensitive(true);
         self.recent.insert(key, Recent { verified: verified.clone(), signed: now, expires, value: value.clone() });
         Some(value)

@@ -93,21 +93,10 @@ async fn introspect(
     Ok(Arc::new(cache.share(verified)))
 }
 
-/// An unknown key may only be new: the token waits for a fetch before it is refused. A token without
-/// `kid` cannot name its key, so there a signature by none of those held may be by a new one.
+/// By the issuer's live keys, those among them that are new to us.
 async fn verify(unverified: &Unverified<'_>, rules: &Arc<IssuerRules>, store: &Arc<KeyStore>, kept: &[String]) -> Result<Verified, Error> {
     let (kid, algorithm) = (unverified.key_id(), unverified.algorithm());
-    let keys = store.keys().await?;
-    let first = unverified.verify(rules, keys.find(kid, algorithm), kept);
-    let newer = match first {
-        Err(Error::UnknownKey) => store.learn(|keys| keys.find(kid, algorithm).next().is_some()).await,
-        Err(Error::Signature) if kid.is_none() => store.learn(|newer| newer.version() != keys.version()).await,
-        decided => return decided,
-    };
-    match newer {
-        Some(keys) => unverified.verify(rules, keys.find(kid, algorithm), kept),
-        None => first,
-    }
+    store.verify(kid, algorithm, |keys| unverified.verify(rules, keys.find(kid, algorithm), kept)).await
 }
 
 /// Was the token issued for this resource (RFC 8707 §2, RFC 9068 §4)? Also with one slash at its end,

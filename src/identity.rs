@@ -5,6 +5,7 @@
 
 pub mod assertion;
 pub mod ring;
+pub mod signing;
 
 use std::net::IpAddr;
 

@@ -24,7 +24,7 @@
 //! mcp          <- (nothing)
 //! policy       <- principal mcp
 //! identity     <- principal
-//! oauth        <- (nothing)
+//! oauth        <- principal token identity policy
 //! pin          <- mcp
 //! route        <- principal token mcp policy identity pin
 //! vigil        <- mcp pin route
@@ -33,8 +33,8 @@
 //! governance   <- principal token
 //! session      <- principal mcp route denial
 //! config       <- principal token mcp policy identity oauth route denial event certificate pin governance
-//! remote       <- config token trace route mcp
-//! store        <- config governance
+//! remote       <- config token trace route mcp oauth principal
+//! store        <- config governance oauth
 //! trace        <- event
 //! advice       <- config token route
 //! audit        <- config event
@@ -48,7 +48,7 @@
 //! assertions   <- token identity route config
 //! authenticate <- principal token route remote
 //! pipeline     <- principal token mcp policy route denial oauth session authenticate state possession governance
-//! server       <- config metrics state audit
+//! server       <- authenticate config metrics state audit event governance identity limit mcp oauth principal remote route store token
 //! proxy        <- principal token mcp policy identity oauth route denial event session config audit metrics limit streams state authenticate pipeline server certificate trace remote insist possession advice vigil pin signals governance
 //! demo         <- config state audit metrics proxy server
 //! command      <- config event oauth authenticate token principal mcp policy route denial state audit metrics proxy server demo remote advice pin vigil governance store signals

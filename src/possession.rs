@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use aws_lc_rs::digest::{Context, SHA256};
+use http::HeaderMap;
 
-use crate::principal::Principal;
 use crate::route::{Head, Route};
-use crate::token::dpop::{self, Expected, ProofRules};
+use crate::token::dpop::{self, Expected, ProofRules, Proven};
 use crate::token::proof_key::ProofKeys;
 use crate::token::replay::{Bounds, Refused, Use};
-use crate::token::{Digest, Error, Flaw, Nonces, Replay, Scheme, Verified};
+use crate::token::{Digest, Error, Flaw, Nonces, Replay, Scheme, Thumbprint, Verified};
 
 /// Rules for proofs, and what was seen under them.
 #[derive(Debug)]
@@ -49,15 +49,40 @@ impl Proofs {
         let expected = Expected {
             method: head.method.as_str(),
             url: &route.resource,
-            token,
-            key: &key,
+            token: Some(token),
+            key: Some(&key),
             nonces: self.nonces.as_ref(),
             now: head.received,
         };
         let proven = dpop::check(dpop::proof(head.headers)?, &expected, &self.rules, &self.keys)?;
-        let usage = Use { caller: caller(&verified.principal), proof: proven.id, issued: proven.issued };
+        self.use_up(&proven, caller(verified.principal.issuer(), verified.principal.subject()), head.received)
+    }
+
+    /// The proof of whoever asks for a token at `url`, where there is one (RFC 9449 §5); it is not used up yet. `key` is the
+    /// one that what is shown is bound to already.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn prove(&self, headers: &HeaderMap, url: &str, key: Option<&Thumbprint>, now: SystemTime) -> Result<Option<Proven>, Error> {
+        if !headers.contains_key("dpop") {
+            return if key.is_some() { Err(Error::Proof(Flaw::Missing)) } else { Ok(None) };
+        }
+        let expected = Expected { method: "POST", url, token: None, key, nonces: self.nonces.as_ref(), now };
+        dpop::check(dpop::proof(headers)?, &expected, &self.rules, &self.keys).map(Some)
+    }
+
+    /// Uses such a proof up. SECURITY: to be called once all else is well, so that strangers cannot fill what is remembered.
+    ///
+    /// # Errors
+    /// It was used before, or no more can be remembered.
+    pub fn used_by(&self, proven: &Proven, issuer: &str, client: &str, now: SystemTime) -> Result<(), Error> {
+        self.use_up(proven, caller(issuer, client), now)
+    }
+
+    fn use_up(&self, proven: &Proven, caller: Digest, now: SystemTime) -> Result<(), Error> {
+        let usage = Use { caller, proof: proven.id, issued: proven.issued };
         let bounds = Bounds { window: self.rules.window, most: self.rules.remembered };
-        self.replay.first(&usage, bounds, head.received).map_err(|refused| match refused {
+        self.replay.first(&usage, bounds, now).map_err(|refused| match refused {
             Refused::Seen => Error::Proof(Flaw::Replayed),
             Refused::TooOld => Error::Proof(Flaw::Time),
             Refused::Full => Error::ProofsFull,
@@ -66,11 +91,11 @@ impl Proofs {
 }
 
 /// Issuer and subject; no text of one can run into the other.
-fn caller(principal: &Principal) -> Digest {
+fn caller(issuer: &str, subject: &str) -> Digest {
     let mut context = Context::new(&SHA256);
-    context.update(&(principal.issuer().len() as u64).to_be_bytes());
-    context.update(principal.issuer().as_bytes());
-    context.update(principal.subject().as_bytes());
+    context.update(&(issuer.len() as u64).to_be_bytes());
+    context.update(issuer.as_bytes());
+    context.update(subject.as_bytes());
     context.finish().as_ref().try_into().unwrap_or_default()
 }
 
@@ -78,10 +103,10 @@ fn caller(principal: &Principal) -> Digest {
 mod tests {
     use std::time::Duration;
 
-    use http::{HeaderMap, Method};
+    use http::Method;
 
     use super::*;
-    use crate::principal::Proof;
+    use crate::principal::{Principal, Proof};
     use crate::route::{Address, ListMode, Mode, Place, Reach, RouteLimits, Sender, Upstream};
     use crate::token::{Basis, Binding, Demand, forge};
 
@@ -163,18 +188,7 @@ mod tests {
 
     #[test]
     fn issuer_and_subject_do_not_run_into_each_other() {
-        let of = |issuer: &str, subject: &str| {
-            let claims = serde_json::Map::new();
-            caller(&Principal::new(Proof {
-                issuer: issuer.into(),
-                subject: subject.into(),
-                client: None,
-                scopes: vec![],
-                groups: vec![],
-                claims,
-            }))
-        };
-        assert_ne!(of("https://a.example", "b"), of("https://a.exampl", "eb"));
-        assert_eq!(of("https://a.example", "b"), of("https://a.example", "b"));
+        assert_ne!(caller("https://a.example", "b"), caller("https://a.exampl", "eb"));
+        assert_eq!(caller("https://a.example", "b"), caller("https://a.example", "b"));
     }
 }

@@ -267,6 +267,8 @@ pub enum Target {
     Undecided,
     /// Where an entry of `signals`, by its name, is told what happened elsewhere.
     Signal(Arc<str>, Inlet),
+    /// The authorization server inside: its documents, its endpoints and its pages.
+    Authorization,
 }
 
 /// The ways in which signals come in by request.
@@ -293,6 +295,11 @@ impl Inlet {
 
 /// Where the keys that assertions are signed with stand, at `public_url`.
 pub const ASSERTION_KEYS: &str = "/.well-known/doorward/jwks.json";
+
+/// Where the endpoints of the authorization server inside stand, at `public_url`: where clients guess them.
+pub const AUTHORIZATION_PATHS: [&str; 6] = ["/authorize", "/token", "/register", "/revoke", "/introspect", "/jwks.json"];
+/// What its pages begin with.
+pub const AUTHORIZATION_PAGES: &str = "/doorward/";
 
 const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
 /// The two names of an authorization server's metadata (RFC 8414 §3.1, OpenID Connect Discovery §4).
@@ -321,7 +328,12 @@ impl RouteTable {
         for paths in hosts.values_mut() {
             let mut here = paths.values().filter_map(|target| match target {
                 Target::Mcp(route) => Some(route.clone()),
-                Target::Metadata(_) | Target::AssertionKeys | Target::Issuer(_) | Target::Undecided | Target::Signal(..) => None,
+                Target::Metadata(_)
+                | Target::AssertionKeys
+                | Target::Issuer(_)
+                | Target::Undecided
+                | Target::Signal(..)
+                | Target::Authorization => None,
             });
             if let (Some(only), None) = (here.next(), here.next()) {
                 paths.entry(WELL_KNOWN.into()).or_insert(Target::Metadata(only));
@@ -359,6 +371,24 @@ impl RouteTable {
         self
     }
 
+    /// Serves the authorization server whose issuer is `origin`: its metadata at every place where clients look for the
+    /// issuer of a route that is this one, and all else at `origin`.
+    #[must_use]
+    pub fn with_authorization(mut self, origin: Option<&str>) -> Self {
+        let Some(origin) = origin else { return self };
+        for target in self.hosts.values_mut().flat_map(HashMap::values_mut) {
+            if matches!(target, Target::Issuer(route) if route.issuers.first().is_some_and(|rules| *rules.issuer == *origin)) {
+                *target = Target::Authorization;
+            }
+        }
+        let host = plain_authority(origin.split_once("://").map_or(origin, |(_, host)| host));
+        let paths = self.hosts.entry(host).or_default();
+        for path in ISSUER_WELL_KNOWN.into_iter().chain(AUTHORIZATION_PATHS).chain([AUTHORIZATION_PAGES]) {
+            paths.insert(path.into(), Target::Authorization);
+        }
+        self
+    }
+
     pub fn routes(&self) -> &[Arc<Route>] {
         &self.routes
     }
@@ -375,7 +405,8 @@ impl RouteTable {
         if !is_plain_path(head.path) {
             return Err(Error::Spelling);
         }
-        head.path.strip_suffix('/').and_then(|path| paths.get(path)).ok_or(Error::NotFound)
+        let page = || paths.get(AUTHORIZATION_PAGES).filter(|_| head.path.starts_with(AUTHORIZATION_PAGES));
+        head.path.strip_suffix('/').and_then(|path| paths.get(path)).or_else(page).ok_or(Error::NotFound)
     }
 }
 

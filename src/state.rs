@@ -12,12 +12,14 @@ use tokio::sync::watch;
 
 use crate::assertions::Assertions;
 use crate::config::{self, Config, Problem, Seen, Severity};
+use crate::governance::client::Key;
 use crate::governance::{Clients, Revocations};
 use crate::mcp::listing::Memo;
 use crate::mcp::seal::{Owner, Sealer};
 use crate::metrics::Metrics;
 use crate::policy::Standing;
 use crate::possession::Proofs;
+use crate::remote::login::LoginGates;
 use crate::remote::{BuildError, Issuers, Transmitters, UpstreamTokens};
 use crate::route::{Inlet, RouteTable};
 use crate::store::Store;
@@ -35,6 +37,8 @@ pub struct Snapshot {
     pub issuers: Issuers,
     /// The keys of those who send signals.
     pub transmitters: Transmitters,
+    /// Where people sign in elsewhere.
+    pub logins: LoginGates,
     /// What upstreams are shown where it must be obtained.
     pub upstream_tokens: UpstreamTokens,
     /// What upstreams are told of callers, signed.
@@ -71,15 +75,20 @@ impl Snapshot {
             Some(old) => old.clients.clone(),
             None => config.store.as_ref().map(|_| Arc::default()),
         };
+        if let Some(clients) = &clients {
+            clients.configure(configured(&config));
+        }
         Ok(Self {
             proofs: Proofs::new(config.dpop.rules.clone(), nonce_secret, old.map(|old| &old.proofs)),
             secret,
             routes: RouteTable::new(config.routes.clone())
                 .with_aliases(&config.public_url, &config.allow_hosts)
                 .with_assertion_keys(&config.public_url)
-                .with_signals(&config.public_url, inlets(&config)),
+                .with_signals(&config.public_url, inlets(&config))
+                .with_authorization(config.authorization_server.as_deref().map(|server| &*server.issuer)),
             issuers: Issuers::build(&config, old.map(|old| &old.issuers))?,
             transmitters: Transmitters::build(&config, old.map(|old| &old.transmitters))?,
+            logins: LoginGates::build(config.authorization_server.as_deref().map(|server| &server.logins), old.map(|old| &old.logins))?,
             upstream_tokens: UpstreamTokens::build(&config, old.map(|old| &old.upstream_tokens))?,
             assertions: Assertions::build(&config, old.map(|old| &old.assertions), SystemTime::now())
                 .map_err(|_| BuildError::Randomness)?,
@@ -107,6 +116,15 @@ fn sealer(config: &Config, secret: &[u8; 32]) -> Result<Arc<Sealer>, BuildError>
         Some(configured) => Ok(configured.clone()),
         None => Sealer::new(std::slice::from_ref(secret)).map(Arc::new).ok_or(BuildError::Randomness),
     }
+}
+
+/// The clients that the configuration approves: those that it describes, and those that workloads come as.
+fn configured(config: &Config) -> impl Iterator<Item = Key> {
+    let server = config.authorization_server.as_deref();
+    server.into_iter().flat_map(|server| {
+        let workloads = server.workloads.iter().flat_map(|trusted| &trusted.rules.rules).map(|rule| &rule.client);
+        server.clients.keys().chain(workloads).map(|id| Key { issuer: server.issuer.to_string(), id: id.clone() })
+    })
 }
 
 /// Every path at which signals come in.

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
+use super::inventory::{Inventory, time};
 use super::revoke::issuer;
 use super::{Failure, File, recorder, runtime, say};
 use crate::config::{self, Config};
@@ -16,8 +17,6 @@ use crate::store::{Error, Reason, Store};
 
 /// Bytes of a reason or a name.
 const LONGEST: usize = 1_024;
-/// Rows read at once.
-const PAGE: i64 = 5_000;
 
 #[derive(Args)]
 pub struct Clients {
@@ -217,16 +216,20 @@ impl Clients {
 impl List {
     fn run(self) -> Result<(), Failure> {
         let (config, _) = load(&self.file)?;
-        let mut clients = with_store(&config, async |store| all(&store).await)?;
-        clients.retain(|client| self.state.is_none_or(|word| client.state == word.state()));
+        let inventory = with_store(&config, async |store| Inventory::read(&store, &config).await.map_err(told))?;
+        let listed = || inventory.clients.iter().filter(|client| self.state.is_none_or(|word| client.state == word.state()));
         if self.json {
-            let all: Vec<Value> = clients.iter().map(shown).collect();
+            let all: Vec<Value> = listed().map(|client| shown(client, &inventory)).collect();
             return say(&format!("{:#}\n", Value::from(all)));
         }
-        for client in &clients {
+        for client in listed() {
             let Client { key, state, terms, .. } = client;
             let owner = if terms.owner.is_empty() { "-" } else { &terms.owner };
-            say(&format!("{:<9} {} {} {} {}\n", state.name(), key.code(), plain(&key.id), key.issuer, plain(owner)))?;
+            let name = inventory.name(key).map(|name| format!(" `{}`", plain(&name))).unwrap_or_default();
+            say(&format!("{:<9} {} {} {} {}{name}\n", state.name(), key.code(), plain(&key.id), key.issuer, plain(owner)))?;
+            for flag in inventory.flags(key) {
+                say(&format!("{:<9} {}\n", "", plain(&flag)))?;
+            }
         }
         Ok(())
     }
@@ -235,13 +238,14 @@ impl List {
 impl Show {
     fn run(self) -> Result<(), Failure> {
         let (config, _) = load(&self.which.file)?;
-        let (client, history) = with_store(&config, async |store| {
-            let key = self.which.find(&store, &config).await?;
-            let client = store.client(&key).await.map_err(told)?.ok_or_else(|| told(Error::Client(Stuck::Unknown)))?;
+        let (inventory, client, history) = with_store(&config, async |store| {
+            let inventory = Inventory::read(&store, &config).await.map_err(told)?;
+            let key = self.which.find(&inventory, &config)?;
+            let client = inventory.find(&key).ok_or_else(|| told(Error::Client(Stuck::Unknown)))?;
             let history = store.client_history(&key).await.map_err(told)?;
-            Ok((client, history))
+            Ok((inventory, client, history))
         })?;
-        let mut object = shown(&client);
+        let mut object = shown(&client, &inventory);
         if let Some(object) = object.as_object_mut() {
             object.insert("decisions".into(), json!(history));
         }
@@ -275,26 +279,31 @@ impl Decide {
             }
         }
         check(&config)?;
-        let (seq, client) = with_store(&config, async |store| {
-            let key = self.which.find(&store, &config).await?;
-            let changed = |found: Option<Client>| change(found.or_else(|| enter(&key)).ok_or(Stuck::Unknown)?);
-            store.change_client(&key, changed, &Reason { text: reason, actor: by, made: now }).await.map_err(told)
+        let (seq, client, fingerprint) = with_store(&config, async |store| {
+            let inventory = Inventory::read(&store, &config).await.map_err(told)?;
+            let key = self.which.find(&inventory, &config)?;
+            let known = |found: Option<Client>| found.or_else(|| inventory.find(&key)).or_else(|| enter(&key));
+            let changed = |found: Option<Client>| change(known(found).ok_or(Stuck::Unknown)?);
+            let made = store.change_client(&key, changed, &Reason { text: reason, actor: by, made: now }).await.map_err(told)?;
+            Ok((made.0, made.1, inventory.fingerprint(&key)))
         })?;
         let Client { key, state, .. } = &client;
         say(&format!("{}: {} of {} ({seq})\n", state.name(), plain(&key.id), key.issuer))?;
-        let name = format!("client {} of {}", client.key.id, client.key.issuer);
+        // What it says of itself may change; what was decided on is told by its fingerprint.
+        let what = fingerprint.map(|fingerprint| format!(" ({fingerprint})")).unwrap_or_default();
+        let name = format!("client {} of {}{what}", client.key.id, client.key.issuer);
         recorder::record(&config, "decided", operation, name, (&self.why.reason, &self.why.by))
     }
 }
 
 impl Which {
     /// By its id, or else by its code. SECURITY: never one of several that would fit.
-    async fn find(&self, store: &Store, config: &Config) -> Result<Key, Failure> {
+    fn find(&self, inventory: &Inventory<'_>, config: &Config) -> Result<Key, Failure> {
         if let Some(text) = &self.issuer {
             return Ok(Key { issuer: issuer(text, config)?, id: self.name.clone() });
         }
-        let keys: Vec<Key> = all(store).await?.into_iter().map(|client| client.key).collect();
-        let mut found: Vec<Key> = keys.into_iter().filter(|key| key.id == self.name || key.code() == self.name).collect();
+        let keys = inventory.clients.iter().map(|client| &client.key);
+        let mut found: Vec<Key> = keys.filter(|key| key.id == self.name || key.code() == self.name).cloned().collect();
         match (found.pop(), found.is_empty()) {
             (Some(key), true) => Ok(key),
             (Some(_), false) => Err(Failure::Impossible(format!("`{}` means several clients: write the id and `--issuer`", self.name))),
@@ -323,16 +332,6 @@ fn with_store<T>(config: &Config, work: impl AsyncFnOnce(Store) -> Result<T, Fai
     })
 }
 
-async fn all(store: &Store) -> Result<Vec<Client>, Failure> {
-    let (mut clients, mut read) = (Vec::new(), 0);
-    loop {
-        let page = store.clients_since(read, PAGE).await.map_err(told)?;
-        let Some((last, _)) = page.last() else { return Ok(clients) };
-        read = *last;
-        clients.extend(page.into_iter().map(|(_, client)| client));
-    }
-}
-
 fn told(error: Error) -> Failure {
     match error {
         Error::Client(stuck) => Failure::Impossible(stuck.to_string()),
@@ -349,12 +348,15 @@ fn plain(text: &str) -> String {
     text.chars().flat_map(|one| if one.is_control() { one.escape_default().collect::<Vec<_>>() } else { vec![one] }).collect()
 }
 
-fn shown(client: &Client) -> Value {
+fn shown(client: &Client, inventory: &Inventory<'_>) -> Value {
     let Client { key, state, source, terms: Terms { owner, purpose, upstreams, scopes, expires }, first_seen } = client;
-    let time = |time: &Option<u64>| time.map(|time| humantime::format_rfc3339(UNIX_EPOCH + Duration::from_secs(time)).to_string());
-    json!({
+    let mut shown = json!({
         "id": key.id, "issuer": key.issuer, "code": key.code(), "state": state.name(), "source": source.name(),
         "owner": owner, "purpose": purpose, "upstreams": upstreams, "scopes": scopes,
-        "expires": time(expires), "first_seen": time(first_seen),
-    })
+        "expires": expires.map(time), "first_seen": first_seen.map(time),
+    });
+    if let Some(members) = shown.as_object_mut() {
+        members.extend(inventory.details(key));
+    }
+    shown
 }

@@ -40,6 +40,9 @@ impl Following {
         feed.load().await.map_err(told)?;
         state.opened(store.clone());
         tracing::info!(revocations = index.len(), "store open");
+        if let Some(server) = &world.config.authorization_server {
+            warn_of_another_issuer(&store, &server.issuer).await.map_err(told)?;
+        }
         let tasks = [tokio::spawn(feed.follow()), tokio::spawn(tell(state.clone(), index.clone(), news))];
         Ok(Some(Self { store, replica, tasks }))
     }
@@ -53,6 +56,20 @@ impl Following {
         };
         let _ = tokio::time::timeout(FAREWELL, farewell).await;
     }
+}
+
+/// Clients keep their credentials by the issuer's name (MCP 2026-07-28, client registration): under another name none of them is
+/// known any more.
+async fn warn_of_another_issuer(store: &Store, issuer: &str) -> Result<(), crate::store::Error> {
+    for (before, clients) in store.clients_of_others(issuer).await? {
+        tracing::error!(
+            before,
+            now = issuer,
+            clients,
+            "`public_url` names another issuer than the one that clients registered with; all of them must register, and be approved, anew"
+        );
+    }
+    Ok(())
 }
 
 /// Requests know of themselves; open streams are told when something was revoked, and when it is not known any more what is.

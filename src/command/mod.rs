@@ -13,6 +13,7 @@ mod doctor;
 mod explain;
 mod explanation;
 mod following;
+mod inventory;
 mod log;
 mod lookout;
 mod probe;
@@ -21,6 +22,8 @@ mod replay;
 mod revoke;
 mod schema;
 mod serve;
+mod solo;
+mod users;
 mod watch;
 
 use std::io::{self, Write};
@@ -59,6 +62,8 @@ enum Command {
     Replay(replay::Replay),
     /// Approve, suspend and retire clients, and show them.
     Clients(clients::Clients),
+    /// Invite people, disable their accounts, and let them in again.
+    Users(users::Users),
     /// Print the JSON Schema of the configuration.
     Schema,
     /// Run a gateway, a sample MCP server and a demo issuer on loopback, and show what happens.
@@ -95,6 +100,7 @@ impl Arguments {
             Command::Audit(audit) => audit.run(),
             Command::Replay(replay) => replay.run(),
             Command::Clients(clients) => clients.run(),
+            Command::Users(users) => users.run(),
             Command::Schema => schema::run(),
             Command::Demo(demo) => demo.run(),
         };

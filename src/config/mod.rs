@@ -4,17 +4,21 @@
 //! every problem with its place instead of stopping at the first; `lint` finds what is legal and
 //! probably not meant. Config knows the rooms; no room knows YAML.
 
+pub mod authorization_server;
 mod document;
 mod lint;
 mod locate;
+pub mod login;
 pub mod problem;
 pub mod profile;
 mod raw;
+pub mod registration;
 mod report;
 mod resolve;
 mod schema;
 mod seen;
 mod signals;
+pub mod texts;
 mod tree;
 
 use std::collections::BTreeMap;
@@ -26,6 +30,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use rustls::pki_types::CertificateDer;
 
+pub use authorization_server::AuthorizationServer;
 pub use problem::{Problem, Severity};
 pub use profile::{Mistake, Profile};
 pub use schema::schema;
@@ -82,6 +87,8 @@ pub struct Config {
     pub assertion_keys: AssertionKeys,
     /// Who may tell of sessions and accounts that have ended, in the order of the file. Never without a store.
     pub signals: Vec<Arc<Signal>>,
+    /// Where tokens are issued here. Never without a store.
+    pub authorization_server: Option<Arc<AuthorizationServer>>,
     /// By their key in the file.
     pub issuers: BTreeMap<String, Arc<Issuer>>,
     /// In the order of the files.
@@ -360,6 +367,8 @@ pub enum KeySource {
     File(PathBuf),
     /// No keys: the issuer is asked about each of its tokens.
     Nowhere,
+    /// The keys are those of the authorization server inside.
+    Own,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,7 +4,11 @@
 //! `resolve` can name all that are missing at once. Keys of later versions are known, refused, and
 //! absent from the schema. This file knows no file, no room and no meaning.
 
+pub mod authorization_server;
 mod forms;
+pub mod login;
+pub mod pages;
+pub mod registration;
 pub mod signals;
 
 use schemars::JsonSchema;
@@ -41,8 +45,7 @@ pub struct RawConfig {
     pub log: Option<RawLog>,
     /// Where the spans of requests go. Default: nowhere, and none are made.
     pub traces: Option<RawTraces>,
-    /// Who issues the tokens that are accepted here, by a name of your choice.
-    #[schemars(required)]
+    /// Who issues the tokens that are accepted here, by a name of your choice. Needed unless all are issued by `authorization_server`.
     pub issuers: Option<Keyed<RawIssuer>>,
     /// The MCP servers behind this door, by name.
     pub upstreams: Option<Keyed<RawUpstream>>,
@@ -60,8 +63,8 @@ pub struct RawConfig {
     pub store: Option<RawStore>,
     /// Who may tell of sessions and accounts that have ended, by a name of your choice; their tokens are revoked. Needs `store`.
     pub signals: Option<Keyed<signals::RawSignal>>,
-    #[schemars(skip)]
-    pub authorization_server: Option<Later>,
+    /// Tokens are issued here, for upstreams with `ownership: bridge` or `self_managed`.
+    pub authorization_server: Option<authorization_server::RawAuthorizationServer>,
 }
 
 /// A database: its address alone, or with what is demanded of it.
@@ -417,7 +420,8 @@ pub struct RawUpstream {
     pub client_certificate: Option<RawTls>,
     /// Looks after the servers between calls. Without it only calls tell which ones are down.
     pub health: Option<RawHealth>,
-    /// Who issues tokens. In this version `hosted`: an authorization server elsewhere.
+    /// Who issues tokens: `hosted` (default), an authorization server elsewhere; `bridge`, Doorward, for people who sign in elsewhere;
+    /// `self_managed`, Doorward with accounts of its own.
     pub ownership: Option<RawOwnership>,
     /// Names of the issuers accepted here. Default: all.
     pub issuers: Option<Strings>,
@@ -537,9 +541,7 @@ pub struct RawHealth {
 #[schemars(rename = "Ownership", inline)]
 pub enum RawOwnership {
     Hosted,
-    #[schemars(skip)]
     Bridge,
-    #[schemars(skip)]
     SelfManaged,
 }
 

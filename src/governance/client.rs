@@ -2,7 +2,7 @@
 //!
 //! Pending → approved → suspended → approved …, and retired for ever. Knows no database: see `store::clients`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -75,6 +75,10 @@ pub enum Source {
     Configured,
     /// A token named it.
     Observed,
+    /// It registered itself here.
+    Registered,
+    /// A document that it publishes names it.
+    Document,
 }
 
 impl Source {
@@ -82,6 +86,8 @@ impl Source {
         match self {
             Self::Configured => "configured",
             Self::Observed => "observed",
+            Self::Registered => "registered",
+            Self::Document => "document",
         }
     }
 }
@@ -181,6 +187,8 @@ pub struct Clients {
     len: AtomicUsize,
     /// Seen for the first time, and not written yet.
     seen: Mutex<HashMap<Key, u64>>,
+    /// Approved by the configuration, unless somebody decided otherwise.
+    configured: RwLock<HashSet<Key>>,
 }
 
 impl Clients {
@@ -207,7 +215,12 @@ impl Clients {
         };
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let all = self.by_issuer.read().unwrap_or_else(PoisonError::into_inner);
-        match all.get(who.issuer()).and_then(|clients| clients.get(id)) {
+        let found = all.get(who.issuer()).and_then(|clients| clients.get(id));
+        let is_undecided = found.is_none_or(|client| client.state == State::Pending);
+        if place.approves && is_undecided && self.is_configured(&Key { issuer: who.issuer().to_owned(), id: id.to_owned() }) {
+            return Ok(None);
+        }
+        match found {
             Some(client) => judge(client, who, place, now),
             None if place.approves => {
                 self.see(who.issuer(), id, now);
@@ -226,6 +239,33 @@ impl Clients {
         let client = all.get(who.issuer())?.get(who.client()?)?;
         let ends = client.terms.expires.filter(|_| client.state == State::Approved)?;
         UNIX_EPOCH.checked_add(Duration::from_secs(ends))
+    }
+
+    /// What is known of a client.
+    pub fn find(&self, key: &Key) -> Option<Client> {
+        let all = self.by_issuer.read().unwrap_or_else(PoisonError::into_inner);
+        all.get(&key.issuer)?.get(&key.id).cloned()
+    }
+
+    /// The clients that the configuration approves, in the place of those before.
+    pub fn configure(&self, keys: impl IntoIterator<Item = Key>) {
+        *self.configured.write().unwrap_or_else(PoisonError::into_inner) = keys.into_iter().collect();
+    }
+
+    fn is_configured(&self, key: &Key) -> bool {
+        self.configured.read().unwrap_or_else(PoisonError::into_inner).contains(key)
+    }
+
+    /// Drops clients that left the queue undecided. SECURITY: a decision is never dropped.
+    pub fn forget(&self, keys: &[Key]) {
+        let mut all = self.by_issuer.write().unwrap_or_else(PoisonError::into_inner);
+        for Key { issuer, id } in keys {
+            let Some(clients) = all.get_mut(issuer) else { continue };
+            if clients.get(id).is_some_and(|client| client.state == State::Pending) {
+                clients.remove(id);
+                self.len.fetch_sub(1, Ordering::Release);
+            }
+        }
     }
 
     /// Bounded: whoever comes when it is full comes again.
@@ -342,6 +382,34 @@ mod tests {
         let retired = Client::seen(key, 1).moved(State::Retired).expect("any client can be retired");
         for state in State::ALL {
             assert_eq!(retired.clone().moved(state), Err(Stuck::Retired));
+        }
+    }
+
+    #[test]
+    fn a_client_of_the_configuration_passes_unless_somebody_decided_otherwise() {
+        let key = Key { issuer: "i".into(), id: "c".into() };
+        let clients = Clients::default();
+        clients.configure([key.clone()]);
+        assert_eq!(check(&clients, HERE), Ok(None));
+        assert_eq!(clients.take_seen(10), []);
+        for (state, answer) in
+            [(State::Pending, Ok(None)), (State::Suspended, Err(Barred::Suspended)), (State::Retired, Err(Barred::Retired))]
+        {
+            clients.apply(Client { state, ..Client::seen(key.clone(), 1) });
+            assert_eq!(check(&clients, HERE), answer);
+        }
+        let clients = client(State::Pending, Terms::default());
+        clients.configure([]);
+        assert!(matches!(check(&clients, HERE), Err(Barred::Pending(_))));
+    }
+
+    #[test]
+    fn s39_only_who_waits_in_the_queue_is_forgotten() {
+        let key = Key { issuer: "i".into(), id: "c".into() };
+        for state in State::ALL {
+            let clients = client(state, Terms::default());
+            clients.forget(std::slice::from_ref(&key));
+            assert_eq!((clients.find(&key).is_none(), clients.is_empty()), (state == State::Pending, state == State::Pending));
         }
     }
 

@@ -268,6 +268,14 @@ impl Revocations {
         if revoked { Err(Error::Revoked) } else { Ok(()) }
     }
 
+    /// Whether all that a person got up to `since` (seconds since 1970) is revoked, or it is not known whether it is.
+    pub fn ends_subject(&self, issuer: &str, subject: &str, since: u64, now: SystemTime) -> bool {
+        let since = u32::try_from(since).unwrap_or(u32::MAX);
+        !self.is_known(since_epoch(now))
+            || (since <= self.everything.load(Ordering::Relaxed) && self.everything.load(Ordering::Relaxed) > 0)
+            || self.hits(self.marker.mark(Named::Subject, issuer, subject), since)
+    }
+
     /// A token that does not say when it was issued must end soon enough from now.
     fn check_lifetime(&self, verified: &Verified, issued: u32, now: u64) -> Result<(), Error> {
         let begins = if issued == 0 { now } else { u64::from(issued) };

@@ -3,13 +3,9 @@
 //! One JWT for one upstream (RFC 7519, ES256 of RFC 7518 §3.4), a minute long. Time and `jti` come in
 //! as values. Knows no clock, no file and no header.
 
-use aws_lc_rs::digest;
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value, json};
 
+use super::signing::SigningKey;
 use crate::principal::{Kind, Principal};
 
 /// The header that carries it.
@@ -20,13 +16,6 @@ pub const TYPE: &str = "doorward-assertion+jwt";
 pub const LIFETIME: u64 = 60;
 /// The claim of the access token that is passed on as it is: who acts for the subject (RFC 8693 §4.1).
 pub const ACTOR: &str = "act";
-
-/// A private P-256 key with its public half as a JWK.
-pub struct SigningKey {
-    pair: EcdsaKeyPair,
-    kid: String,
-    public: Value,
-}
 
 /// An assertion before it is signed.
 #[derive(Clone, Copy, Debug)]
@@ -44,56 +33,12 @@ pub struct Assertion<'a> {
     pub id: &'a str,
 }
 
-impl SigningKey {
-    /// A new key, or none where the system has no randomness.
-    pub fn generate() -> Option<Self> {
-        EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).ok().map(Self::new)
-    }
-
-    /// From PKCS #8 or SEC 1 in DER; none where it is not a key on P-256.
-    pub fn from_der(der: &[u8]) -> Option<Self> {
-        EcdsaKeyPair::from_private_key_der(&ECDSA_P256_SHA256_FIXED_SIGNING, der).ok().map(Self::new)
-    }
-
-    fn new(pair: EcdsaKeyPair) -> Self {
-        // An uncompressed point: 0x04, x, y (SEC 1 §2.3.3).
-        let point = pair.public_key().as_ref();
-        let text = |bytes: Option<&[u8]>| URL_SAFE_NO_PAD.encode(bytes.unwrap_or_default());
-        let (x, y) = (text(point.get(1..33)), text(point.get(33..65)));
-        // RFC 7638 §3.2: the required members in the order of their names.
-        let thumbprint = format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#);
-        let kid = URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, thumbprint.as_bytes()));
-        let public = json!({ "kty": "EC", "crv": "P-256", "x": x, "y": y, "kid": kid, "use": "sig", "alg": "ES256" });
-        Self { pair, kid, public }
-    }
-
-    /// Its thumbprint (RFC 7638).
-    pub fn kid(&self) -> &str {
-        &self.kid
-    }
-
-    /// The public half (RFC 7517).
-    pub fn public(&self) -> &Value {
-        &self.public
-    }
-
-    /// The compact serialisation (RFC 7515 §3.1); none where the system has no randomness.
-    pub fn sign(&self, assertion: &Assertion<'_>) -> Option<String> {
-        let header = json!({ "alg": "ES256", "typ": TYPE, "kid": self.kid });
-        let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-        let message = format!("{}.{}", part(&header), part(&assertion.claims()));
-        let signature = self.pair.sign(&SystemRandom::new(), message.as_bytes()).ok()?;
-        Some(format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature)))
-    }
-}
-
-impl std::fmt::Debug for SigningKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "SigningKey({})", self.kid)
-    }
-}
-
 impl Assertion<'_> {
+    /// As it goes to the upstream; none where the system has no randomness.
+    pub fn sign(&self, key: &SigningKey) -> Option<String> {
+        key.sign(TYPE, &self.claims())
+    }
+
     fn claims(&self) -> Value {
         let Self { gateway, audience, who, issued, expires, id } = self;
         let mut claims = Map::new();
@@ -125,7 +70,8 @@ impl Assertion<'_> {
 mod tests {
     use super::*;
     use crate::principal::Proof;
-    use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
     fn proof() -> Proof {
         Proof {
@@ -142,7 +88,7 @@ mod tests {
         let who = Principal::new(proof);
         let assertion =
             Assertion { gateway: "https://gw.example", audience: "https://gw.example/a", who: &who, issued: 100, expires: 160, id: "j" };
-        let text = key.sign(&assertion).expect("signed");
+        let text = assertion.sign(key).expect("signed");
         let part = |n: usize| -> Value {
             serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text.split('.').nth(n).expect("a part")).expect("base64url")).expect("json")
         };
@@ -174,29 +120,5 @@ mod tests {
         let with = |act: Value| Proof { claims: Map::from_iter([("act".to_owned(), act)]), ..proof() };
         assert_eq!(signed(&key, with(json!({ "sub": "agent" }))).1["act"], json!({ "sub": "agent" }));
         assert_eq!(signed(&key, with(json!("agent"))).1.get("act"), None);
-    }
-
-    #[test]
-    fn the_published_key_verifies_it_and_holds_no_private_part() {
-        let key = SigningKey::generate().expect("a key");
-        let (_, _, text) = signed(&key, proof());
-        let (message, signature) = text.rsplit_once('.').expect("a signature");
-        let coordinate = |name: &str| URL_SAFE_NO_PAD.decode(key.public()[name].as_str().expect("text")).expect("base64url");
-        let point = [vec![4], coordinate("x"), coordinate("y")].concat();
-        let public = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point);
-        let signature = URL_SAFE_NO_PAD.decode(signature).expect("base64url");
-        assert!(public.verify(message.as_bytes(), &signature).is_ok());
-        assert!(public.verify(b"another", &signature).is_err());
-        assert_eq!(key.public().get("d"), None);
-        assert!(!format!("{key:?}").contains(&key.public()["x"].to_string()));
-    }
-
-    #[test]
-    fn a_key_that_is_read_again_is_the_same_key() {
-        let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).expect("a key");
-        let der = pair.to_pkcs8v1().expect("der");
-        let (one, two) = (SigningKey::from_der(der.as_ref()).expect("a key"), SigningKey::new(pair));
-        assert_eq!(one.kid(), two.kid());
-        assert!(SigningKey::from_der(b"no key").is_none());
     }
 }

@@ -9,7 +9,8 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::assertion::{LIFETIME, SigningKey};
+use super::assertion::LIFETIME;
+use super::signing::SigningKey;
 
 /// How long a key is published before it signs: longer than anybody should remember the set.
 pub const LEAD: Duration = Duration::from_secs(3600);

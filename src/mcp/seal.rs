@@ -39,6 +39,16 @@ pub enum Purpose {
     Task,
     /// The `nextCursor` of a list.
     Cursor,
+    /// A key that signs access tokens, at rest.
+    SigningKey,
+    /// The refresh token that another was exchanged for, at rest.
+    Successor,
+    /// What a login elsewhere gave for a person, at rest.
+    LoginToken,
+    /// What a page's form brings back.
+    Page,
+    /// What a person is on the way to who signs in with an account here.
+    SignIn,
 }
 
 impl Purpose {
@@ -51,6 +61,11 @@ impl Purpose {
             Self::State => b"state",
             Self::Task => b"task",
             Self::Cursor => b"cursor",
+            Self::SigningKey => b"signing key",
+            Self::Successor => b"successor",
+            Self::LoginToken => b"login token",
+            Self::Page => b"page",
+            Self::SignIn => b"sign in",
         }
     }
 }

@@ -23,7 +23,7 @@ use super::response::{self, Legacy, Plan};
 use super::results::Asked;
 use super::shown::Shown;
 use super::upstream::{Outgoing, Sent};
-use super::{Gateway, body, hosted, signals};
+use super::{Gateway, authorization, body, hosted, signals};
 use crate::config::Limits;
 use crate::denial::{Denial, Fault};
 use crate::event::Outcome;
@@ -102,6 +102,7 @@ async fn answer(gateway: &Gateway, peer: &Peer, session: &mut ServerSession) -> 
         Ok(Target::Issuer(route)) => Box::pin(hosted::issuer_metadata(&mut exchange, session, Some(&route))).await,
         Ok(Target::Undecided) => Box::pin(hosted::issuer_metadata(&mut exchange, session, None)).await,
         Ok(Target::Signal(name, inlet)) => Box::pin(signals::serve(&mut exchange, session, &name, inlet)).await,
+        Ok(Target::Authorization) => Box::pin(authorization::serve(&mut exchange, session)).await,
         Ok(Target::Mcp(route)) => match exchange.serve(session, &route).await {
             Ok(intact) => intact,
             Err(denial) => exchange.deny(session, &denial, Some(&route)).await,

@@ -14,6 +14,7 @@
 //! | `head` | the raw HTTP/1 head: size, time, and the one reading that every server shares |
 //! | `exchange` | one request from head to record: the line of [`crate::pipeline`] with sockets |
 //! | `hosted` | the authorization server's metadata, and advice for the operator |
+//! | `authorization` | requests to the authorization server inside |
 //! | `body` | the request body, bounded in size and time |
 //! | `upstream` | what is sent on: the judged bytes and a head of our own making |
 //! | `shown` | what the gateway itself shows to an upstream |
@@ -36,6 +37,7 @@
 pub mod activation;
 mod asked;
 mod attention;
+mod authorization;
 mod body;
 mod connection;
 mod destination;

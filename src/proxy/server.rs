@@ -29,6 +29,7 @@ use crate::insist::Insistence;
 use crate::limit::Limiter;
 use crate::metrics::Metrics;
 use crate::remote::collector::Collector;
+use crate::server::authorization::Server as Authorization;
 use crate::session::begun::Begun;
 use crate::signals::Receiver;
 use crate::state::{Snapshot, State};
@@ -63,6 +64,8 @@ pub struct Gateway {
     pub advisor: Advisor,
     /// Where signals from outside come in.
     pub signals: Arc<Receiver>,
+    /// Where tokens are issued.
+    pub authorization: Arc<Authorization>,
     /// What upstreams said of themselves.
     pub introduced: Introduced,
     /// What their tools want in headers.
@@ -121,10 +124,13 @@ pub async fn start_with(
     let lost = metrics.clone();
     let collector = |traces| Collector::start(traces, format!("{process:016x}"), move |requests| lost.traces_dropped(requests));
     let traces = world.config.traces.as_ref().map(collector).transpose().map_err(|error| error.to_string())?;
+    let authorization = Arc::new(Authorization::new(state.clone(), audit.clone()));
+    authorization.open().await.map_err(|error| format!("cannot issue tokens: {error}"))?;
     let signals = Arc::new(Receiver::new(state.clone(), metrics.clone(), audit.clone()));
     let gateway = Arc::new(Gateway {
         state,
         signals,
+        authorization,
         upstreams: Upstreams::new(metrics.clone()),
         streams: Arc::default(),
         metrics,

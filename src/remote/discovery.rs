@@ -104,7 +104,7 @@ impl Remote {
         let places = match &self.source {
             KeySource::Jwks(url) => return permitted(url, self.allow_http),
             KeySource::Metadata(url) => vec![url.clone()],
-            KeySource::Discovery | KeySource::File(_) | KeySource::Nowhere => candidates(&self.issuer),
+            KeySource::Discovery | KeySource::File(_) | KeySource::Nowhere | KeySource::Own => candidates(&self.issuer),
         };
         if let Some(url) = self.remembered() {
             return Ok(url);

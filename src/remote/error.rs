@@ -16,6 +16,8 @@ pub enum FetchError {
     /// No connection, or one that broke.
     Unreachable,
     Status(u16),
+    /// A name or an address that a stranger gave, and that leads to where nobody is asked for strangers.
+    Special,
     TooLarge,
     /// A metadata document that is no JSON object, or whose members have wrong types.
     Metadata,
@@ -46,6 +48,7 @@ impl fmt::Display for FetchError {
             Self::Timeout => f.write_str("no answer in time"),
             Self::Unreachable => f.write_str("no connection, or it broke"),
             Self::Status(status) => write!(f, "the answer was {status} instead of 200"),
+            Self::Special => f.write_str("its address is one for special use, where nothing is fetched for others"),
             Self::TooLarge => f.write_str("the answer is larger than is read"),
             Self::Metadata => f.write_str("the metadata is not the JSON object that RFC 8414 describes"),
             Self::Member(name) => write!(f, "`{name}` of the metadata is missing or not what RFC 8414 describes"),

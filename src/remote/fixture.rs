@@ -82,6 +82,7 @@ pub fn config(issuers: Vec<Issuer>) -> Config {
         store: None,
         dpop: Default::default(),
         assertion_keys: crate::config::AssertionKeys::Generated(Duration::from_secs(1)),
+        authorization_server: None,
         signals: vec![],
         issuers: issuers.into_iter().map(|issuer| (issuer.rules.name.clone(), Arc::new(issuer))).collect(),
         routes: vec![],

@@ -27,18 +27,7 @@ pub struct Http(reqwest::Client);
 
 impl Http {
     pub fn new() -> Result<Self, FetchError> {
-        let headers = HeaderMap::from_iter([
-            (ACCEPT, HeaderValue::from_static("application/json")),
-            (ACCEPT_ENCODING, HeaderValue::from_static("identity")),
-        ]);
-        let client = reqwest::Client::builder()
-            .user_agent(concat!("doorward/", env!("CARGO_PKG_VERSION")))
-            .default_headers(headers)
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            // Fetches are rare and may come from several runtimes: a kept connection would belong to one.
-            .pool_max_idle_per_host(0)
-            .build();
+        let client = builder().build();
         client.map(Self).map_err(|_| FetchError::Unreachable)
     }
 
@@ -79,6 +68,38 @@ impl Http {
         Ok((status, read(answer, LARGEST).await?))
     }
 
+    /// The status and the body of whatever answers a form, which brings its own credential where there is none before it.
+    pub async fn post_form(
+        &self,
+        url: &Url,
+        authorization: Option<HeaderValue>,
+        form: String,
+        timeout: Duration,
+    ) -> Result<(u16, Bytes), FetchError> {
+        if let Some(authorization) = authorization {
+            return self.post_any(url, authorization, form, timeout).await;
+        }
+        let answer = self.0.post(url.clone()).timeout(timeout).header(CONTENT_TYPE, FORM).body(form).send().await.map_err(explain)?;
+        let status = answer.status().as_u16();
+        Ok((status, read(answer, LARGEST).await?))
+    }
+
+    /// The status and the body of whatever answers a GET with this `Authorization`.
+    pub async fn get_any(&self, url: &Url, mut authorization: HeaderValue, timeout: Duration) -> Result<(u16, Bytes), FetchError> {
+        authorization.set_sensitive(true);
+        let answer = self.0.get(url.clone()).timeout(timeout).header(AUTHORIZATION, authorization).send().await.map_err(explain)?;
+        let status = answer.status().as_u16();
+        Ok((status, read(answer, LARGEST).await?))
+    }
+
+    /// The status and the body of whatever answers JSON with these headers.
+    pub async fn post_signed(&self, url: &Url, headers: HeaderMap, json: String, timeout: Duration) -> Result<(u16, Bytes), FetchError> {
+        let request = self.0.post(url.clone()).timeout(timeout).headers(headers).header(CONTENT_TYPE, JSON).body(json);
+        let answer = request.send().await.map_err(explain)?;
+        let status = answer.status().as_u16();
+        Ok((status, read(answer, LARGEST_ANSWER).await?))
+    }
+
     /// The body of a 200 for JSON posted with this `Authorization`; `timeout` covers all of it.
     pub async fn post_json(&self, url: &Url, authorization: &str, json: String, timeout: Duration) -> Result<Bytes, FetchError> {
         let authorization = HeaderValue::from_str(authorization).map_err(|_| FetchError::Unreachable)?;
@@ -106,7 +127,22 @@ impl Http {
     }
 }
 
-async fn read(mut answer: reqwest::Response, largest: usize) -> Result<Bytes, FetchError> {
+/// What all our clients have in common.
+pub(super) fn builder() -> reqwest::ClientBuilder {
+    let headers = HeaderMap::from_iter([
+        (ACCEPT, HeaderValue::from_static("application/json")),
+        (ACCEPT_ENCODING, HeaderValue::from_static("identity")),
+    ]);
+    reqwest::Client::builder()
+        .user_agent(concat!("doorward/", env!("CARGO_PKG_VERSION")))
+        .default_headers(headers)
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        // Fetches are rare and may come from several runtimes: a kept connection would belong to one.
+        .pool_max_idle_per_host(0)
+}
+
+pub(super) async fn read(mut answer: reqwest::Response, largest: usize) -> Result<Bytes, FetchError> {
     let mut body = BytesMut::new();
     while let Some(chunk) = answer.chunk().await.map_err(explain)? {
         if body.len() + chunk.len() > largest {
@@ -136,7 +172,7 @@ fn is_loopback(host: &Host<&str>) -> bool {
     }
 }
 
-fn explain(error: reqwest::Error) -> FetchError {
+pub(super) fn explain(error: reqwest::Error) -> FetchError {
     if error.is_timeout() { FetchError::Timeout } else { FetchError::Unreachable }
 }
 

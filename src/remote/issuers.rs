@@ -37,11 +37,12 @@ impl Issuers {
                 (KeySource::File(path), _) => KeyStore::fixed(name, read(name, path)?),
                 (KeySource::Nowhere, _) => KeyStore::fixed(name, KeySet::none()),
                 (_, Some(store)) => store.clone(),
+                (KeySource::Own, None) => KeyStore::own(name),
                 (_, None) => KeyStore::new(name, Box::new(Remote::new(new.http()?, issuer)), issuer.times),
             };
             let introspector = new.introspector(issuer, old.and_then(|old| old.entries.get(name)))?;
             let metadata = match (&issuer.keys, old.and_then(|old| old.kept_metadata(name, issuer))) {
-                (KeySource::File(_) | KeySource::Jwks(_) | KeySource::Nowhere, _) => None,
+                (KeySource::File(_) | KeySource::Jwks(_) | KeySource::Nowhere | KeySource::Own, _) => None,
                 (_, Some(metadata)) => Some(metadata.clone()),
                 (_, None) => Some(Arc::new(MetadataStore::new(new.http()?, issuer))),
             };

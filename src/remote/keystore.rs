@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::FetchError;
 use super::pace::{Outcome, Pace, Reason, Start};
 use crate::config::KeyTimes;
-use crate::token::{Error, KeySet};
+use crate::token::{Algorithm, Error, KeySet};
 
 /// How long keys that nobody asked for may be past their time before a request waits for new ones,
 /// so that a withdrawn key is not honoured after a quiet night.
@@ -81,6 +81,17 @@ impl KeyStore {
         Self::with(name, None, KeyTimes::default(), Held { keys: Some(Arc::new(keys)), fetched: now, tried: now })
     }
 
+    /// Keys of our own, which are told by [`Self::publish`].
+    pub fn own(name: &str) -> Arc<Self> {
+        Self::with(name, None, KeyTimes::default(), Held::default())
+    }
+
+    /// The keys to judge by from now on, in a store that fetches none.
+    pub fn publish(&self, keys: KeySet) {
+        let now = Some(Instant::now());
+        self.held.store(Arc::new(Held { keys: Some(Arc::new(keys)), fetched: now, tried: now }));
+    }
+
     fn with(name: &str, origin: Option<Box<dyn Origin>>, times: KeyTimes, held: Held) -> Arc<Self> {
         Arc::new(Self {
             name: name.to_owned(),
@@ -125,6 +136,30 @@ impl KeyStore {
     pub async fn learn(self: &Arc<Self>, wanted: impl Fn(&KeySet) -> bool) -> Option<Arc<KeySet>> {
         self.origin.as_ref()?;
         self.await_fetch(Reason::Unknown, || self.usable().filter(|keys| wanted(keys))).await
+    }
+
+    /// What `attempt` makes of the keys. An unknown key may only be new: then it waits for a fetch and tries once more. What
+    /// is signed without a `kid` cannot name its key, so there a signature by none of those held may be by a new one.
+    ///
+    /// # Errors
+    /// Those of `attempt`, and [`Error::KeysUnavailable`].
+    pub async fn verify<T>(
+        self: &Arc<Self>,
+        kid: Option<&str>,
+        algorithm: Algorithm,
+        attempt: impl Fn(&KeySet) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let keys = self.keys().await?;
+        let first = attempt(&keys);
+        let newer = match first {
+            Err(Error::UnknownKey) => self.learn(|keys| keys.find(kid, algorithm).next().is_some()).await,
+            Err(Error::Signature) if kid.is_none() => self.learn(|newer| newer.version() != keys.version()).await,
+            decided => return decided,
+        };
+        match newer {
+            Some(keys) => attempt(&keys),
+            None => first,
+        }
     }
 
     /// Fetches the first keys, so that the first request need not wait.

@@ -6,12 +6,15 @@
 //! [`introspection`] asks about a token that only its issuer can read, as often as `valve` lets it.
 //! [`upstream_token`] keeps the tokens that upstreams are shown, and [`token_endpoint`] asks for them;
 //! `client` proves to an authorization server who is asking.
+//! [`login`] asks who a person is who signs in elsewhere.
 //! [`Transmitters`] holds the keys of those who send event tokens, and [`poll`] fetches what waits there.
-//! Only configured issuers are ever asked: nothing in a token can name an address. This room judges no token.
+//! Only configured issuers are ever asked: nothing in a token can name an address. [`client_document`] alone goes where
+//! strangers say, and [`special`] says where not. This room judges no token.
 
 pub mod ask;
 pub mod audit_export;
 mod client;
+pub mod client_document;
 pub mod collector;
 pub mod discovery;
 pub mod error;
@@ -22,9 +25,11 @@ pub mod introspection;
 mod issuers;
 pub mod keystore;
 pub mod listed;
+pub mod login;
 pub mod metadata;
 mod pace;
 pub mod poll;
+pub mod special;
 pub mod token_endpoint;
 mod transmitters;
 pub mod upstream_token;

@@ -95,7 +95,9 @@ impl Remote {
         let place = match &self.source {
             KeySource::Jwks(url) => url.clone(),
             KeySource::Metadata(url) => self.jwks_uri(url).await?,
-            KeySource::Discovery | KeySource::File(_) | KeySource::Nowhere => self.jwks_uri(&metadata_url(&self.transmitter)).await?,
+            KeySource::Discovery | KeySource::File(_) | KeySource::Nowhere | KeySource::Own => {
+                self.jwks_uri(&metadata_url(&self.transmitter)).await?
+            }
         };
         let text = self.http.get(&permitted(&place, self.allow_http)?, self.timeout).await?;
         let keys = KeySet::parse(&text).map_err(FetchError::Keys)?;

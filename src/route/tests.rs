@@ -45,6 +45,7 @@ fn find(table: &RouteTable, host: &str, path: &str) -> Result<String, Error> {
         Target::AssertionKeys => "keys".into(),
         Target::Issuer(route) => format!("as {}", route.name),
         Target::Undecided => "undecided".into(),
+        Target::Authorization => "authorization".into(),
         Target::Signal(name, inlet) => format!("{} {name}", inlet.operation()),
     })
 }

@@ -1,3 +1,4 @@
-//! Answers of our own that are not about one MCP request: today the admin listener.
+//! Answers of our own: the admin listener, and the authorization server inside.
 
 pub mod admin;
+pub mod authorization;

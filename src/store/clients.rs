@@ -72,7 +72,12 @@ impl Store {
             return Ok(());
         }
         let made = seen.first_seen.unwrap_or_default();
-        let reason = Reason { text: "seen in a token", actor: "doorward", made };
+        let text = match seen.source {
+            Source::Registered => "it registered and asked to be let in",
+            Source::Document => "it asked to be let in, with a document",
+            Source::Configured | Source::Observed => "seen in a token",
+        };
+        let reason = Reason { text, actor: "doorward", made };
         // Known meanwhile: as it is.
         let keep = |found: Option<Client>| found.map_or_else(|| Ok(seen.clone()), |_| Err(Stuck::Unknown));
         match self.change_client(&seen.key, keep, &reason).await {
@@ -140,6 +145,8 @@ fn client(row: Row) -> Result<(i64, Client), Error> {
     let source = match source.as_str() {
         "configured" => Source::Configured,
         "observed" => Source::Observed,
+        "registered" => Source::Registered,
+        "document" => Source::Document,
         _ => return Err(Error::Row(seq)),
     };
     let client = Client {

@@ -173,6 +173,8 @@ impl Feed {
     async fn purge(&self, now: SystemTime) -> Result<(), Error> {
         let seconds = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         while self.store.purge(i64::try_from(seconds).unwrap_or_default(), PAGE).await? >= PAGE {}
+        self.store.sweep_authorization(seconds).await?;
+        self.clients.forget(&self.store.sweep_registrations(seconds).await?);
         self.store.forget_replicas().await
     }
 }

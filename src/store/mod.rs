@@ -3,6 +3,7 @@
 //! One schema and one text for each query; what differs stands in `sqlite` and `postgres`. Whatever a
 //! method has answered is on the disk. Knows nothing of requests: they never wait for a database.
 
+pub mod authorization;
 mod clients;
 pub mod feed;
 mod postgres;

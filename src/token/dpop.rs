@@ -48,10 +48,10 @@ pub struct Expected<'a> {
     pub method: &'a str,
     /// The URL that clients type, without query and fragment.
     pub url: &'a str,
-    /// SHA-256 of the access token.
-    pub token: &'a Digest,
-    /// The key that the token is bound to.
-    pub key: &'a Thumbprint,
+    /// SHA-256 of the access token; none where one is asked for (RFC 9449 §5).
+    pub token: Option<&'a Digest>,
+    /// The key that the token is bound to; none where any may be (RFC 9449 §5).
+    pub key: Option<&'a Thumbprint>,
     /// Where a nonce is demanded, those that are ours.
     pub nonces: Option<&'a Nonces>,
     pub now: SystemTime,
@@ -64,6 +64,8 @@ pub struct Proven {
     pub id: Digest,
     /// `iat`.
     pub issued: SystemTime,
+    /// Of the key that made it.
+    pub key: Thumbprint,
 }
 
 /// The one proof of a head (RFC 9449 §4.3 points 1 and 2).
@@ -133,11 +135,15 @@ impl<'a> Parts<'a> {
         let (id, issued) = self.check_claims(expected, rules.window)?;
         let nonce = self.nonce()?;
         let key = self.header.get("jwk").and_then(|jwk| ProofKey::read(jwk, algorithm)).ok_or(Flaw::Key)?;
-        if key.thumbprint() != expected.key {
+        if expected.key.is_some_and(|bound| key.thumbprint() != bound) {
             return Err(Flaw::OtherKey);
         }
-        keys.verify(&key, self.message.as_bytes(), &self.signature)?;
-        Ok((Proven { id: identify(key.thumbprint(), id), issued }, nonce))
+        match expected.key {
+            Some(_) => keys.verify(&key, self.message.as_bytes(), &self.signature)?,
+            // SECURITY: anybody has a key. Only those that tokens are bound to are kept.
+            None => key.verify(self.message.as_bytes(), &self.signature)?,
+        }
+        Ok((Proven { id: identify(key.thumbprint(), id), issued, key: *key.thumbprint() }, nonce))
     }
 
     /// `jti` and `iat`; method, URL, time and token are the request's.
@@ -158,9 +164,11 @@ impl<'a> Parts<'a> {
         if apart > window {
             return Err(Flaw::Time);
         }
-        let token = decode(self.text("ath").map_err(|_| Flaw::Token)?).ok_or(Flaw::Token)?;
-        if token != expected.token {
-            return Err(Flaw::Token);
+        if let Some(expected) = expected.token {
+            let token = decode(self.text("ath").map_err(|_| Flaw::Token)?).ok_or(Flaw::Token)?;
+            if token != expected {
+                return Err(Flaw::Token);
+            }
         }
         Ok((id, issued))
     }

@@ -46,6 +46,20 @@ impl ProofKey {
     pub fn thumbprint(&self) -> &Thumbprint {
         &self.thumbprint
     }
+
+    /// Whether it made `signature` over `message`.
+    ///
+    /// # Errors
+    /// [`Flaw::Key`] where it is no key of that algorithm, or no point of its curve; [`Flaw::Signature`].
+    pub fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), Flaw> {
+        self.parse_and_verify(message, signature).map(drop)
+    }
+
+    fn parse_and_verify(&self, message: &[u8], signature: &[u8]) -> Result<ParsedPublicKey, Flaw> {
+        let parsed = self.material.verifier(self.algorithm).ok_or(Flaw::Key)?;
+        parsed.verify_sig(message, signature).map_err(|_| Flaw::Signature)?;
+        Ok(parsed)
+    }
 }
 
 /// Keys that made good proofs before.
@@ -58,18 +72,13 @@ impl Default for ProofKeys {
 }
 
 impl ProofKeys {
-    /// Whether `key` made `signature` over `message`.
-    ///
-    /// # Errors
-    /// [`Flaw::Key`] where it is no key of that algorithm, or no point of its curve; [`Flaw::Signature`].
+    /// The same as [`ProofKey::verify`], and keeps the key.
     pub fn verify(&self, key: &ProofKey, message: &[u8], signature: &[u8]) -> Result<(), Flaw> {
         let name = (key.thumbprint, key.algorithm);
         if let Some(known) = self.0.get(&name) {
             return known.verify_sig(message, signature).map_err(|_| Flaw::Signature);
         }
-        let parsed = key.material.verifier(key.algorithm).ok_or(Flaw::Key)?;
-        parsed.verify_sig(message, signature).map_err(|_| Flaw::Signature)?;
-        self.0.insert(name, Arc::new(parsed));
+        self.0.insert(name, Arc::new(key.parse_and_verify(message, signature)?));
         Ok(())
     }
 

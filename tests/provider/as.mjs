@@ -1,10 +1,10 @@
 // The authorization server: oidc-provider with a client for each way in which tokens differ.
-// PORT: where to listen. KEYS: a file with private JWKs, the signing ones first. RESOURCES: what tokens are made for.
+// PORT: where to listen. CALLBACK: where people are sent back to who sign in for a gateway. KEYS: a file with private JWKs, the signing ones first. RESOURCES: what tokens are made for.
 import { readFileSync } from 'node:fs';
 import { createLocalJWKSet, jwtVerify } from 'jose';
 import Provider, { errors } from 'oidc-provider';
 
-const { PORT, KEYS, RESOURCES } = process.env;
+const { PORT, KEYS, RESOURCES, CALLBACK } = process.env;
 const issuer = `http://127.0.0.1:${PORT}`;
 const resources = RESOURCES.split(' ');
 const keys = JSON.parse(readFileSync(KEYS, 'utf8'));
@@ -30,10 +30,28 @@ function server(resource, { clientId }) {
   return { ...common, accessTokenFormat: 'jwt', jwt: { sign: { alg: algorithms[clientId] ?? 'ES256' } } };
 }
 
+// A gateway at which people sign in: its bridge.
+const bridge = {
+  client_id: 'bridge',
+  client_secret: 'bridge-secret',
+  redirect_uris: [CALLBACK],
+  grant_types: ['authorization_code', 'refresh_token'],
+  response_types: ['code'],
+  id_token_signed_response_alg: 'ES256',
+};
+const disabled = new Set();
+
 const provider = new Provider(issuer, {
   jwks: { keys },
-  scopes: scope.split(' '),
+  scopes: ['openid', 'offline_access', ...scope.split(' ')],
+  claims: { openid: ['sub'], profile: ['name'], email: ['email', 'email_verified'] },
+  findAccount: (_ctx, accountId) => disabled.has(accountId) ? undefined : {
+    accountId,
+    claims: () => ({ sub: accountId, name: 'Alice', email: `${accountId}@example.com`, email_verified: true }),
+  },
+  interactions: { url: (_ctx, { uid }) => `/interaction/${uid}` },
   clients: [
+    bridge,
     ...[...Object.keys(algorithms), 'short', 'opaque'].map(name => machine(name)),
     ...['bound', 'opaque-bound'].map(name => machine(name, { dpop_bound_access_tokens: true })),
     machine('gateway', { grant_types: ['client_credentials', exchange] }),
@@ -69,6 +87,26 @@ async function exchanged(ctx) {
   };
 }
 provider.registerGrantType(exchange, exchanged, ['subject_token', 'subject_token_type', 'requested_token_type', 'actor_token', 'actor_token_type', 'audience', 'resource', 'scope']);
+
+// Whoever comes is Alice, and agrees. `/disable/NAME` ends an account.
+provider.use(async (ctx, next) => {
+  const [, what, name] = ctx.path.split('/');
+  if (what === 'disable') {
+    disabled.add(name);
+    ctx.body = 'disabled';
+    return undefined;
+  }
+  if (what !== 'interaction') return next();
+  const { prompt, params } = await provider.interactionDetails(ctx.req, ctx.res);
+  if (prompt.name === 'login') {
+    ctx.redirect(await provider.interactionResult(ctx.req, ctx.res, { login: { accountId: 'alice' } }));
+    return undefined;
+  }
+  const grant = new provider.Grant({ accountId: 'alice', clientId: params.client_id });
+  grant.addOIDCScope(params.scope);
+  ctx.redirect(await provider.interactionResult(ctx.req, ctx.res, { consent: { grantId: await grant.save() } }, { mergeWithLastSubmission: true }));
+  return undefined;
+});
 
 provider.on('grant.success', ({ oidc }) => console.log('issued', oidc.client.clientId, oidc.params.grant_type));
 provider.on('server_error', (_ctx, error) => console.error('server error:', error));

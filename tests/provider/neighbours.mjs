@@ -73,9 +73,9 @@ export class AuthorizationServer extends Process {
   keys = [];
   generation = 0;
 
-  constructor(port, file, resources) {
+  constructor(port, file, resources, callback) {
     super();
-    Object.assign(this, { port, file, resources, issuer: `http://127.0.0.1:${port}` });
+    Object.assign(this, { port, file, resources, callback, issuer: `http://127.0.0.1:${port}` });
   }
 
   // Restarts with new signing keys, and with or without the old ones published.
@@ -87,7 +87,7 @@ export class AuthorizationServer extends Process {
     ));
     this.keys = drop ? fresh : [...fresh, ...this.keys];
     writeFileSync(this.file, JSON.stringify(this.keys), { mode: 0o600 });
-    const env = { PORT: this.port, KEYS: this.file, RESOURCES: this.resources.join(' ') };
+    const env = { PORT: this.port, KEYS: this.file, RESOURCES: this.resources.join(' '), CALLBACK: this.callback };
     await this.launch(process.execPath, ['as.mjs'], env, `${this.issuer}/.well-known/openid-configuration`);
   }
 

@@ -10,11 +10,13 @@ import { AuthorizationServer, freePorts, Gateway, Upstream, until } from './neig
 
 const folder = mkdtempSync(join(tmpdir(), 'doorward-provider-'));
 const upstream = await Upstream.start();
-const [port, admin, second, secondAdmin, asPort] = await freePorts(5);
+const [port, admin, second, secondAdmin, asPort, bridgePort, bridgeAdmin] = await freePorts(7);
 const origin = `http://127.0.0.1:${port}`, strict = `http://127.0.0.1:${second}`;
+const bridge = `http://127.0.0.1:${bridgePort}`;
 const at = { plain: `${origin}/mcp`, bound: `${origin}/bound/mcp`, own: `${origin}/own/mcp`, each: `${origin}/each/mcp`, nonce: `${strict}/mcp` };
-const as = new AuthorizationServer(asPort, join(folder, 'keys.json'), [...Object.values(at), `${origin}/elsewhere`, upstream.url]);
+const as = new AuthorizationServer(asPort, join(folder, 'keys.json'), [...Object.values(at), `${origin}/elsewhere`, upstream.url], `${bridge}/doorward/callback`);
 const gateway = new Gateway(folder, 'doorward', admin), strictGateway = new Gateway(folder, 'strict', secondAdmin);
+const bridgeGateway = new Gateway(folder, 'bridge', bridgeAdmin);
 
 const rules = [{ name: 'reading', tools: ['read'], scopes: ['mcp:read'] }, { name: 'writing', tools: ['write'], scopes: ['mcp:write'] }];
 const asClient = { issuer: as.issuer, client_id: 'gateway', client_secret_file: join(folder, 'secret'), resource: upstream.url };
@@ -97,6 +99,22 @@ async function run() {
     },
   }));
   await strictGateway.start(config(strict, second, secondAdmin, { dpop: { nonce: true }, upstreams: { plain: behind('/mcp') } }));
+  writeFileSync(join(folder, 'bridge-secret'), 'bridge-secret\n', { mode: 0o600 });
+  await bridgeGateway.start({
+    public_url: bridge,
+    listen: [{ address: `127.0.0.1:${bridgePort}` }],
+    admin: { address: `127.0.0.1:${bridgeAdmin}` },
+    store: `sqlite:${join(folder, 'bridge.db')}`,
+    authorization_server: {
+      login: { oidc: {
+        issuer: as.issuer, client_id: 'bridge', client_secret_file: join(folder, 'bridge-secret'), algorithms: ['ES256'],
+        parameters: { prompt: 'consent' }, recheck: '1s',
+      } },
+      registration: { dynamic: 'open', metadata_documents: 'off' },
+    },
+    upstreams: { files: behind('/mcp', { ownership: 'bridge', identity: { headers: { 'X-User': 'subject', 'X-Email': 'claims.email' } } }) },
+  });
+  await prove('bridge: a person signs in at the provider, the client gets tokens of the gateway, and a disabled person no more', bridged);
   for (const algorithm of ['RS256', 'PS256', 'ES256', 'EdDSA']) await prove(`JWT ${algorithm}`, () => jwt(algorithm));
   await prove('a JWT that has expired', expired);
   await prove('a JWT for another resource, and the line that says what to change', audience);
@@ -109,6 +127,57 @@ async function run() {
   await prove('token exchange: the upstream gets one token for each caller', each);
   await prove('keys: a rotation by restart costs no call', rotation);
   await prove('keys: tokens of a removed key are refused after keys.cache', removal);
+}
+
+// A browser that follows everything but the way to the client, and keeps cookies by port.
+async function browse(jar, url, form) {
+  for (;;) {
+    const { host, origin: at } = new URL(url);
+    jar[host] ??= {};
+    const cookie = Object.entries(jar[host]).map(([name, value]) => `${name}=${value}`).join('; ');
+    const headers = { cookie, ...(form && { origin: at, 'content-type': 'application/x-www-form-urlencoded' }) };
+    const answer = await fetch(url, { method: form ? 'POST' : 'GET', headers, body: form && new URLSearchParams(form), redirect: 'manual' });
+    for (const line of answer.headers.getSetCookie()) {
+      const [, name, value] = /^([^=]+)=([^;]*)/.exec(line);
+      jar[host][name] = value;
+    }
+    const to = answer.headers.get('location');
+    if (!to) return { status: answer.status, text: await answer.text() };
+    url = new URL(to, url).href;
+    form = undefined;
+    if (url.startsWith('https://client.example/')) return { url: new URL(url) };
+  }
+}
+
+async function bridged() {
+  const redirect_uri = 'https://client.example/cb';
+  const json = { method: 'POST', headers: { 'content-type': 'application/json' } };
+  const body = JSON.stringify({ client_name: 'Real', redirect_uris: [redirect_uri], token_endpoint_auth_method: 'none', grant_types: ['authorization_code', 'refresh_token'] });
+  const { client_id } = await (await fetch(`${bridge}/register`, { ...json, body })).json();
+  const jar = {};
+  const asked = { response_type: 'code', client_id, redirect_uri, code_challenge_method: 'S256', state: 's', resource: `${bridge}/mcp`, scope: 'mcp:read' };
+  const query = new URLSearchParams({ ...asked, code_challenge: 'E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM' });
+  const page = await browse(jar, `${bridge}/authorize?${query}`);
+  assert.equal(page.status, 200, page.text);
+  const [, ticket] = /name="ticket" value="([^"]+)"/.exec(page.text);
+  const back = await browse(jar, `${bridge}/doorward/consent`, { ticket, allow: 'oidc' });
+  assert.equal(back.url?.searchParams.get('iss'), bridge, JSON.stringify(back));
+  const token = async form => {
+    const answer = await fetch(`${bridge}/token`, { method: 'POST', body: new URLSearchParams({ client_id, ...form }) });
+    return { status: answer.status, ...await answer.json() };
+  };
+  const verifier = 'dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk';
+  const first = await token({ grant_type: 'authorization_code', code: back.url.searchParams.get('code'), redirect_uri, code_verifier: verifier });
+  assert.equal(first.status, 200, JSON.stringify(first));
+  const { upstream: received } = passes(await bearer(`${bridge}/mcp`, first.access_token), 'a call of Alice');
+  assert.deepEqual([received['x-user'], received['x-email']], ['alice', 'alice@example.com']);
+  await new Promise(done => setTimeout(done, 2_100));
+  const second = await token({ grant_type: 'refresh_token', refresh_token: first.refresh_token });
+  assert.equal(second.status, 200, JSON.stringify(second));
+  await fetch(`${as.issuer}/disable/alice`);
+  await new Promise(done => setTimeout(done, 2_100));
+  const third = await token({ grant_type: 'refresh_token', refresh_token: second.refresh_token });
+  assert.deepEqual([third.status, third.error], [400, 'invalid_grant']);
 }
 
 async function jwt(algorithm) {
@@ -274,8 +343,8 @@ try {
   failed += 1;
   console.log(`FAIL to start: ${error.stack}`);
 } finally {
-  if (failed) console.log(`--- authorization server:\n${as.log().slice(-3000)}\n--- doorward:\n${gateway.log().slice(-6000)}\n${strictGateway.log().slice(-2000)}`);
-  await Promise.all([gateway.stop(), strictGateway.stop(), as.stop()]);
+  if (failed) console.log(`--- authorization server:\n${as.log().slice(-3000)}\n--- doorward:\n${gateway.log().slice(-6000)}\n${strictGateway.log().slice(-2000)}\n${bridgeGateway.log().slice(-4000)}`);
+  await Promise.all([gateway.stop(), strictGateway.stop(), bridgeGateway.stop(), as.stop()]);
   upstream.stop();
   rmSync(folder, { recursive: true });
 }

@@ -186,12 +186,13 @@ fn the_reference_loads_with_every_commented_key_too() {
     write("secrets/doorward", "t0ken\n");
     write("secrets/actor", "t0ken\n");
     write("secrets/signals", "t0ken\n");
+    write("texts/de.yaml", include_str!("../../config/texts/de.yaml"));
     write("github.tools.json", r#"{"version":1,"upstream":"github","tools":{}}"#);
     write("secrets/client.pem", &rcgen::KeyPair::generate().expect("a key").serialize_pem());
     write("secrets/audit.pem", &rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).expect("a key").serialize_pem());
     write(
         "upstreams/wiki.yaml",
-        "path: /wiki/mcp\nurl: http://127.0.0.1:3009/mcp\nrules:\n  - tools: [read_page]\n    scopes: [repo:read]\n",
+        "path: /wiki/mcp\nurl: http://127.0.0.1:3009/mcp\nownership: bridge\nrules:\n  - tools: [read_page]\n    scopes: [repo:read]\n",
     );
     let reference = fs::read_to_string(repository().join("config/doorward.yaml")).expect("read");
     let path = write("doorward.yaml", &uncommented(&reference));
@@ -409,8 +410,22 @@ fn the_schema_accepts_every_sample_and_refuses_what_is_not_accepted_yet() {
         let wrong: serde_json::Value = serde_yaml::from_str(&fs::read_to_string(file).expect("read")).expect("yaml");
         assert!(!validator.is_valid(&wrong), "{name}");
     }
-    for later in ["authorization_server", "bridge", "self_managed"] {
-        assert!(!config::schema().contains(&format!("\"{later}\"")), "{later}");
+    assert!(!config::schema().contains("\"accept_new_keys\""));
+}
+
+#[test]
+fn the_translation_that_comes_along_is_whole_and_fills_in_what_english_does() {
+    use doorward::config::texts::{Texts, blanks};
+    let german: Texts = serde_yaml::from_str(include_str!("../../config/texts/de.yaml")).expect("a translation");
+    for ((key, german), (_, english)) in german.pairs().into_iter().zip(Texts::default().pairs()) {
+        assert_ne!(german, english, "{key}");
+        let sorted = |text| {
+            let mut words = blanks(text);
+            words.sort_unstable();
+            words.dedup();
+            words.join(" ")
+        };
+        assert_eq!(sorted(german), sorted(english), "{key}");
     }
 }
 

@@ -67,3 +67,12 @@ fn how_clients_come_to_an_id_is_on_the_page_of_providers_as_check_says_it() {
         assert!(page.contains(profile.registration), "{}", profile.name);
     }
 }
+
+#[test]
+fn the_login_examples_on_the_page_are_those_that_are_run_and_short() {
+    let page = include_str!("../../docs/sign-in.md");
+    for example in [include_str!("../../docs/examples/login.py"), include_str!("../../docs/examples/login.ts")] {
+        assert!(page.contains(example), "not on the page:\n{example}");
+        assert!(example.lines().count() <= 45);
+    }
+}

@@ -9,8 +9,8 @@ use super::{Context, quantity};
 use crate::config::raw::RawAssertionKeys;
 use crate::config::report::At;
 use crate::config::{AssertionKeys, PrivateKeys};
-use crate::identity::assertion::SigningKey;
 use crate::identity::ring::LEAD;
+use crate::identity::signing::SigningKey;
 
 const ROTATE: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Keys of one file; the published set stays small.

@@ -9,6 +9,7 @@ use crate::token::Algorithm;
 use url::Url;
 
 use super::{Context, introspection, quantity, web};
+use crate::config::authorization_server::OWN;
 use crate::config::document::{list, near_miss};
 use crate::config::raw::{ALGORITHMS, DurationText, Keyed, RawClaims, RawIssuer, RawKeys, Strings};
 use crate::config::report::At;
@@ -24,9 +25,12 @@ fn parse_algorithm(name: &str) -> Option<Algorithm> {
 }
 
 /// All issuers by name, and their names in the order of the file.
-pub fn issuers(raw: Option<Keyed<RawIssuer>>, at: &At<'_>, context: &mut Context<'_>) -> BTreeMap<String, Arc<Issuer>> {
+/// There may be none where tokens are issued here.
+pub fn issuers(raw: Option<Keyed<RawIssuer>>, issues: bool, at: &At<'_>, context: &mut Context<'_>) -> BTreeMap<String, Arc<Issuer>> {
     let Some(Keyed(raw)) = raw.filter(|raw| !raw.0.is_empty()) else {
-        context.missing_key(at, "issuers", "whose tokens are accepted: `issuers: { corp: { issuer: https://login.example.com } }`");
+        if !issues {
+            context.missing_key(at, "issuers", "whose tokens are accepted: `issuers: { corp: { issuer: https://login.example.com } }`");
+        }
         return BTreeMap::new();
     };
     let at = at.key("issuers");
@@ -34,6 +38,9 @@ pub fn issuers(raw: Option<Keyed<RawIssuer>>, at: &At<'_>, context: &mut Context
     let mut all: BTreeMap<String, Arc<Issuer>> = BTreeMap::new();
     for (name, raw) in raw {
         let at = at.key(&name);
+        if issues && name == OWN {
+            context.report.mend(&at, format!("`{OWN}` is the name of the issuer here"), "give this one another name");
+        }
         let Some(issuer) = issuer(&name, raw, &at, context) else { continue };
         match all.values().find(|other| other.rules.issuer == issuer.rules.issuer) {
             Some(other) => {
@@ -119,6 +126,22 @@ fn issuer(name: &str, raw: RawIssuer, at: &At<'_>, context: &mut Context<'_>) ->
         profile,
         assume_s256,
     })
+}
+
+/// Rules that ask for no more than RFC 9068.
+pub(super) fn plain_rules(name: &str, identifier: &str, algorithms: Vec<Algorithm>, leeway: Duration) -> IssuerRules {
+    IssuerRules {
+        name: name.to_owned(),
+        issuer: identifier.into(),
+        algorithms,
+        token_types: vec!["at+jwt".into()],
+        audience: Vec::new(),
+        leeway,
+        claims: ClaimNames::default(),
+        required_claims: Vec::new(),
+        audience_from: Default::default(),
+        required_values: Vec::new(),
+    }
 }
 
 /// RFC 8414 §2: https, no query, no fragment.

@@ -7,22 +7,29 @@
 mod arguments;
 mod assertion_keys;
 mod audit;
+mod authorization_server;
 mod client;
 mod dpop;
 mod files;
 mod introspection;
 mod issuers;
 mod listeners;
+mod login;
+mod pages;
 mod quantity;
+mod registration;
 mod rules;
 mod scopes;
 mod signals;
 mod store;
 mod traces;
+mod trusted;
 mod upstreams;
 mod web;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::document::Document;
 use super::raw::{Later, RawConfig, RawLimits, RawLog, RawUpstream, Strings};
@@ -76,21 +83,28 @@ pub fn config(path: &Path, context: &mut Context<'_>) -> Option<Config> {
         authorization_server,
     } = raw;
     let at = At::new(&document);
-    context.later(&at, "authorization_server", authorization_server);
-
     let public_url = public_origin(public_url, &at, context);
     let allow_hosts = hosts(allow_hosts, &at.key("allow_hosts"), context);
     let listeners = listeners::listeners(listen, &at, context);
     let admin = listeners::admin(admin, &at, &listeners, context);
     let upgrade = listeners::upgrade(upgrade, &at, context);
-    let issuers = issuers::issuers(issuers, &at, context);
+    let mut issuers = issuers::issuers(issuers, authorization_server.is_some(), &at, context);
+    let own = public_url.as_deref().filter(|_| authorization_server.is_some()).map(authorization_server::own_issuer).map(Arc::new);
     let scopes = Scopes::resolve(scopes, &at.key("scopes"), context);
     let dpop_offered = dpop.is_some();
     let dpop = dpop::resolve(dpop, &at.key("dpop"), context);
     let mut included = upstreams::included(upstreams_dir, &at, context);
-    let routes =
-        upstreams::Section { public_url: public_url.as_deref(), issuers: &issuers, scopes: &scopes, dpop: &dpop.rules, dpop_offered }
-            .resolve(upstreams, &mut included, &at, context);
+    let section = upstreams::Section {
+        public_url: public_url.as_deref(),
+        issuers: &issuers,
+        own: own.as_ref(),
+        issues: authorization_server.is_some(),
+        opens: authorization_server.as_ref().is_some_and(|raw| raw.registration.as_ref().is_some_and(registration::opens)),
+        scopes: &scopes,
+        dpop: &dpop.rules,
+        dpop_offered,
+    };
+    let (routes, owned) = section.resolve(upstreams, &mut included, &at, context);
     let assertion_keys = assertion_keys::resolve(assertion_keys, &at.key("assertion_keys"), context);
     lint::unreachable_certificates(&routes, &listeners, &at.key("listen"), &mut context.report);
     lint::unused_scopes(&scopes, &routes, &at.key("scopes"), &mut context.report);
@@ -108,6 +122,12 @@ pub fn config(path: &Path, context: &mut Context<'_>) -> Option<Config> {
             context.report.mend(&at, format!("`clients: {{ unknown: pending }}` of `{}` needs a `store`", route.name), hint);
         }
     }
+    let beside = authorization_server::Beside { own: own.as_ref(), store: store.as_ref(), routes: &routes, owned, scopes: &scopes };
+    let mut trusted = BTreeMap::new();
+    let authorization_server =
+        authorization_server.and_then(|raw| beside.resolve(raw, &mut trusted, &at.key("authorization_server"), context)).map(Arc::new);
+    issuers.extend(trusted);
+    issuers.extend(own.map(|own| (own.rules.name.clone(), own)));
     let traces = traces.and_then(|raw| traces::traces(raw, &at.key("traces"), context));
     let sealer = seal_keys_file.and_then(|written| context.seal_keys(&at.key("seal_keys_file"), &written));
     let limits = self::limits(limits, &at.key("limits"), context);
@@ -130,6 +150,7 @@ pub fn config(path: &Path, context: &mut Context<'_>) -> Option<Config> {
         store,
         assertion_keys,
         signals,
+        authorization_server,
         issuers,
         routes,
         files,

@@ -1,5 +1,7 @@
 //! Scopes in words, and what implies what.
 
+use std::collections::BTreeMap;
+
 use super::Context;
 use crate::config::document::{list, near_miss};
 use crate::config::raw::{Keyed, RawScope};
@@ -14,16 +16,17 @@ pub struct Scopes {
     declared: Option<Vec<(String, Vec<String>)>>,
     /// Those that the metadata leaves out.
     kept_back: Vec<String>,
+    words: BTreeMap<String, String>,
 }
 
 impl Scopes {
     pub fn resolve(raw: Option<Keyed<RawScope>>, at: &At<'_>, context: &mut Context<'_>) -> Self {
         let Some(Keyed(raw)) = raw else { return Self::default() };
         let names: Vec<String> = raw.iter().map(|(name, _)| name.clone()).collect();
-        let (mut declared, mut kept_back) = (Vec::new(), Vec::new());
+        let (mut declared, mut kept_back, mut words) = (Vec::new(), Vec::new(), BTreeMap::new());
         for (name, RawScope { text, implies, advertise }) in raw {
             let at = at.key(&name);
-            if text.is_some_and(|text| text.trim().is_empty()) {
+            if text.as_ref().is_some_and(|text| text.trim().is_empty()) {
                 context.report.error(&at.key("text"), "an empty text tells people nothing");
             }
             is_askable(&name, &at, context);
@@ -37,9 +40,10 @@ impl Scopes {
             if advertise == Some(false) {
                 kept_back.push(name.clone());
             }
+            words.extend(text.map(|text| (name.clone(), text)));
             declared.push((name, implies));
         }
-        let scopes = Self { declared: Some(declared), kept_back };
+        let scopes = Self { declared: Some(declared), kept_back, words };
         scopes.refuse_cycles(at, context);
         scopes
     }
@@ -47,6 +51,11 @@ impl Scopes {
     /// Whether clients are told of the scope before they need it.
     pub fn advertises(&self, scope: &str) -> bool {
         !self.kept_back.iter().any(|kept| kept == scope)
+    }
+
+    /// What each scope allows, in words for people.
+    pub fn words(&self) -> BTreeMap<String, String> {
+        self.words.clone()
     }
 
     pub fn names(&self) -> impl Iterator<Item = &str> {

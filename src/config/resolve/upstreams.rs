@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::authorization_server::Owned;
 use super::scopes::Scopes;
 use super::{Context, Included, dpop, folder, quantity, rules, web};
 use crate::config::document::{Document, list, near_miss};
@@ -35,6 +36,12 @@ mod reach;
 pub struct Section<'a> {
     pub public_url: Option<&'a str>,
     pub issuers: &'a BTreeMap<String, Arc<Issuer>>,
+    /// The issuer here, where `public_url` is sound.
+    pub own: Option<&'a Arc<Issuer>>,
+    /// Whether tokens are issued here.
+    pub issues: bool,
+    /// Some clients that make themselves known there may go on at once.
+    pub opens: bool,
     pub scopes: &'a Scopes,
     pub dpop: &'a ProofRules,
     /// Whether the section stands in the file.
@@ -82,7 +89,7 @@ impl Section<'_> {
         included: &mut [Included],
         at: &At<'_>,
         context: &mut Context<'_>,
-    ) -> Vec<Arc<Route>> {
+    ) -> (Vec<Arc<Route>>, Vec<Owned>) {
         let raw = raw.map(|Keyed(pairs)| pairs).unwrap_or_default();
         if raw.is_empty() && included.is_empty() && !at.key("upstreams_dir").is_there() {
             context.missing_key(
@@ -98,6 +105,7 @@ impl Section<'_> {
 
         let mut seen: Vec<(String, At<'_>)> = Vec::new();
         let mut routes: Vec<(Arc<Route>, At<'_>)> = Vec::new();
+        let mut owned = Vec::new();
         for (at, name, raw) in all {
             if let Some((_, first)) = seen.iter().find(|(other, _)| *other == name) {
                 context.report.error(&at, format!("an upstream `{name}` is already at {}", first.place()));
@@ -105,6 +113,7 @@ impl Section<'_> {
             }
             seen.push((name.clone(), at.clone()));
             let place = if raw.as_ref().is_some_and(|raw| raw.resource.is_some()) { "resource" } else { "path" };
+            owned.extend(raw.as_ref().and_then(|raw| owned_here(&name, raw)));
             let Some(route) = raw.and_then(|raw| self.route(&name, raw, &at, context)) else { continue };
             match routes.iter().find(|(other, _)| is_same_place(&other.resource, &route.resource)) {
                 Some((other, _)) => {
@@ -114,7 +123,7 @@ impl Section<'_> {
                 None => routes.push((Arc::new(route), at)),
             }
         }
-        routes.into_iter().map(|(route, _)| route).collect()
+        (routes.into_iter().map(|(route, _)| route).collect(), owned)
     }
 
     fn route(&self, name: &str, raw: RawUpstream, at: &At<'_>, context: &mut Context<'_>) -> Option<Route> {
@@ -148,12 +157,14 @@ impl Section<'_> {
             tasks,
             pin,
         } = raw;
-        let approves_clients = clients.and_then(|RawRouteClients { unknown }| unknown).is_some_and(|unknown| match unknown {
-            RawUnknown::Pending => true,
-            RawUnknown::Allow => false,
-        });
+        let here = matches!(ownership, Some(RawOwnership::Bridge | RawOwnership::SelfManaged));
+        // Who registers itself here is approved first, unless the operator says otherwise.
+        let approves_clients = match clients.and_then(|RawRouteClients { unknown }| unknown) {
+            Some(RawUnknown::Pending) => true,
+            Some(RawUnknown::Allow) => false,
+            None => here && !self.opens,
+        };
         context.later(at, "tasks", tasks);
-        refuse_ownership(ownership, at, context);
         let valid_name = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
         if !valid_name || name.is_empty() {
             context.report.mend(
@@ -164,7 +175,10 @@ impl Section<'_> {
         }
 
         let resource = self.resource(path, resource, at, context);
-        let issuers = self.accepted(issuers, &at.key("issuers"), context);
+        let issuers = match here {
+            true => self.issued_here(issuers, at, context),
+            false => self.accepted(issuers, &at.key("issuers"), context),
+        };
         self.only_one_is_asked(&issuers, at, context);
         let mode = mode.map_or_else(Mode::default, |mode| resolve_mode(mode, at, context));
         let list = list.map_or_else(ListMode::default, |list| match list {
@@ -270,8 +284,28 @@ impl Section<'_> {
         }
     }
 
+    /// Tokens of the authorization server inside, and no others.
+    fn issued_here(&self, raw: Option<Strings>, at: &At<'_>, context: &mut Context<'_>) -> Vec<Arc<IssuerRules>> {
+        if raw.is_some() {
+            context.report.mend(
+                &at.key("issuers"),
+                "tokens for this upstream are issued here, and no others are accepted",
+                "remove the key",
+            );
+        }
+        if !self.issues {
+            let hint = "add the section, or write `hosted`";
+            context.report.mend(&at.key("ownership"), "tokens are to be issued here, and there is no `authorization_server`", hint);
+        }
+        self.own.iter().map(|own| own.rules.clone()).collect()
+    }
+
     fn accepted(&self, raw: Option<Strings>, at: &At<'_>, context: &mut Context<'_>) -> Vec<Arc<IssuerRules>> {
         let rules = |issuer: &Arc<Issuer>| issuer.rules.clone();
+        if self.issuers.is_empty() && context.issuers.is_empty() && self.issues {
+            let hint = "write `ownership: bridge` or `self_managed`, or name an issuer under `issuers`";
+            context.report.mend(at, "nobody issues tokens for this upstream", hint);
+        }
         if raw.is_none() {
             return self.issuers.values().map(rules).collect();
         }
@@ -292,17 +326,14 @@ impl Section<'_> {
     }
 }
 
-fn refuse_ownership(raw: Option<RawOwnership>, at: &At<'_>, context: &mut Context<'_>) {
-    let written = match raw {
-        None | Some(RawOwnership::Hosted) => return,
-        Some(RawOwnership::Bridge) => "bridge",
-        Some(RawOwnership::SelfManaged) => "self_managed",
+/// Where its tokens are issued here: by what name, and for whom.
+fn owned_here(name: &str, raw: &RawUpstream) -> Option<Owned> {
+    let self_managed = match raw.ownership? {
+        RawOwnership::Hosted => return None,
+        RawOwnership::Bridge => false,
+        RawOwnership::SelfManaged => true,
     };
-    context.report.mend(
-        &at.key("ownership"),
-        format!("`ownership: {written}` is not yet in this version"),
-        "write `hosted`, or remove the key",
-    );
+    Some(Owned { upstream: name.to_owned(), title: raw.name.clone().unwrap_or_else(|| name.to_owned()), self_managed })
 }
 
 fn asks(named: &[RawServerRequest]) -> Asks {

@@ -41,7 +41,7 @@ impl Client {
 
     fn check_with(&self, proof: &str, nonces: Option<&Nonces>) -> Result<Proven, Error> {
         let key = self.thumbprint();
-        let expected = Expected { method: "POST", url: RESOURCE, token: &TOKEN, key: &key, nonces, now: now() };
+        let expected = Expected { method: "POST", url: RESOURCE, token: Some(&TOKEN), key: Some(&key), nonces, now: now() };
         let rules = ProofRules { algorithms: Algorithm::ALL.to_vec(), ..ProofRules::default() };
         check(proof, &expected, &rules, &ProofKeys::default())
     }
@@ -289,7 +289,7 @@ fn item_143_a_nonce_of_ours_is_asked_for_after_all_else() {
 fn only_the_algorithms_of_the_list_are_accepted() {
     let client = Client::new(Algorithm::ES384);
     let key = client.thumbprint();
-    let expected = Expected { method: "POST", url: RESOURCE, token: &TOKEN, key: &key, nonces: None, now: now() };
+    let expected = Expected { method: "POST", url: RESOURCE, token: Some(&TOKEN), key: Some(&key), nonces: None, now: now() };
     assert_eq!(check(&client.good(), &expected, &ProofRules::default(), &ProofKeys::default()), Err(Error::Proof(Flaw::Algorithm)));
 }
 

@@ -6,6 +6,7 @@ pub mod gateway;
 pub mod introspection;
 pub mod issuer;
 pub mod postgres;
+pub mod provider;
 pub mod tls;
 pub mod upstream;
 pub mod world;
