@@ -118,10 +118,13 @@ fn sealer(config: &Config, secret: &[u8; 32]) -> Result<Arc<Sealer>, BuildError>
     }
 }
 
-/// The clients that the configuration approves.
+/// The clients that the configuration approves: those that it describes, and those that workloads come as.
 fn configured(config: &Config) -> impl Iterator<Item = Key> {
     let server = config.authorization_server.as_deref();
-    server.into_iter().flat_map(|server| server.clients.keys().map(|id| Key { issuer: server.issuer.to_string(), id: id.clone() }))
+    server.into_iter().flat_map(|server| {
+        let workloads = server.workloads.iter().flat_map(|trusted| &trusted.rules.rules).map(|rule| &rule.client);
+        server.clients.keys().chain(workloads).map(|id| Key { issuer: server.issuer.to_string(), id: id.clone() })
+    })
 }
 
 /// Every path at which signals come in.

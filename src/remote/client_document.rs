@@ -144,6 +144,11 @@ impl ClientDocuments {
         self.documents.get_or_insert_async(id, fetch).await.map(|held| held.what)
     }
 
+    /// Whether a key set is held, so that a fetch of it is paced.
+    pub fn holds_keys(&self, place: &str) -> bool {
+        self.keys.get(place).is_some_and(|held| held.until > Instant::now())
+    }
+
     /// The key set at a client's `jwks_uri`. One that is not `wanted`, for want of a key, is fetched anew now and then.
     ///
     /// # Errors
@@ -169,6 +174,7 @@ impl ClientDocuments {
             }
             (Err(error), Some(held)) if held.until > now => {
                 tracing::warn!(%error, "the keys of a client cannot be fetched anew");
+                self.keys.insert(place.to_owned(), Held { fetched: now, ..held.clone() });
                 Ok(held.what)
             }
             (Err(error), _) => Err(error),

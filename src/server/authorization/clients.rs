@@ -217,3 +217,6 @@ fn under(client: RegisteredClient, decided: Option<&Client>) -> RegisteredClient
     };
     RegisteredClient { scope: Some(scope), ..client }
 }
+
+#[cfg(test)]
+mod tests;

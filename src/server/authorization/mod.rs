@@ -25,6 +25,8 @@ mod consent;
 mod cookies;
 mod documents;
 mod fault;
+#[cfg(test)]
+pub(crate) mod fixture;
 mod introspect;
 mod invite;
 mod issue;
@@ -202,3 +204,6 @@ pub fn secret() -> Result<(String, String), Fault> {
 pub fn digest(secret: &str) -> String {
     URL_SAFE_NO_PAD.encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, secret.as_bytes()))
 }
+
+#[cfg(test)]
+mod tests;

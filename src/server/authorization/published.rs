@@ -94,6 +94,10 @@ impl Server {
             ClientKeys::At(place) => place,
         };
         let documents = self.clients.documents(&call.settings.registration)?;
+        let host = url::Url::parse(place).ok().and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default();
+        if !documents.holds_keys(place) && self.clients.limiter.admit(("document", host), RATE).is_err() {
+            return Err(ClientFault::Unreachable("its host was asked too often"));
+        }
         documents.keys(place, wanted).await.map_err(|error| {
             tracing::info!(place, %error, "the keys of a client cannot be fetched");
             ClientFault::Unreachable("its keys cannot be fetched")

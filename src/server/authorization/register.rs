@@ -247,3 +247,6 @@ fn later(mut reply: Reply, seconds: u64) -> Reply {
     reply.response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
     reply
 }
+
+#[cfg(test)]
+mod tests;

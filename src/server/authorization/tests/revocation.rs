@@ -1,0 +1,116 @@
+//! Tokens that end, and what is told of them (items 146, 147).
+
+use super::*;
+use crate::governance::{Bounds, Revocation, Selector};
+use crate::store::Reason;
+
+#[tokio::test]
+async fn item_146_a_revoked_refresh_token_takes_its_access_tokens_along() {
+    let fixture = Fixture::new().await;
+    let got = fixture.tokens().await;
+    let (refresh, access) = (got.text("refresh_token"), got.text("access_token"));
+    let asked = fixture.introspect_all(&access).await;
+    assert_eq!(asked.body["active"], true);
+    let revoked = fixture.post("/revoke", &[("token", &refresh), ("client_id", "app")], &[]).await;
+    assert_eq!((revoked.status, revoked.headers["cache-control"].to_str().ok()), (200, Some("no-store")));
+    fixture.refresh(&refresh).await.is(400, "invalid_grant");
+    assert_eq!(fixture.introspect_all(&access).await.body, json!({ "active": false }));
+}
+
+#[tokio::test]
+async fn item_146_garbage_is_200_and_another_clients_token_is_refused() {
+    let fixture = Fixture::new().await;
+    let got = fixture.tokens().await;
+    for garbage in ["garbage", "a.b.c", "\u{e9}", &got.text("access_token").replace('.', "x.")] {
+        assert_eq!(fixture.post("/revoke", &[("token", garbage), ("client_id", "app")], &[]).await.status, 200, "{garbage}");
+    }
+    for token in ["refresh_token", "access_token"] {
+        let foreign = fixture.post("/revoke", &[("token", &got.text(token)), ("client_id", "other")], &[]).await;
+        foreign.is(400, "invalid_grant");
+    }
+    fixture.post("/revoke", &[("token", "x"), ("client_id", "nobody")], &[]).await.is(401, "invalid_client");
+    fixture.post("/revoke", &[("client_id", "app")], &[]).await.is(400, "invalid_request");
+    assert_eq!(fixture.refresh(&got.text("refresh_token")).await.status, 200, "and nothing has ended");
+}
+
+#[tokio::test]
+async fn a_revoked_access_token_ends_alone() {
+    let fixture = Fixture::new().await;
+    let got = fixture.tokens().await;
+    let access = got.text("access_token");
+    assert_eq!(fixture.post("/revoke", &[("token", &access), ("client_id", "app")], &[]).await.status, 200);
+    assert_eq!(fixture.introspect_all(&access).await.body, json!({ "active": false }));
+    assert_eq!(fixture.refresh(&got.text("refresh_token")).await.status, 200);
+}
+
+#[tokio::test]
+async fn item_147_who_does_not_prove_itself_is_told_nothing_and_of_a_foreign_token_nobody_is() {
+    let fixture = Fixture::new().await;
+    let (access, refresh) = {
+        let got = fixture.tokens().await;
+        (got.text("access_token"), got.text("refresh_token"))
+    };
+    fixture.post("/introspect", &[("token", &access)], &[]).await.is(401, "invalid_client");
+    fixture.post("/introspect", &[("token", &access), ("client_id", "app")], &[]).await.is(401, "invalid_client");
+    for token in ["garbage", "a.b.c", access.as_str(), refresh.as_str()] {
+        // `web` may ask about its own tokens alone.
+        let got = fixture.introspect_as_web(token).await;
+        assert_eq!((got.status, got.body), (200, json!({ "active": false })));
+    }
+    let own = fixture.code("web").await;
+    let got = fixture.post("/token", &redeeming(&own, "web"), &[("authorization", &basic("web", SECRET))]).await;
+    let told = fixture.introspect_as_web(&got.text("access_token")).await.body;
+    assert_eq!(
+        (&told["active"], &told["sub"], &told["aud"], &told["token_type"]),
+        (&json!(true), &json!("alice"), &json!(FILES), &json!("Bearer"))
+    );
+    let told = fixture.introspect_as_web(&got.text("refresh_token")).await.body;
+    assert_eq!((&told["active"], &told["client_id"]), (&json!(true), &json!("web")));
+    fixture.pass(700);
+    assert_eq!(fixture.introspect_as_web(&got.text("access_token")).await.body, json!({ "active": false }));
+}
+
+#[tokio::test]
+async fn item_148_a_revocation_of_a_person_ends_that_persons_grants_for_good_and_no_others() {
+    let fixture = Fixture::new().await;
+    let alice = fixture.tokens().await.text("refresh_token");
+    let code = fixture.code_with("app", |_, person| person.subject = "bob".into()).await;
+    let bob = fixture.redeem(&code).await.text("refresh_token");
+    let selector = Selector::Subject { issuer: ORIGIN.into(), subject: "alice".into() };
+    let revocation = Revocation::new(selector, fixture.now(), None, None, &Bounds::default());
+    let reason = Reason { text: "left", actor: "mia", made: fixture.now() };
+    fixture.state.store().expect("a store").revoke(&revocation, &reason).await.expect("written");
+    // Longer than the revocation itself is remembered: the grant has ended in the store.
+    fixture.pass(3 * 24 * 3600);
+    assert_eq!(fixture.refresh(&alice).await.is(400, "invalid_grant").reason, "grant_ended");
+    assert_eq!(fixture.refresh(&bob).await.status, 200);
+    let later = fixture.tokens().await;
+    assert_eq!(fixture.refresh(&later.text("refresh_token")).await.status, 200, "what she agreed to afterwards is good");
+}
+
+#[tokio::test]
+async fn each_wide_revocation_ends_the_grants_that_it_means() {
+    for (selector, ends) in [
+        (Selector::Client("app".into()), true),
+        (Selector::Client("web".into()), false),
+        (Selector::Upstream("files".into()), true),
+        (Selector::Upstream("crm".into()), false),
+        (Selector::Everything, true),
+        (Selector::Subject { issuer: "https://other.example.com".into(), subject: "alice".into() }, false),
+    ] {
+        let fixture = Fixture::new().await;
+        let token = fixture.tokens().await.text("refresh_token");
+        let revocation = Revocation::new(selector.clone(), fixture.now(), None, None, &Bounds::default());
+        let reason = Reason { text: "test", actor: "mia", made: fixture.now() };
+        fixture.state.store().expect("a store").revoke(&revocation, &reason).await.expect("written");
+        let status = fixture.refresh(&token).await.status;
+        assert_eq!(status, if ends { 400 } else { 200 }, "{selector:?}");
+    }
+}
+
+impl Fixture {
+    /// By the client that may ask about every token.
+    pub(super) async fn introspect_all(&self, token: &str) -> Got {
+        self.post("/introspect", &[("token", token)], &[("authorization", &basic("robot", SECRET))]).await
+    }
+}
