@@ -138,7 +138,7 @@ texts! {
     account_current_wrong: "That is not your present password.",
     account_codes_left: "Recovery codes left: {count}. New ones take the place of the old.",
     account_codes_button: "Make new recovery codes",
-    password: "Password",
+    sign_in_password: "Password",
     password_current: "Present password",
     password_new: "New password, of at least 15 characters",
     password_again: "The same again",

@@ -68,22 +68,6 @@ impl Http {
         Ok((status, read(answer, LARGEST).await?))
     }
 
-    /// The status and the body of whatever answers a form, which brings its own credential where there is none before it.
-    pub async fn post_form(
-        &self,
-        url: &Url,
-        authorization: Option<HeaderValue>,
-        form: String,
-        timeout: Duration,
-    ) -> Result<(u16, Bytes), FetchError> {
-        if let Some(authorization) = authorization {
-            return self.post_any(url, authorization, form, timeout).await;
-        }
-        let answer = self.0.post(url.clone()).timeout(timeout).header(CONTENT_TYPE, FORM).body(form).send().await.map_err(explain)?;
-        let status = answer.status().as_u16();
-        Ok((status, read(answer, LARGEST).await?))
-    }
-
     /// The status and the body of whatever answers a GET with this `Authorization`.
     pub async fn get_any(&self, url: &Url, mut authorization: HeaderValue, timeout: Duration) -> Result<(u16, Bytes), FetchError> {
         authorization.set_sensitive(true);

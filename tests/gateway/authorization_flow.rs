@@ -264,14 +264,14 @@ async fn item_109_consent_comes_before_the_login_even_with_a_remembered_one_ther
 #[tokio::test]
 async fn item_110_the_consent_page_says_who_asks_for_what_and_where_it_goes() {
     let scene = scene().await;
-    let client = scene.register("Claude <script>alert(1)</script> \"&'", &["https://evil.example/cb"]).await;
+    let client = scene.register("Helper <script>alert(1)</script> \"&'", &["https://evil.example/cb"]).await;
     let page = scene.browser().get(&scene.authorize(&client, "https://evil.example/cb", &[])).await;
     for part in
         ["Acme files", "Read files", "files:read", "evil.example", "Nobody has vouched for this name", "Allow, and sign in with Acme"]
     {
         assert!(page.text.contains(part), "{part} in {}", page.text);
     }
-    assert!(!page.text.contains("<script") && page.text.contains("&#60;script") || page.text.contains("&lt;script"), "{}", page.text);
+    assert!(!page.text.contains("<script") && page.text.contains("script&#62;alert(1)"), "{}", page.text);
     let policy = page.header("content-security-policy");
     assert!(policy.contains("frame-ancestors 'none'") && policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
     assert_eq!((page.header("x-frame-options"), page.header("cache-control")), ("DENY", "no-store"));

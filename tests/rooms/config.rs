@@ -156,7 +156,7 @@ fn uncommented(text: &str) -> String {
         let Some((indent, rest)) = line.split_once("# ").filter(|(indent, _)| indent.trim().is_empty()) else { return line.to_owned() };
         let key = rest.trim_start().trim_start_matches("- ").split(':').next().unwrap_or_default();
         let is_key = rest.contains(": ") || rest.ends_with(':');
-        let is_key = is_key && !key.is_empty() && key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+        let is_key = is_key && !key.is_empty() && key.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
         if is_key { format!("{indent}{rest}") } else { line.to_owned() }
     };
     text.lines().map(|text| line(text) + "\n").collect()

@@ -54,7 +54,7 @@ impl OAuth2 {
         let form = [("grant_type", "authorization_code"), ("code", code), ("redirect_uri", redirect_uri), ("code_verifier", verifier)];
         let (authorization, form) = authenticated(&self.login.client, &form)?;
         let url = permitted(&self.login.token_url, self.login.allow_http)?;
-        let (status, body) = self.http.post_form(&url, authorization, form, self.login.timeout).await?;
+        let (status, body) = self.http.post_any(&url, authorization, form, self.login.timeout).await?;
         let token = token_answer(status, &body)?.access_token.ok_or(LoginError::Answer("has no access token"))?;
         // Such a server does not say when the person signed in there.
         let person = self.who(&token, arrival.kept, 0).await?;

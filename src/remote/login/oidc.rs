@@ -135,7 +135,7 @@ impl Oidc {
             && methods.iter().any(|method| method == "client_secret_post");
         let client = LoginClient { in_body: self.login.client.in_body || only_body, ..self.login.client.clone() };
         let (authorization, form) = authenticated(&client, form)?;
-        let (status, body) = self.http.post_form(&url, authorization, form, self.login.times.timeout).await?;
+        let (status, body) = self.http.post_any(&url, authorization, form, self.login.times.timeout).await?;
         token_answer(status, &body)
     }
 
