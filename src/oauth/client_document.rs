@@ -5,7 +5,7 @@
 use serde_json::Value;
 
 use super::client_id::DocumentUrl;
-use super::registration::{Fault, From, Metadata};
+use super::registration::{Fault, Metadata, Whence};
 use crate::token::json;
 
 /// Why a document describes no client.
@@ -37,7 +37,7 @@ pub fn read(text: &[u8], url: &DocumentUrl, allow_loopback: bool) -> Result<Meta
     if ["client_secret", "client_secret_expires_at"].iter().any(|name| object.contains_key(*name)) {
         return Err(DocumentFault::Metadata(Fault::Secret));
     }
-    let metadata = Metadata::of(object, From::Document, allow_loopback).map_err(DocumentFault::Metadata)?;
+    let metadata = Metadata::of(object, Whence::Document, allow_loopback).map_err(DocumentFault::Metadata)?;
     match (&metadata.client_name, metadata.redirect_uris.is_empty()) {
         (None, _) => Err(DocumentFault::Metadata(Fault::NoName)),
         // Needed even of those that answer nobody (MCP 2026-07-28, client registration).

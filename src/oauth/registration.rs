@@ -48,7 +48,7 @@ impl Method {
 
 /// Where the metadata comes from, and what follows from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum From {
+pub enum Whence {
     /// Posted by anyone.
     Registration,
     /// Published at the client's id: it holds no secret.
@@ -180,7 +180,7 @@ impl Metadata {
     ///
     /// # Errors
     /// The first fault.
-    pub fn read(text: &[u8], from: From, allow_loopback: bool) -> Result<Self, Fault> {
+    pub fn read(text: &[u8], from: Whence, allow_loopback: bool) -> Result<Self, Fault> {
         Self::of(json::object(text).ok_or(Fault::Object)?, from, allow_loopback)
     }
 
@@ -188,7 +188,7 @@ impl Metadata {
     ///
     /// # Errors
     /// The first fault.
-    pub fn of(object: Map<String, Value>, from: From, allow_loopback: bool) -> Result<Self, Fault> {
+    pub fn of(object: Map<String, Value>, from: Whence, allow_loopback: bool) -> Result<Self, Fault> {
         let stated: Stated = serde_json::from_value(Value::Object(object)).map_err(|_| Fault::Type)?;
         let method = method(stated.token_endpoint_auth_method.as_deref(), from)?;
         let grants = grants(stated.grant_types, stated.response_types, method)?;
@@ -225,7 +225,7 @@ impl Metadata {
         if !is_own || !is_secret || OURS.iter().any(|name| object.contains_key(*name)) {
             return Err(Fault::Replacement);
         }
-        Self::of(object, From::Registration, allow_loopback)
+        Self::of(object, Whence::Registration, allow_loopback)
     }
 
     /// As it is called: by its name, or else by where its answers go.
@@ -298,14 +298,14 @@ impl Metadata {
     }
 }
 
-fn method(stated: Option<&str>, from: From) -> Result<Method, Fault> {
+fn method(stated: Option<&str>, from: Whence) -> Result<Method, Fault> {
     let method = match (stated, from) {
         (Some(name), _) => Method::named(name).ok_or(Fault::Method)?,
         // RFC 7591 §2.
-        (None, From::Registration) => Method::ClientSecretBasic,
-        (None, From::Document) => Method::None,
+        (None, Whence::Registration) => Method::ClientSecretBasic,
+        (None, Whence::Document) => Method::None,
     };
-    if from == From::Document && method.has_secret() { Err(Fault::Secret) } else { Ok(method) }
+    if from == Whence::Document && method.has_secret() { Err(Fault::Secret) } else { Ok(method) }
 }
 
 /// Those that there are here, in our order. What else a client can do is left out, and it is told so by what it gets back.

@@ -3,7 +3,7 @@ use serde_json::json;
 use super::*;
 
 fn read(metadata: Value) -> Result<Metadata, Fault> {
-    Metadata::read(metadata.to_string().as_bytes(), From::Registration, false)
+    Metadata::read(metadata.to_string().as_bytes(), Whence::Registration, false)
 }
 
 /// Sound metadata with one member changed.
@@ -129,7 +129,7 @@ fn item_130_faulty_members_are_refused() {
         assert_eq!((found, found.error().code), (fault, Code::InvalidClientMetadata), "{member} {value}");
     }
     for text in ["[]", "{}{}", r#"{"client_name":"a","client_name":"b"}"#, "\u{feff}{}"] {
-        assert_eq!(Metadata::read(text.as_bytes(), From::Registration, false), Err(Fault::Object), "{text}");
+        assert_eq!(Metadata::read(text.as_bytes(), Whence::Registration, false), Err(Fault::Object), "{text}");
     }
 }
 

@@ -56,6 +56,12 @@ impl Fixture {
         Self { server: Server::new(state, audit), world, store, source, now: NOW, _folder: folder }
     }
 
+    /// With an empty memory, as a replica that has just begun.
+    pub fn restarted(self) -> Self {
+        let server = Server { clients: super::clients::Memory::default(), ..self.server };
+        Self { server, ..self }
+    }
+
     pub fn call(&self) -> Call<'_> {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(self.now);
         let origin = Origin { id: "0", source: self.source, now };

@@ -13,7 +13,7 @@ use super::clients::{key, standing};
 use super::{Call, Fault, Reply, Server, Told, digest, secret};
 use crate::config::registration::Admission;
 use crate::governance::client::State;
-use crate::oauth::registration::{self, From, Metadata};
+use crate::oauth::registration::{self, Metadata, Whence};
 use crate::oauth::{Code, OAuthError};
 use crate::route::Rate;
 use crate::store::authorization::{Added, Registration};
@@ -49,7 +49,7 @@ impl Server {
         {
             return Err(unauthorized("an initial access token is needed to register"));
         }
-        let metadata = Metadata::read(json_of(request)?, From::Registration, settings.loopback).map_err(refused)?;
+        let metadata = Metadata::read(json_of(request)?, Whence::Registration, settings.loopback).map_err(refused)?;
         let kept = new(call, metadata)?;
         match call.store.add_registration(&kept.row, call.now + settings.keep.as_secs(), settings.most).await.map_err(fault)? {
             Added::New => Ok(kept.reply(call, "registered")),

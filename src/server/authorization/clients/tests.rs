@@ -63,12 +63,6 @@ async fn with(registration: Value) -> Fixture {
     Fixture::new(json!({ "registration": registration })).await
 }
 
-/// One whose memory is empty, as a replica that has just begun.
-fn restarted(fixture: Fixture) -> Fixture {
-    let server = Server { clients: Memory::default(), ..fixture.server };
-    Fixture { server, ..fixture }
-}
-
 fn pending(found: Result<RegisteredClient, ClientFault>) -> String {
     match found {
         Err(ClientFault::Pending(code)) => code,
@@ -191,7 +185,7 @@ async fn item_126_a_changed_document_is_another_fingerprint_and_the_inventory_kn
     let before = fixture.server.client(&fixture.call(), &host.url).await.expect("approved");
     host.set("redirect_uris", json!(["https://agent.example/other"]));
     assert_eq!(fixture.server.client(&fixture.call(), &host.url).await.expect("held"), before);
-    let fixture = restarted(fixture);
+    let fixture = fixture.restarted();
     let after = fixture.server.client(&fixture.call(), &host.url).await.expect("approved");
     assert_ne!(after.fingerprint, before.fingerprint);
     let row = fixture.store.registration(&host.url).await.expect("read").expect("there");
@@ -206,13 +200,13 @@ async fn a_host_that_does_not_answer_stops_its_clients_after_a_day_and_one_that_
     fixture.decide(&host.url, State::Approved, Terms::default());
     fixture.server.client(&fixture.call(), &host.url).await.expect("approved");
     host.answer(503);
-    let mut fixture = restarted(fixture);
+    let mut fixture = fixture.restarted();
     fixture.server.client(&fixture.call(), &host.url).await.expect("as it was");
     fixture.now = NOW + 24 * 3_600;
-    let fixture = restarted(fixture);
+    let fixture = fixture.restarted();
     assert!(matches!(fixture.server.client(&fixture.call(), &host.url).await, Err(ClientFault::Unreachable(_))));
     host.answer(404);
-    let mut fixture = restarted(fixture);
+    let mut fixture = fixture.restarted();
     fixture.now = NOW;
     assert!(matches!(fixture.server.client(&fixture.call(), &host.url).await, Err(ClientFault::Refused(_))));
 }
