@@ -3,6 +3,7 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
+use doorward::token::proof_key::ProofKeys;
 use doorward::token::dpop::{Expected, ProofRules, check};
 use libfuzzer_sys::fuzz_target;
 
@@ -10,10 +11,10 @@ fuzz_target!(|proof: &str| {
     let expected = Expected {
         method: "POST",
         url: "https://mcp.example.com/files",
-        token: &[7; 32],
-        key: &[1; 32],
+        token: Some(&[7; 32]),
+        key: Some(&[1; 32]),
         nonces: None,
         now: UNIX_EPOCH + Duration::from_secs(1_800_000_000),
     };
-    assert!(check(proof, &expected, &ProofRules::default()).is_err());
+    assert!(check(proof, &expected, &ProofRules::default(), &ProofKeys::default()).is_err());
 });

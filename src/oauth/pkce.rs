@@ -40,7 +40,14 @@ mod tests {
 
     #[test]
     fn item_116_another_verifier_proves_nothing() {
-        for verifier in ["", CHALLENGE, &VERIFIER[1..], &format!("{VERIFIER}A"), &VERIFIER.to_uppercase(), &VERIFIER.replace('-', "+")] {
+        for verifier in [
+            "",
+            CHALLENGE,
+            VERIFIER.trim_start_matches('d'),
+            &format!("{VERIFIER}A"),
+            &VERIFIER.to_uppercase(),
+            &VERIFIER.replace('-', "+"),
+        ] {
             assert!(!proves(verifier, CHALLENGE), "{verifier}");
         }
         // `plain`: the verifier is the challenge itself.
@@ -50,9 +57,15 @@ mod tests {
     #[test]
     fn item_105_only_a_digest_is_a_challenge() {
         assert!(is_challenge(CHALLENGE));
-        for text in
-            ["", "short", &CHALLENGE[1..], &format!("{CHALLENGE}="), &CHALLENGE.replace('-', "+"), &"a".repeat(128), &"é".repeat(21)]
-        {
+        for text in [
+            "",
+            "short",
+            CHALLENGE.trim_start_matches('E'),
+            &format!("{CHALLENGE}="),
+            &CHALLENGE.replace('-', "+"),
+            &"a".repeat(128),
+            &"é".repeat(21),
+        ] {
             assert!(!is_challenge(text), "{text}");
         }
     }

@@ -434,7 +434,8 @@ async fn mix_up_an_answer_of_another_issuer_is_not_exchanged() {
 #[tokio::test]
 async fn an_id_token_that_is_not_for_this_very_login_lets_nobody_in() {
     let scene = scene().await;
-    let twists: Vec<Box<dyn Fn(&mut crate::support::Token) + Send>> = vec![
+    type Twist = Box<dyn Fn(&mut crate::support::Token) + Send>;
+    let twists: Vec<Twist> = vec![
         Box::new(|token| token.claims["nonce"] = json!("another")),
         Box::new(|token| token.remove("nonce")),
         Box::new(|token| token.claims["aud"] = json!("another-client")),

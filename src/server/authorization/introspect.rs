@@ -17,6 +17,7 @@ use crate::store::authorization::{Grant, Refresh};
 use crate::token::{Token, Unverified, Verified};
 
 /// A token of ours, whether or not it is still good.
+#[expect(clippy::large_enum_variant, reason = "one a request, taken apart at once")]
 pub(super) enum Told {
     Access { verified: Arc<Verified>, claims: Map<String, Value>, is_good: bool },
     Refresh { grant: Grant, row: Refresh },

@@ -66,6 +66,7 @@ impl Server {
     }
 
     /// SECURITY: an address that floods is stopped alone, and all together before they fill the store.
+    #[expect(clippy::result_large_err, reason = "made once a request, and sent at once")]
     fn check_rate(&self, call: &Call<'_>) -> Result<(), Reply> {
         let rate = call.settings.registration.rate;
         let all = Rate { count: rate.count.saturating_mul(ALL), ..rate };
@@ -156,6 +157,7 @@ struct Kept {
     management: Option<String>,
 }
 
+#[expect(clippy::result_large_err, reason = "made once a request, and sent at once")]
 fn new(call: &Call<'_>, metadata: Metadata) -> Result<Kept, Reply> {
     let is_public = metadata.token_endpoint_auth_method == registration::Method::None;
     let pair = |wanted: bool| if wanted { secret().map(|(text, digest)| (Some(text), Some(digest))) } else { Ok((None, None)) };
@@ -201,6 +203,7 @@ fn manageable(answer: &mut Map<String, Value>, call: &Call<'_>, id: &str, token:
 }
 
 /// The body, where it is said to be JSON and not larger than anybody needs.
+#[expect(clippy::result_large_err, reason = "made once a request, and sent at once")]
 fn json_of(request: &Request<Bytes>) -> Result<&[u8], Reply> {
     let kind = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim();
