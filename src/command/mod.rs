@@ -22,6 +22,8 @@ mod replay;
 mod revoke;
 mod schema;
 mod serve;
+mod solo;
+mod users;
 mod watch;
 
 use std::io::{self, Write};
@@ -60,6 +62,8 @@ enum Command {
     Replay(replay::Replay),
     /// Approve, suspend and retire clients, and show them.
     Clients(clients::Clients),
+    /// Invite people, disable their accounts, and let them in again.
+    Users(users::Users),
     /// Print the JSON Schema of the configuration.
     Schema,
     /// Run a gateway, a sample MCP server and a demo issuer on loopback, and show what happens.
@@ -96,6 +100,7 @@ impl Arguments {
             Command::Audit(audit) => audit.run(),
             Command::Replay(replay) => replay.run(),
             Command::Clients(clients) => clients.run(),
+            Command::Users(users) => users.run(),
             Command::Schema => schema::run(),
             Command::Demo(demo) => demo.run(),
         };

@@ -13,6 +13,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
 use super::following::Following;
+use super::solo::{self, Solo};
 use super::watch::Watch;
 use super::{Failure, File, log, lookout, recorder, runtime};
 use crate::audit::Audit;
@@ -39,11 +40,19 @@ pub struct Serve {
     /// Take the listeners over from the running process, which then drains and ends. Needs `upgrade.socket`.
     #[arg(long)]
     upgrade: bool,
+    /// Protect this one MCP server for one person on loopback, without a configuration file.
+    #[arg(long, value_name = "URL", conflicts_with_all = ["config", "upgrade"])]
+    upstream: Option<String>,
+    /// Where to listen, with `--upstream`.
+    #[arg(long, value_name = "PORT", default_value_t = solo::PORT, requires = "upstream")]
+    port: u16,
 }
 
 impl Serve {
     pub fn run(self) -> Result<(), Failure> {
-        let path = &self.file.config;
+        let solo = self.solo()?;
+        let written = solo.as_ref().map(Solo::prepare).transpose()?;
+        let path = written.as_deref().unwrap_or(&self.file.config);
         let loaded = config::load(path, &environment).map_err(Failure::Problems)?;
         log::start(loaded.config.log);
         for warning in &loaded.warnings {
@@ -68,6 +77,9 @@ impl Serve {
                 None => Up::start(state, metrics, audit.clone()).await,
             }
             .map_err(Failure::Impossible)?;
+            if let (Some(solo), Some(path)) = (&solo, &written) {
+                solo.welcome(path).await?;
+            }
             let desk = match desk.as_deref().map(Desk::open).transpose() {
                 // It serves already, perhaps alone.
                 Err(problem) if self.upgrade => {
@@ -97,6 +109,17 @@ impl Serve {
         }
         tracing::info!("stopped");
         Ok(())
+    }
+}
+
+impl Serve {
+    /// What `--upstream` asks for.
+    fn solo(&self) -> Result<Option<Solo>, Failure> {
+        let Some(upstream) = self.upstream.clone() else { return Ok(None) };
+        let state = solo::state_folder(&environment)
+            .ok_or_else(|| Failure::Impossible("no folder to keep accounts in: set HOME or XDG_STATE_HOME".into()))?;
+        let name = environment("USER").unwrap_or_else(|| "me".into());
+        Ok(Some(Solo { upstream, port: self.port, state, name }))
     }
 }
 

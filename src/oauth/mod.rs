@@ -1,5 +1,6 @@
 //! What OAuth wants said and checked, as pure rules and documents: those of a resource, and those of an authorization server.
 
+pub mod account;
 pub mod assertion;
 pub mod authorization;
 pub mod challenge;

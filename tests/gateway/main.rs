@@ -18,6 +18,7 @@ mod support;
 mod asks;
 mod assertion;
 mod audit_log;
+mod authorization_accounts;
 mod authorization_clients;
 mod authorization_flow;
 mod authorization_tokens;

@@ -12,6 +12,8 @@ pub enum Fault {
     Unopened,
     /// There is no key to sign with.
     NoKey,
+    /// Too many passwords wait to be looked at.
+    Busy,
     /// The system has no randomness.
     Randomness,
     /// What the store holds cannot be read.
@@ -29,6 +31,7 @@ impl Fault {
             Self::Store(_) => "store_unavailable",
             Self::Unopened => "store_unopened",
             Self::NoKey => "no_signing_key",
+            Self::Busy => "busy",
             Self::Randomness => "no_randomness",
             Self::Unreadable => "store_unreadable",
             Self::Login => "login_unavailable",
@@ -43,6 +46,7 @@ impl fmt::Display for Fault {
             Self::Store(error) => write!(f, "the store cannot be used: {error}"),
             Self::Unopened => f.write_str("the store takes effect at the next start"),
             Self::NoKey => f.write_str("there is no key to sign with"),
+            Self::Busy => f.write_str("too many passwords wait to be looked at"),
             Self::Randomness => f.write_str("the system has no randomness"),
             Self::Unreadable => f.write_str("what the store holds cannot be read"),
             Self::Login => f.write_str("the login cannot be asked whether a person is still there"),

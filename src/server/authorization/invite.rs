@@ -1,12 +1,159 @@
-//! How an invited person makes an account.
+//! How an invited person comes to an account: by a link that works once, for three days, and a password of their own.
+//!
+//! The same link lets somebody in again who has lost password and recovery codes, where an operator makes one.
 
+use askama::Template;
 use bytes::Bytes;
-use http::Request;
+use http::{Method, Request, StatusCode};
+use serde::{Deserialize, Serialize};
 
-use super::{Call, Reply, Server};
+use super::browser::{Browser, posted};
+use super::login::set;
+use super::pages::{self, Frame, Policy};
+use super::sign_in::{field, has_accounts};
+use super::{Call, Fault, Reply, Server, Told, digest};
+use crate::mcp::seal::Purpose;
+use crate::oauth::account::{self, Account, AccountState};
+use crate::store::authorization::Kind;
+
+const PLACE: &str = "/doorward/invite/";
+/// Recovery codes of an account.
+const CODES: usize = 10;
+/// No letter that looks like a digit, 32 in all.
+const LETTERS: &[u8; 32] = b"ABCDEFGHJKLMNPQRSTUVWXYZ23456789";
+
+/// What an invitation holds.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Invitation {
+    /// The account's id.
+    pub account: String,
+}
+
+/// What the form brings back: which link it is for.
+#[derive(Serialize, Deserialize)]
+struct Shown {
+    invite: String,
+}
+
+#[derive(Template)]
+#[template(path = "invite.html")]
+struct Invite<'a> {
+    frame: Frame<'a>,
+    account: &'a str,
+    action: &'a str,
+    ticket: String,
+    error: Option<String>,
+}
+
+#[derive(Template)]
+#[template(path = "codes.html")]
+pub(super) struct Codes<'a> {
+    pub frame: Frame<'a>,
+    pub codes: Vec<String>,
+}
 
 impl Server {
-    pub(super) async fn invite(&self, _call: &Call<'_>, _request: &Request<Bytes>) -> Reply {
-        Reply::not_found()
+    pub(super) async fn invite(&self, call: &Call<'_>, request: &Request<Bytes>) -> Reply {
+        let reply = match *request.method() {
+            Method::GET | Method::HEAD => self.invited(call, request, None).await,
+            Method::POST => self.accepted(call, request).await,
+            _ => return Reply::method("GET, POST"),
+        };
+        reply.unwrap_or_else(|fault| pages::unavailable(call, request, &fault))
+    }
+
+    /// The page on which a password is chosen. To look at it uses nothing up: programs follow links too.
+    async fn invited(&self, call: &Call<'_>, request: &Request<Bytes>, error: Option<String>) -> Result<Reply, Fault> {
+        let frame = Frame::of(call, request);
+        let Some(account) = self.invitee(call, request).await? else {
+            return Ok(pages::wrong(call, frame, StatusCode::NOT_FOUND, &frame.t.invite_gone, "invite_gone"));
+        };
+        let browser = Browser::of(call, request)?;
+        let ticket = self.seal_for(call, Purpose::Page, &browser, &Shown { invite: digest(link(request)) })?;
+        let status = if error.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
+        let page = Invite { frame, account: &account.name, action: request.uri().path(), ticket, error };
+        let mut reply = pages::page(status, &page, Policy::default(), Told::answered("page"));
+        set(&mut reply, browser.set);
+        Ok(reply)
+    }
+
+    async fn accepted(&self, call: &Call<'_>, request: &Request<Bytes>) -> Result<Reply, Fault> {
+        let frame = Frame::of(call, request);
+        let forged = || Ok(pages::wrong(call, frame, StatusCode::FORBIDDEN, &frame.t.error_forged, "form_forged"));
+        let (Some(form), Some(browser)) = (posted(call, request), Browser::known(call, request)) else { return forged() };
+        let kept = digest(link(request));
+        let shown: Option<Shown> = self.open_from(call, Purpose::Page, &browser, field(&form, "ticket"))?;
+        if shown.is_none_or(|shown| shown.invite != kept) {
+            return forged();
+        }
+        let gone = || Ok(pages::wrong(call, frame, StatusCode::NOT_FOUND, &frame.t.invite_gone, "invite_gone"));
+        let Some(mut account) = self.invitee(call, request).await? else { return gone() };
+        let password = field(&form, "password");
+        if let Err(unfit) = account::password(password, &account.name) {
+            return self.invited(call, request, Some(frame.unfit(unfit))).await;
+        }
+        if password != field(&form, "again") {
+            return self.invited(call, request, Some(frame.t.password_differs.clone())).await;
+        }
+        let hash = self.hashing.hash(password.to_owned()).await?;
+        // SECURITY: of two who open the same link at once, one gets the account.
+        if call.store.take_ticket(Kind::Invite, &kept, call.now).await?.is_none() {
+            return gone();
+        }
+        let is_back = account.password.is_some();
+        (account.password, account.state, account.changed) = (Some(hash), AccountState::Active, call.now);
+        call.store.change_account(&account).await?;
+        if is_back {
+            self.end_everything(call, &account, "reset").await?;
+        }
+        let codes = self.new_codes(call, &account).await?;
+        let told = Told::answered("account_begun").about(&account.name);
+        Ok(pages::page(StatusCode::OK, &Codes { frame, codes }, Policy::default(), told))
+    }
+
+    /// Whose link it is, where it still works.
+    async fn invitee(&self, call: &Call<'_>, request: &Request<Bytes>) -> Result<Option<Account>, Fault> {
+        if !has_accounts(call) {
+            return Ok(None);
+        }
+        let Some(text) = call.store.ticket(Kind::Invite, &digest(link(request)), call.now).await? else { return Ok(None) };
+        let Invitation { account } = serde_json::from_str(&text).map_err(|_| Fault::Unreadable)?;
+        let account = call.store.account(&account).await?;
+        Ok(account.filter(|account| account.state != AccountState::Disabled))
+    }
+
+    /// New recovery codes in the place of all others. They are shown this once.
+    pub(super) async fn new_codes(&self, call: &Call<'_>, account: &Account) -> Result<Vec<String>, Fault> {
+        let codes: Vec<String> = (0..CODES).map(|_| code()).collect::<Result<_, _>>()?;
+        let digests: Vec<String> = codes.iter().map(|code| digest(&code.replace('-', ""))).collect();
+        call.store.put_recovery_codes(&account.id, &digests).await?;
+        Ok(codes)
+    }
+}
+
+/// The secret of the link.
+fn link<B>(request: &Request<B>) -> &str {
+    request.uri().path().strip_prefix(PLACE).unwrap_or_default()
+}
+
+/// Four groups of four letters, 80 bits.
+fn code() -> Result<String, Fault> {
+    let mut bytes = [0_u8; 16];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| Fault::Randomness)?;
+    let letter = |byte: &u8| char::from(LETTERS.get(usize::from(byte % 32)).copied().unwrap_or(b'A'));
+    let groups: Vec<String> = bytes.chunks(4).map(|four| four.iter().map(letter).collect()).collect();
+    Ok(groups.join("-"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recovery_code_can_be_read_out_and_is_never_the_same() {
+        let one = code().expect("a code");
+        assert_eq!(one.len(), 19);
+        assert!(one.split('-').all(|group| group.len() == 4 && group.bytes().all(|byte| LETTERS.contains(&byte))), "{one}");
+        assert_ne!(one, code().expect("a code"));
     }
 }

@@ -150,7 +150,7 @@ impl Server {
         let (Some(settings), Some(store)) = (&world.config.authorization_server, self.state.store()) else { return Ok(()) };
         let sealer = self.keys.unlock(&settings.key_file)?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let mut ring = read(store, &sealer, &settings.issuer).await?;
+        let mut ring = read(store, &sealer).await?;
         if let Some(signs_from) = ring.due(settings, now) {
             let newest = ring.spans.last().map(|span| span.signs_from);
             let key = make(&sealer, settings, now, signs_from)?;
@@ -158,7 +158,7 @@ impl Server {
             if store.add_signing_key(&key, newest).await? {
                 tracing::info!(kid = key.kid, signs_from, "made a signing key");
             }
-            ring = read(store, &sealer, &settings.issuer).await?;
+            ring = read(store, &sealer).await?;
         }
         if let Some(keys) = world.issuers.find(&settings.rules) {
             let document = ring.document(now);
@@ -170,13 +170,13 @@ impl Server {
     }
 }
 
-async fn read(store: &Store, sealer: &Sealer, issuer: &str) -> Result<Ring, OpenError> {
+async fn read(store: &Store, sealer: &Sealer) -> Result<Ring, OpenError> {
     let rows = store.signing_keys().await?;
     let mut keys = Vec::with_capacity(rows.len());
     for row in rows {
         let span = Span { created: row.created, signs_from: row.signs_from };
         let opened = || {
-            let text = sealer.open(Purpose::SigningKey, &owner(issuer, &row.kid), &row.sealed, 0)?;
+            let text = sealer.open(Purpose::SigningKey, &owner(&row.kid), &row.sealed, 0)?;
             SigningKey::read(Curve::named(&row.algorithm)?, &URL_SAFE_NO_PAD.decode(text).ok()?)
         };
         keys.push((opened().ok_or_else(|| OpenError::Foreign(row.kid.clone()))?, span));
@@ -187,15 +187,15 @@ async fn read(store: &Store, sealer: &Sealer, issuer: &str) -> Result<Ring, Open
 
 fn make(sealer: &Sealer, settings: &AuthorizationServer, now: u64, signs_from: u64) -> Result<SealedKey, OpenError> {
     let (key, der) = SigningKey::generate_on(curve(settings.tokens.algorithm)).ok_or(OpenError::Randomness)?;
-    let owner = owner(&settings.issuer, key.kid());
+    let owner = owner(key.kid());
     let sealed = sealer.seal_same(Purpose::SigningKey, &owner, &URL_SAFE_NO_PAD.encode(der)).ok_or(OpenError::Randomness)?;
     let algorithm = key.curve().algorithm().to_owned();
     Ok(SealedKey { kid: key.kid().to_owned(), algorithm, sealed, created: now, signs_from })
 }
 
-/// The issuer is fixed: what another issuer sealed does not open here.
-fn owner(issuer: &str, kid: &str) -> Owner {
-    Owner::new(&[issuer.as_bytes(), kid.as_bytes()])
+/// Not bound to the issuer: with another `public_url` the gateway warns loudly, and serves on.
+fn owner(kid: &str) -> Owner {
+    Owner::new(&[b"signing key", kid.as_bytes()])
 }
 
 fn curve(algorithm: Algorithm) -> Curve {

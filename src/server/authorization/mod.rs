@@ -10,7 +10,7 @@
 //! | `keys` | signing keys, made, published, turned |
 //! | `clients`, `published`, `register` | who a client is, and how it comes to be known |
 //! | `authorize`, `consent`, `callback`, `login`, `session`, `connected`, `pages` | what a person sees |
-//! | `sign_in`, `account`, `invite` | accounts of our own |
+//! | `sign_in`, `account`, `invite`, `hashing` | accounts of our own |
 //! | `reply`, `fault` | answers, and what goes wrong |
 
 mod account;
@@ -27,6 +27,7 @@ mod documents;
 mod fault;
 #[cfg(test)]
 pub(crate) mod fixture;
+mod hashing;
 mod introspect;
 mod invite;
 mod issue;
@@ -54,6 +55,7 @@ use http::Request;
 
 pub use clients::ClientFault;
 pub use fault::Fault;
+pub use invite::Invitation;
 pub use keys::OpenError;
 pub use reply::{Reply, Told};
 
@@ -63,6 +65,7 @@ use crate::route::AUTHORIZATION_PAGES;
 use crate::state::{Snapshot, State};
 use crate::store::Store;
 
+use hashing::Hashing;
 use keys::Keys;
 
 /// Where tokens are issued. One for the life of the process, through all reloads.
@@ -70,6 +73,7 @@ pub struct Server {
     state: Arc<State>,
     audit: Audit,
     keys: Keys,
+    hashing: Hashing,
     clients: clients::Memory,
 }
 
@@ -95,7 +99,7 @@ pub struct Call<'a> {
 
 impl Server {
     pub fn new(state: Arc<State>, audit: Audit) -> Self {
-        Self { state, audit, keys: Keys::default(), clients: clients::Memory::default() }
+        Self { state, audit, keys: Keys::default(), hashing: Hashing::default(), clients: clients::Memory::default() }
     }
 
     /// What a record calls a request to this path.

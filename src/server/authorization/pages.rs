@@ -11,6 +11,7 @@ use http::{HeaderName, Request, Response, StatusCode};
 use super::{Call, Fault, Reply, Server, Told};
 use crate::config::texts::{Texts, fill};
 use crate::event::Outcome;
+use crate::oauth::account::Unfit;
 
 const STYLE: &str = include_str!("../../../templates/style.css");
 
@@ -40,6 +41,16 @@ impl<'a> Frame<'a> {
     /// The same, with the request's id.
     pub fn referred(self, call: &Call<'a>) -> Self {
         Self { reference: Some(call.origin.id), ..self }
+    }
+
+    /// Why a password, or a name, is not taken.
+    pub fn unfit(&self, unfit: Unfit) -> String {
+        match unfit {
+            Unfit::TooShort => self.t.password_short.clone(),
+            Unfit::TooLong => self.t.password_long.clone(),
+            Unfit::Guessable => self.t.password_guessable.clone(),
+            Unfit::Name => self.t.sign_in_wrong.clone(),
+        }
     }
 
     /// Whom to ask.

@@ -2,15 +2,17 @@
 
 use bytes::Bytes;
 use http::Request;
-use http::header::HeaderValue;
+use http::header::{HeaderValue, USER_AGENT};
 use serde::{Deserialize, Serialize};
 
 use super::cookies::Cookies;
 use super::{Call, Fault, Server, digest, secret};
 use crate::oauth::Person;
-use crate::store::authorization::Kind;
+use crate::store::authorization::{BrowserSession, Kind};
 
 const COOKIE: &str = "session";
+/// Characters of what a browser calls itself.
+const LONGEST_AGENT: usize = 120;
 
 /// What is kept of a session.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -48,7 +50,12 @@ impl Server {
         let lasts = call.settings.session.as_secs();
         let session = Session { person: person.clone(), begun: call.now };
         let text = serde_json::to_string(&session).map_err(|_| Fault::Unreadable)?;
-        call.store.put_ticket(Kind::Session, &kept, &text, call.now.saturating_add(lasts)).await?;
+        let expires = call.now.saturating_add(lasts);
+        call.store.put_ticket(Kind::Session, &kept, &text, expires).await?;
+        let agent = request.headers().get(USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or("a browser");
+        let agent = agent.chars().take(LONGEST_AGENT).collect();
+        let noted = BrowserSession { digest: kept, begun: call.now, expires, agent };
+        call.store.note_session(&person.subject, &noted).await?;
         Ok(Cookies::of(call, request).write(COOKIE, &cookie, Some(lasts)))
     }
 
@@ -62,4 +69,9 @@ impl Server {
         call.store.drop_ticket(Kind::Session, &digest(cookie)).await?;
         Ok(cookies.clear(COOKIE))
     }
+}
+
+/// The session of the browser that sends this, by the digest under which it is kept.
+pub(super) fn session_digest<B>(call: &Call<'_>, request: &Request<B>) -> Option<String> {
+    Cookies::of(call, request).read(COOKIE).map(digest)
 }

@@ -9,10 +9,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::callback::kept;
+use super::sign_in::person;
 use super::{Call, Fault, Server, digest};
 use crate::config::login::Standing;
 use crate::mcp::seal::{NONCE, Owner, Purpose};
 use crate::oauth::Person;
+use crate::oauth::account::{AccountState, SUBJECT};
 use crate::remote::login::{Gate, Kept, Recheck};
 use crate::store::authorization::{Grant, Kind};
 
@@ -49,8 +51,7 @@ impl Server {
     /// The same, of anybody who signed in once.
     pub(super) async fn present(&self, call: &Call<'_>, person: Person) -> Result<Option<Person>, Fault> {
         let Some(login) = call.settings.logins.find(&person.login) else { return Ok(None) };
-        // Accounts of our own are ended by revocation.
-        let Some(gate) = call.world.logins.find(&person.login) else { return Ok(Some(person)) };
+        let Some(gate) = call.world.logins.find(&person.login) else { return self.account_now(call, person).await };
         let standing = login.standing();
         let key = key(&person);
         for _ in 0..ROUNDS {
@@ -79,6 +80,13 @@ impl Server {
             tokio::time::sleep(PATIENCE).await;
         }
         Err(Fault::Login)
+    }
+
+    /// An account of ours as it is now; none where nobody may sign in with it.
+    async fn account_now(&self, call: &Call<'_>, before: Person) -> Result<Option<Person>, Fault> {
+        let Some(id) = before.subject.strip_prefix(SUBJECT) else { return Ok(None) };
+        let account = call.store.account(id).await?.filter(|account| account.state == AccountState::Active);
+        Ok(account.map(|account| person(&account, before.authenticated)))
     }
 
     async fn ask_again(

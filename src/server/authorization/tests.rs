@@ -22,6 +22,7 @@ use super::{Call, Origin, Reply, Server};
 use crate::audit::Audit;
 use crate::config;
 use crate::metrics::Metrics;
+use crate::oauth::account::{Account, AccountState, SUBJECT};
 use crate::oauth::{Authorized, Person, pkce};
 use crate::state::State;
 use crate::store::Store;
@@ -32,6 +33,7 @@ const ORIGIN: &str = "https://mcp.example.com";
 const FILES: &str = "https://mcp.example.com/files";
 const CRM: &str = "https://mcp.example.com/crm";
 const REDIRECT: &str = "http://127.0.0.1/cb";
+const ALICE: &str = "account|alice";
 const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 const SECRET: &str = "a secret with : and %";
 const IDP: &str = "https://idp.example.com";
@@ -85,6 +87,22 @@ impl Got {
 fn part(jwt: &str, index: usize) -> Value {
     let text = jwt.split('.').nth(index).expect("a part");
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).expect("base64url")).expect("json")
+}
+
+/// The account of this person.
+fn account(person: &Person, now: u64) -> Account {
+    let id = person.subject.strip_prefix(SUBJECT).unwrap_or(&person.subject).to_owned();
+    Account {
+        name: id.clone(),
+        id,
+        display: person.name.clone(),
+        email: person.email.clone(),
+        groups: person.groups.clone(),
+        state: AccountState::Active,
+        password: None,
+        created: now,
+        changed: now,
+    }
 }
 
 impl Fixture {
@@ -193,8 +211,9 @@ impl Fixture {
             max_age: None,
             acr_values: Vec::new(),
         };
-        let mut person = Person { subject: "alice".into(), authenticated: self.now(), login: "accounts".into(), ..Person::default() };
+        let mut person = Person { subject: ALICE.into(), authenticated: self.now(), login: "accounts".into(), ..Person::default() };
         change(&mut authorized, &mut person);
+        store.put_account(&account(&person, self.now())).await.expect("an account");
         self.server.grant_code(&call, &authorized, &person).await.expect("a code")
     }
 

@@ -8,12 +8,15 @@ mod consents;
 mod grants;
 mod keys;
 mod registrations;
+mod sessions;
 mod tickets;
 
+pub use accounts::Attempt;
 pub(in crate::store) use grants::ended_by;
 pub use grants::{Code, Grant, Redeemed, Redemption, Refresh, Rotation};
 pub use keys::SealedKey;
 pub use registrations::{Added, Registration};
+pub use sessions::BrowserSession;
 pub use tickets::Kind;
 
 use super::{Error, Store};
@@ -22,6 +25,8 @@ impl Store {
     /// Drops what has ended at `now`, in seconds since 1970.
     pub async fn sweep_authorization(&self, now: u64) -> Result<(), Error> {
         self.sweep_tickets(now).await?;
+        self.sweep_attempts(now).await?;
+        self.sweep_sessions(now).await?;
         self.sweep_grants(now).await?;
         self.sweep_signing_keys(now).await
     }

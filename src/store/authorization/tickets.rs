@@ -31,6 +31,8 @@ pub enum Kind {
     Seen,
     /// Whatever a login in several steps must remember.
     Challenge,
+    /// A browser in which somebody with an account has signed in before.
+    Device,
 }
 
 impl Kind {
@@ -44,6 +46,7 @@ impl Kind {
             Self::Invite => "invite",
             Self::Seen => "seen",
             Self::Challenge => "challenge",
+            Self::Device => "device",
         }
     }
 }

@@ -20,7 +20,7 @@ async fn item_120_an_access_token_is_an_at_jwt_for_one_resource() {
     let header = part(&got.text("access_token"), 0);
     assert_eq!((&header["typ"], &header["alg"]), (&json!("at+jwt"), &json!("ES256")));
     let claims = got.claims();
-    for (name, value) in [("iss", json!(ORIGIN)), ("sub", json!("alice")), ("aud", json!(FILES)), ("client_id", json!("app"))] {
+    for (name, value) in [("iss", json!(ORIGIN)), ("sub", json!(ALICE)), ("aud", json!(FILES)), ("client_id", json!("app"))] {
         assert_eq!(claims[name], value, "{name}");
     }
     assert_eq!(claims["exp"].as_u64().zip(claims["iat"].as_u64()).map(|(end, begin)| end - begin), Some(600));

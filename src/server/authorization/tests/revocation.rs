@@ -62,7 +62,7 @@ async fn item_147_who_does_not_prove_itself_is_told_nothing_and_of_a_foreign_tok
     let told = fixture.introspect_as_web(&got.text("access_token")).await.body;
     assert_eq!(
         (&told["active"], &told["sub"], &told["aud"], &told["token_type"]),
-        (&json!(true), &json!("alice"), &json!(FILES), &json!("Bearer"))
+        (&json!(true), &json!(ALICE), &json!(FILES), &json!("Bearer"))
     );
     let told = fixture.introspect_as_web(&got.text("refresh_token")).await.body;
     assert_eq!((&told["active"], &told["client_id"]), (&json!(true), &json!("web")));
@@ -74,9 +74,9 @@ async fn item_147_who_does_not_prove_itself_is_told_nothing_and_of_a_foreign_tok
 async fn item_148_a_revocation_of_a_person_ends_that_persons_grants_for_good_and_no_others() {
     let fixture = Fixture::new().await;
     let alice = fixture.tokens().await.text("refresh_token");
-    let code = fixture.code_with("app", |_, person| person.subject = "bob".into()).await;
+    let code = fixture.code_with("app", |_, person| person.subject = "account|bob".into()).await;
     let bob = fixture.redeem(&code).await.text("refresh_token");
-    let selector = Selector::Subject { issuer: ORIGIN.into(), subject: "alice".into() };
+    let selector = Selector::Subject { issuer: ORIGIN.into(), subject: ALICE.into() };
     let revocation = Revocation::new(selector, fixture.now(), None, None, &Bounds::default());
     let reason = Reason { text: "left", actor: "mia", made: fixture.now() };
     fixture.state.store().expect("a store").revoke(&revocation, &reason).await.expect("written");
@@ -96,7 +96,7 @@ async fn each_wide_revocation_ends_the_grants_that_it_means() {
         (Selector::Upstream("files".into()), true),
         (Selector::Upstream("crm".into()), false),
         (Selector::Everything, true),
-        (Selector::Subject { issuer: "https://other.example.com".into(), subject: "alice".into() }, false),
+        (Selector::Subject { issuer: "https://other.example.com".into(), subject: ALICE.into() }, false),
     ] {
         let fixture = Fixture::new().await;
         let token = fixture.tokens().await.text("refresh_token");
