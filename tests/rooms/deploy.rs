@@ -57,10 +57,12 @@ fn the_image_is_built_from_everything_that_the_sources_name() {
                 continue;
             }
             let text = fs::read_to_string(&entry).unwrap_or_default();
-            let marks = ["include_str!(\"../../", "include_bytes!(\"../../", "migrate!(\"./"];
-            let after = |mark: &'static str| text.match_indices(mark).map(move |(at, _)| at + mark.len()).collect::<Vec<_>>();
-            let places = marks.into_iter().flat_map(after);
-            named.extend(places.filter_map(|at| text[at..].split(['/', '"']).next().map(str::to_owned)));
+            let marks = ["include_str!(\"../../", "include_bytes!(\"../../", "migrate!(\"./", "#[template(path"];
+            let after = |mark: &'static str| text.match_indices(mark).map(move |(at, _)| (mark, at + mark.len())).collect::<Vec<_>>();
+            named.extend(marks.into_iter().flat_map(after).filter_map(|(mark, at)| match mark {
+                "#[template(path" => Some("templates".to_owned()),
+                _ => text[at..].trim_start_matches("../").split(['/', '"']).next().map(str::to_owned),
+            }));
         }
     }
     assert!(named.iter().any(|name| name == "migrations") && named.iter().any(|name| name == "config"), "{named:?}");
