@@ -1,7 +1,7 @@
 //! Who is this person, says the login? Out to it with a browser, back with a code, and asked again later.
 //!
 //! [`oidc`] is OpenID Connect with PKCE, nonce and `iss`; [`oauth2`] a plain OAuth 2 server with a user endpoint,
-//! `github` its organisations and teams; [`application`] an application's own login page; [`person`] makes a
+//! `github` its organisations and teams; [`application`] an application's own login page; `person` makes a
 //! [`Person`] of what each says, and says who may come in. Tokens of a login never leave this room but as a
 //! [`Kept`], which its keeper seals.
 
