@@ -4,6 +4,7 @@
 //! refused before they are compared. One slash at the end is forgiven and not passed on. Knows
 //! nothing of sockets; a [`Head`] is a view that the rim makes and tests build from literals.
 
+pub mod client;
 pub mod grant;
 pub mod protocol;
 

@@ -24,6 +24,16 @@ const PATHS: &[&str] = &[
     "/two",
     "/.well-known/oauth-protected-resource/one/mcp",
     "/.well-known/oauth-protected-resource/two",
+    "/.well-known/oauth-authorization-server",
+    "/.well-known/openid-configuration",
+    "/.well-known/oauth-authorization-server/one/mcp",
+    "/.well-known/openid-configuration/one/mcp",
+    "/one/mcp/.well-known/oauth-authorization-server",
+    "/one/mcp/.well-known/openid-configuration",
+    "/.well-known/oauth-authorization-server/two",
+    "/.well-known/openid-configuration/two",
+    "/two/.well-known/oauth-authorization-server",
+    "/two/.well-known/openid-configuration",
 ];
 
 static TABLE: LazyLock<RouteTable> = LazyLock::new(|| {
@@ -41,7 +51,8 @@ fuzz_target!(|path: &str| {
         path,
         headers: &headers,
         source: IpAddr::V4(Ipv4Addr::LOCALHOST),
-        certificate: None, received: SystemTime::UNIX_EPOCH,
+        certificate: None,
+        received: SystemTime::UNIX_EPOCH,
     };
     if TABLE.find(&head).is_ok() {
         assert!(PATHS.contains(&path) || PATHS.contains(&path.strip_suffix('/').unwrap_or_default()), "found by {path:?}");

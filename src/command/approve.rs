@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use clap::Args;
 
-use super::comparison::{Comparison, approved, found};
+use super::comparison::{Comparison, approved, found, own_token};
 use super::{Failure, File, runtime, say};
 use crate::config;
 use crate::pin::Pin;
@@ -42,7 +42,10 @@ impl Approve {
         let Some(pin) = &route.pin else {
             return Err(Failure::Impossible(format!("`{}` has no `pin: {{ file: … }}`", self.upstream)));
         };
-        let asked = runtime()?.block_on(found(route, TIMEOUT));
+        let asked = runtime()?.block_on(async {
+            let own = own_token(&config, route).await?;
+            found(route, own.as_ref(), TIMEOUT).await
+        });
         let found = asked.map_err(|why| Failure::Impossible(format!("`{}` could not be asked: {why}", self.upstream)))?;
         let comparison = Comparison::new(pin, &found);
         say(&format!("{}\n{}", self.upstream, comparison.text()))?;

@@ -7,12 +7,14 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
+use http::HeaderValue;
 use serde_json::{Value, json};
 use similar::{Algorithm, ChangeTag, capture_diff_slices_deadline, group_diff_ops};
 
+use crate::config::Config;
 use crate::mcp::definition::Definition;
 use crate::pin::{Approval, Approvals, Pin};
-use crate::remote::listed;
+use crate::remote::{UpstreamTokens, listed};
 use crate::route::Route;
 
 /// Characters of a line, lines of one difference, lines that stay the same around it.
@@ -25,14 +27,14 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// The tools of all servers of an upstream. Several definitions where they differ; none for what cannot be compared.
 pub type Found = BTreeMap<String, Vec<Option<Definition>>>;
 
-/// Asks every server. `timeout` is of one request.
+/// Asks every server. `own` is an `Authorization` that the gateway obtained for them; `timeout` is of one request.
 ///
 /// # Errors
 /// In words for the operator, of the first server that could not be asked.
-pub async fn found(route: &Route, timeout: Duration) -> Result<Found, String> {
+pub async fn found(route: &Route, own: Option<&HeaderValue>, timeout: Duration) -> Result<Found, String> {
     let mut found = Found::new();
     for place in &route.upstream.reach.places {
-        let tools = listed::tools(&route.upstream, place, timeout).await.map_err(|why| format!("{}: {why}", place.label()))?;
+        let tools = listed::tools(&route.upstream, place, own, timeout).await.map_err(|why| format!("{}: {why}", place.label()))?;
         for tool in tools {
             let definition = Definition::read(&tool.text);
             let all = found.entry(tool.name).or_default();
@@ -42,6 +44,15 @@ pub async fn found(route: &Route, timeout: Duration) -> Result<Found, String> {
         }
     }
     Ok(found)
+}
+
+/// The gateway's own token for an upstream, where it obtains one.
+///
+/// # Errors
+/// In words for the operator.
+pub async fn own_token(config: &Config, route: &Route) -> Result<Option<HeaderValue>, String> {
+    let tokens = UpstreamTokens::build(config, None).map_err(|error| error.to_string())?;
+    tokens.own(route).await.map_err(|error| format!("its credential cannot be obtained: {error}"))
 }
 
 /// How an upstream's tools differ from their approvals.

@@ -19,7 +19,7 @@ use crate::metrics::Metrics;
 use crate::pin::Flaw;
 use crate::remote::listed;
 use crate::route::Mode;
-use crate::state::State;
+use crate::state::{Snapshot, State};
 use crate::vigil::Vigil;
 
 /// Between two looks for something to do; while nothing is pinned, it takes longer.
@@ -73,7 +73,7 @@ impl Lookout {
         for vigil in world.vigils.iter() {
             self.tell(vigil);
             if self.is_due(vigil) {
-                let look = self.looks.spawn(look(vigil.clone()));
+                let look = self.looks.spawn(look(world.clone(), vigil.clone()));
                 self.watched.insert(vigil.route.name.clone(), Watched { vigil: vigil.clone(), begun: Instant::now(), look });
             }
         }
@@ -136,9 +136,15 @@ impl Lookout {
 }
 
 /// Asks every server, for one that differs is enough.
-async fn look(vigil: Arc<Vigil>) {
+async fn look(world: Arc<Snapshot>, vigil: Arc<Vigil>) {
     let upstream = &vigil.route.upstream;
-    let asked = upstream.reach.places.iter().map(|place| async move { (place, listed::tools(upstream, place, TIMEOUT).await) });
+    let own = match world.upstream_tokens.own(&vigil.route).await {
+        Ok(own) => own,
+        // The reason was told where it was met.
+        Err(_) => return,
+    };
+    let own = own.as_ref();
+    let asked = upstream.reach.places.iter().map(|place| async move { (place, listed::tools(upstream, place, own, TIMEOUT).await) });
     for (place, found) in join_all(asked).await {
         match found {
             Ok(tools) => tools.iter().for_each(|tool| {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::comparison::{Comparison, found, plain_json};
+use super::comparison::{Comparison, found, own_token, plain_json};
 use super::{Failure, runtime, say};
 use crate::config::Config;
 use crate::mcp::Kind;
@@ -36,7 +36,7 @@ struct Found<'a> {
 /// Asks every upstream. `strict`: a thing that no rule names is a no as well.
 pub fn run(config: &Config, json: bool, strict: bool) -> Result<(), Failure> {
     let runtime = runtime()?;
-    let probed: Vec<Probed<'_>> = config.routes.iter().map(|route| runtime.block_on(probe(route))).collect();
+    let probed: Vec<Probed<'_>> = config.routes.iter().map(|route| runtime.block_on(probe(config, route))).collect();
     if json {
         let told = json!({ "ok": is_well(&probed, strict), "upstreams": probed.iter().map(Probed::to_json).collect::<Vec<_>>() });
         say(&format!("{}\n", plain_json(&told)))?;
@@ -46,11 +46,12 @@ pub fn run(config: &Config, json: bool, strict: bool) -> Result<(), Failure> {
     if is_well(&probed, strict) { Ok(()) } else { Err(Failure::No) }
 }
 
-async fn probe(route: &Route) -> Probed<'_> {
+async fn probe<'a>(config: &Config, route: &'a Route) -> Probed<'a> {
     let found = async {
-        let mut compared = Found::compare(&route.policy, listed(&route.upstream, TIMEOUT).await?);
+        let own = own_token(config, route).await?;
+        let mut compared = Found::compare(&route.policy, listed(&route.upstream, own.as_ref(), TIMEOUT).await?);
         if let Some(pin) = &route.pin {
-            compared.pinned = Some(Comparison::new(pin, &found(route, TIMEOUT).await?));
+            compared.pinned = Some(Comparison::new(pin, &found(route, own.as_ref(), TIMEOUT).await?));
         }
         Ok(compared)
     };

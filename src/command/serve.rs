@@ -19,6 +19,7 @@ use crate::audit::Audit;
 use crate::config::{self, Config, Problem};
 use crate::event::{Act, Outcome};
 use crate::metrics::Metrics;
+use crate::proxy::activation::{Handed, admin_label};
 use crate::proxy::server::tcp;
 use crate::proxy::upgrade::{self, Desk, Sockets};
 use crate::proxy::{self, Running};
@@ -44,7 +45,10 @@ pub struct Serve {
 impl Serve {
     pub fn run(self) -> Result<(), Failure> {
         let path = &self.file.config;
+        // Before there is a second thread.
+        let handed = Handed::take().map_err(Failure::Impossible)?;
         let loaded = config::load(path, &environment).map_err(Failure::Problems)?;
+        let handed = handed.fit(&loaded.config).map_err(Failure::Impossible)?;
         log::start(loaded.config.log);
         for warning in &loaded.warnings {
             tracing::warn!("{warning}");
@@ -64,8 +68,8 @@ impl Serve {
             // Before anybody is told that we are ready: a signal that nobody waits for ends the process.
             let signals = Signals::listen()?;
             let mut up = match desk.as_deref().filter(|_| self.upgrade) {
-                Some(path) => take_over(path, state, metrics, audit.clone()).await,
-                None => Up::start(state, metrics, audit.clone()).await,
+                Some(path) => take_over(path, handed, state, metrics, audit.clone()).await,
+                None => Up::at(handed, state, metrics, audit.clone()).await,
             }
             .map_err(Failure::Impossible)?;
             let desk = match desk.as_deref().map(Desk::open).transpose() {
@@ -101,11 +105,13 @@ impl Serve {
 }
 
 /// Starts at the sockets of the running process, and sends that one home.
-async fn take_over(path: &Path, state: Arc<State>, metrics: Metrics, audit: Audit) -> Result<Up, String> {
+async fn take_over(path: &Path, handed: Sockets, state: Arc<State>, metrics: Metrics, audit: Audit) -> Result<Up, String> {
     let Some((mut sockets, predecessor)) = upgrade::ask(path).await? else {
         tracing::warn!(path = %path.display(), "no running process to take over from, starting anew");
-        return Up::start(state, metrics, audit).await;
+        return Up::at(handed, state, metrics, audit).await;
     };
+    // Those of the supervisor are the same ones, where both have them.
+    sockets.append(handed);
     let up = Up::start_with(&mut sockets, state, metrics, audit).await?;
     // Sockets that this configuration does not name end with the running process.
     drop(sockets);
@@ -157,7 +163,12 @@ pub struct Up {
 impl Up {
     /// Everything that listens, on the current runtime.
     pub async fn start(state: Arc<State>, metrics: Metrics, audit: Audit) -> Result<Self, String> {
-        Self::start_with(&mut Sockets::default(), state, metrics, audit).await
+        Self::at(Sockets::default(), state, metrics, audit).await
+    }
+
+    /// At the sockets of a supervisor, and others beside them.
+    async fn at(mut sockets: Sockets, state: Arc<State>, metrics: Metrics, audit: Audit) -> Result<Self, String> {
+        Self::start_with(&mut sockets, state, metrics, audit).await
     }
 
     /// At sockets that were handed over, as far as they go.
@@ -172,7 +183,7 @@ impl Up {
         let (stop, stopped) = oneshot::channel::<()>();
         if let Some(address) = world.config.admin {
             let told = |error: std::io::Error| format!("cannot listen on `{address}` for admin: {error}");
-            let label = format!("admin {address}");
+            let label = admin_label(address);
             let bound = sockets.take(&label).map(|socket| Ok(socket.into())).unwrap_or_else(|| tcp(address)).map_err(told)?;
             if world.config.upgrade.is_some() {
                 running.sockets.add(label, bound.try_clone().map_err(told)?.into());

@@ -24,6 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use rustls::pki_types::CertificateDer;
 
 pub use problem::{Problem, Severity};
 pub use profile::{Mistake, Profile};
@@ -33,7 +34,8 @@ pub use signals::{Events, Logout, Poll, Signal, SignalEndpoint};
 
 use crate::governance::Bounds;
 use crate::mcp::seal::Sealer;
-use crate::route::{Credential, Route};
+use crate::route::Route;
+use crate::route::client::Client;
 use crate::token::dpop::ProofRules;
 use crate::token::{AnswerRules, IssuerRules};
 
@@ -193,6 +195,8 @@ pub struct Traces {
     pub endpoint: String,
     /// Sent with each export. SECURITY: marked as sensitive, so that they are never printed.
     pub headers: http::HeaderMap,
+    /// Authorities that the collector's certificate must come from; none for the system's.
+    pub ca: Option<Vec<CertificateDer<'static>>>,
     /// The share of requests that are traced where no caller decides, from 0 to 1.
     pub ratio: f64,
 }
@@ -325,8 +329,8 @@ pub struct Issuer {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Introspection {
     pub endpoint: Endpoint,
-    /// The client's id and secret as one header. Never printed.
-    pub authorization: Credential,
+    /// As whom it is asked.
+    pub client: Client,
     /// Of one question.
     pub timeout: Duration,
     pub answers: AnswerRules,

@@ -38,6 +38,8 @@ pub struct Profile {
     pub knows_resource: bool,
     /// Takes S256 and does not say so in its metadata.
     pub assume_s256: bool,
+    /// How a client that nobody knows comes to an id there; empty where that was not found out.
+    pub registration: &'static str,
     pub advice: &'static [(Mistake, &'static str)],
 }
 
@@ -133,6 +135,7 @@ pub const PLAIN: Profile = Profile {
     audience: None,
     knows_resource: true,
     assume_s256: false,
+    registration: "",
     advice: &[],
 };
 
@@ -144,6 +147,7 @@ const fn refused(name: &'static str, why: &'static str) -> Profile {
 
 const ENTRA: Profile = Profile {
     name: "entra",
+    registration: "there is no dynamic registration: register each client by hand, with the path of its loopback redirect URI",
     issuer: Part::AtEnd("/v2.0"),
     metadata: OPENID,
     algorithms: &[Algorithm::RS256],
@@ -208,6 +212,7 @@ pub const PROFILES: &[Profile] = &[
     },
     Profile {
         name: "okta",
+        registration: "dynamic registration answers no web page (no CORS); register clients that run in a browser by hand",
         issuer: Part::Within("/oauth2/"),
         metadata: Some("{issuer}/.well-known/oauth-authorization-server"),
         algorithms: &[Algorithm::RS256],
@@ -236,6 +241,7 @@ pub const PROFILES: &[Profile] = &[
     ),
     Profile {
         name: "auth0",
+        registration: "dynamic registration is off in many tenants: turn it on, or register each client by hand",
         issuer: Part::AtEnd("/"),
         metadata: OPENID,
         algorithms: &[Algorithm::RS256, Algorithm::PS256],
@@ -266,6 +272,7 @@ pub const PROFILES: &[Profile] = &[
     },
     Profile {
         name: "keycloak",
+        registration: "dynamic registration answers web pages from 26.5 on, and its policy of trusted hosts refuses other clients until it is changed",
         issuer: Part::Within("/realms/"),
         metadata: OPENID,
         algorithms: &[Algorithm::RS256, Algorithm::PS256, Algorithm::ES256, Algorithm::EdDSA],
@@ -294,6 +301,7 @@ pub const PROFILES: &[Profile] = &[
     },
     Profile {
         name: "cognito",
+        registration: "there is no dynamic registration: make an app client for each client",
         issuer: Part::Any,
         metadata: OPENID,
         algorithms: &[Algorithm::RS256],
@@ -324,6 +332,7 @@ pub const PROFILES: &[Profile] = &[
     },
     Profile {
         name: "workos",
+        registration: "dynamic registration and client id metadata documents are switches in the dashboard",
         metadata: Some("{issuer}/.well-known/oauth-authorization-server"),
         algorithms: &[Algorithm::RS256],
         token_types: &["jwt", "at+jwt"],
@@ -347,6 +356,7 @@ pub const PROFILES: &[Profile] = &[
     },
     Profile {
         name: "descope",
+        registration: "dynamic registration needs a management key",
         metadata: OPENID,
         algorithms: &[Algorithm::RS256, Algorithm::ES256],
         token_types: &["jwt", "at+jwt"],
@@ -373,6 +383,7 @@ pub const PROFILES: &[Profile] = &[
     },
     Profile {
         name: "zitadel",
+        registration: "clients that register dynamically always get opaque tokens: configure `introspection`, or register each client by hand",
         metadata: OPENID,
         algorithms: &[Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA],
         token_types: &["jwt", "at+jwt"],
@@ -383,7 +394,7 @@ pub const PROFILES: &[Profile] = &[
         advice: &[
             (
                 Mistake::Opaque,
-                "Zitadel: set the application's Auth Token Type to JWT; clients registered dynamically always get opaque tokens, so register this one by hand",
+                "Zitadel: set the application's Auth Token Type to JWT; clients registered dynamically always get opaque tokens, so register this one by hand, or configure `introspection`",
             ),
             (
                 Mistake::WrongAudience,
@@ -403,6 +414,7 @@ pub const PROFILES: &[Profile] = &[
     },
     Profile {
         name: "authentik",
+        registration: "there is no dynamic registration: register each client by hand",
         issuer: Part::AtEnd("/"),
         metadata: OPENID,
         algorithms: &[Algorithm::RS256, Algorithm::ES256],
@@ -456,6 +468,10 @@ pub const PROFILES: &[Profile] = &[
     refused(
         "dex",
         "Dex's access tokens are ID tokens of the client (`aud` is the client, `at_hash` is set), so they say nothing of this resource; Dex can only be a login behind another authorization server",
+    ),
+    refused(
+        "supabase",
+        "Supabase Auth follows no `resource`: all its tokens have the audience `authenticated` and say nothing of this resource; Supabase can only be a login behind an authorization server that issues tokens for this resource",
     ),
     refused(
         "google",
@@ -531,6 +547,15 @@ mod tests {
                 let text = profile.advice(mistake).to_ascii_lowercase();
                 assert!(text.starts_with(name), "{} {mistake:?}: {text}", profile.name);
             }
+        }
+    }
+
+    /// All but Ping, of which it was not found out.
+    #[test]
+    fn every_provider_says_how_clients_come_to_an_id() {
+        for profile in PROFILES.iter().filter(|profile| profile.refused.is_none()) {
+            assert_eq!(profile.registration.is_empty(), profile.name == "ping", "{}", profile.name);
+            assert!(!profile.registration.contains('\n') && !profile.registration.ends_with('.'), "{}", profile.name);
         }
     }
 

@@ -238,6 +238,8 @@ pub struct RawExport {
     pub endpoint: Option<String>,
     /// A file with headers for the collector, such as its key: one `Name: value` in each line.
     pub headers_file: Option<String>,
+    /// Certificates in PEM that the collector's must come from, instead of the system's. For https.
+    pub ca_file: Option<String>,
     /// Send by plain http off loopback. Anyone on the path can then read who did what, and the headers. Default false.
     pub allow_http: Option<bool>,
 }
@@ -271,6 +273,8 @@ pub struct RawTraces {
     pub endpoint: Option<String>,
     /// A file with headers for the collector, such as its key: one `Name: value` in each line.
     pub headers_file: Option<String>,
+    /// Certificates in PEM that the collector's must come from, instead of the system's. For https.
+    pub ca_file: Option<String>,
     /// The share of requests that are traced, from 0 to 1, where the caller's `traceparent` does not decide. Default 1.
     #[schemars(range(min = 0, max = 1))]
     pub ratio: Option<f64>,
@@ -338,6 +342,8 @@ pub struct RawIntrospection {
     pub client_secret_file: Option<String>,
     /// An environment variable with the client's secret.
     pub client_secret_env: Option<String>,
+    /// A key that signs a proof of who asks (RFC 7523), in place of a secret.
+    pub private_key_jwt: Option<RawPrivateKeyJwt>,
     /// How long an answer is believed, if the token does not expire before: a revoked token may live on for as long.
     /// Default 30s, at most 10m.
     pub cache: Option<DurationText>,
@@ -734,6 +740,8 @@ pub struct RawTokenGrant {
     pub client_secret_file: Option<String>,
     /// An environment variable with its secret.
     pub client_secret_env: Option<String>,
+    /// A key that signs a proof of who asks (RFC 7523), in place of a secret.
+    pub private_key_jwt: Option<RawPrivateKeyJwt>,
     /// Scopes to ask for. Default: what the authorization server gives.
     pub scopes: Option<Strings>,
     /// The resource that the token is for (RFC 8707). Default for an exchange without `audience`: the server's `url`.
@@ -746,6 +754,22 @@ pub struct RawTokenGrant {
     pub timeout: Option<DurationText>,
     /// Accept plain http off loopback. Anyone on the path can then read the secret and the tokens. Default false.
     pub allow_http: Option<bool>,
+}
+
+/// How Doorward proves who it is without a secret that others know: `private_key_jwt` (RFC 7523 §2.2). Each proof is good for a minute, once.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "PrivateKeyJwt")]
+pub struct RawPrivateKeyJwt {
+    /// A file with one private key in PEM: RSA, P-256, P-384, P-521 or Ed25519. Its public half is registered at the authorization server.
+    #[schemars(required)]
+    pub key_file: Option<String>,
+    /// What the authorization server calls the key. Default: the proof names none.
+    pub kid: Option<String>,
+    /// Such as `PS256`. Default: the usual one of the key: ES256, ES384, ES512, EdDSA or RS256.
+    pub algorithm: Option<String>,
+    /// Whom the proof is for. Default: the issuer identifier, or the `token_url` where no issuer is named.
+    pub audience: Option<String>,
 }
 
 /// A header with a secret. Exactly one of `value_file` and `value_env`.

@@ -30,8 +30,10 @@
 //! | `asked` | what servers ask of clients on the way to an answer |
 //! | `reply` | answers of our own, and CORS |
 //! | `record` | the one event of a request, also when it is cut short |
+//! | `activation` | listening sockets that a supervisor holds |
 //! | `tls` | certificates by SNI and of clients, replaced while serving |
 
+pub mod activation;
 mod asked;
 mod attention;
 mod body;

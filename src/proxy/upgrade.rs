@@ -41,6 +41,11 @@ impl Sockets {
         Some(self.0.swap_remove(at).1)
     }
 
+    /// Puts others behind these.
+    pub fn append(&mut self, mut others: Self) {
+        self.0.append(&mut others.0);
+    }
+
     pub fn clear(&mut self) {
         self.0.clear();
     }

@@ -41,14 +41,17 @@ enum Item {
 pub(super) fn client(collector: &Traces, timeout: Duration) -> Result<reqwest::Client, BuildError> {
     let mut headers = collector.headers.clone();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
-    reqwest::Client::builder()
+    let mut builder = reqwest::Client::builder()
         .user_agent(concat!("doorward/", env!("CARGO_PKG_VERSION")))
         .default_headers(headers)
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
-        .timeout(timeout)
-        .build()
-        .map_err(|_| BuildError::Client)
+        .timeout(timeout);
+    if let Some(authorities) = &collector.ca {
+        let roots: Result<Vec<_>, _> = authorities.iter().map(|root| reqwest::Certificate::from_der(root)).collect();
+        builder = builder.tls_certs_only(roots.map_err(|_| BuildError::Client)?);
+    }
+    builder.build().map_err(|_| BuildError::Client)
 }
 
 impl Collector {

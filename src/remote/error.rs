@@ -34,6 +34,8 @@ pub enum FetchError {
     Keys(KeysError),
     /// A key set without one usable key.
     NoKeys,
+    /// Who is asking cannot be proven to the authorization server.
+    Client,
 }
 
 impl fmt::Display for FetchError {
@@ -60,6 +62,7 @@ impl fmt::Display for FetchError {
             Self::Waiting => f.write_str("the answer is not one JSON object with `sets` (RFC 8936 §2.3)"),
             Self::Keys(error) => error.fmt(f),
             Self::NoKeys => f.write_str("the key set has no usable key"),
+            Self::Client => f.write_str("nothing was asked: the client's id or secret cannot be sent, or the system has no randomness"),
         }
     }
 }

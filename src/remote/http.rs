@@ -52,9 +52,8 @@ impl Http {
     }
 
     /// The body of a 200 that is `application/json`, for a form posted with this
-    /// `Authorization`; `timeout` covers all of it.
-    pub async fn post(&self, url: &Url, authorization: &str, form: String, timeout: Duration) -> Result<Bytes, FetchError> {
-        let authorization = HeaderValue::from_str(authorization).map_err(|_| FetchError::Unreachable)?;
+    /// `Authorization`, if any; `timeout` covers all of it.
+    pub async fn post(&self, url: &Url, authorization: Option<HeaderValue>, form: String, timeout: Duration) -> Result<Bytes, FetchError> {
         let answer = self.submit(url, authorization, FORM, form, timeout).await?;
         if answer.status() != reqwest::StatusCode::OK {
             return Err(FetchError::Status(answer.status().as_u16()));
@@ -71,7 +70,7 @@ impl Http {
     pub async fn post_any(
         &self,
         url: &Url,
-        authorization: HeaderValue,
+        authorization: Option<HeaderValue>,
         form: String,
         timeout: Duration,
     ) -> Result<(u16, Bytes), FetchError> {
@@ -83,7 +82,7 @@ impl Http {
     /// The body of a 200 for JSON posted with this `Authorization`; `timeout` covers all of it.
     pub async fn post_json(&self, url: &Url, authorization: &str, json: String, timeout: Duration) -> Result<Bytes, FetchError> {
         let authorization = HeaderValue::from_str(authorization).map_err(|_| FetchError::Unreachable)?;
-        let answer = self.submit(url, authorization, JSON, json, timeout).await?;
+        let answer = self.submit(url, Some(authorization), JSON, json, timeout).await?;
         if answer.status() != reqwest::StatusCode::OK {
             return Err(FetchError::Status(answer.status().as_u16()));
         }
@@ -93,13 +92,16 @@ impl Http {
     async fn submit(
         &self,
         url: &Url,
-        mut secret: HeaderValue,
+        secret: Option<HeaderValue>,
         kind: &'static str,
         body: String,
         timeout: Duration,
     ) -> Result<reqwest::Response, FetchError> {
-        secret.set_sensitive(true);
-        let request = self.0.post(url.clone()).timeout(timeout).header(AUTHORIZATION, secret).header(CONTENT_TYPE, kind).body(body);
+        let mut request = self.0.post(url.clone()).timeout(timeout).header(CONTENT_TYPE, kind).body(body);
+        if let Some(mut secret) = secret {
+            secret.set_sensitive(true);
+            request = request.header(AUTHORIZATION, secret);
+        }
         request.send().await.map_err(explain)
     }
 }

@@ -17,10 +17,10 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, timeout};
 use url::{Url, form_urlencoded};
 
-use super::FetchError;
 use super::discovery::Remote;
 use super::http::{Http, permitted};
 use super::valve::{Outcome, Pass, Valve};
+use super::{FetchError, client};
 use crate::config::{Endpoint, Introspection, Issuer};
 use crate::token::{Answer, AnswerRules, Digest, Error, Token};
 
@@ -303,7 +303,8 @@ impl Web {
             .append_pair("token", token)
             .append_pair("token_type_hint", "access_token")
             .finish();
-        let text = self.http.post(&url, self.asked.authorization.reveal(), form, self.asked.timeout).await?;
+        let (authorization, form) = client::prove(&self.asked.client, form)?;
+        let text = self.http.post(&url, authorization, form, self.asked.timeout).await?;
         Answer::parse(&text).map_err(|_| FetchError::Answer)
     }
 }

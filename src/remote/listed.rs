@@ -7,7 +7,7 @@ use std::fs;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE};
+use reqwest::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
 use reqwest::{Certificate, Client, Identity, RequestBuilder};
 use serde_json::{Value, json};
 
@@ -42,17 +42,17 @@ pub struct Listed {
 struct Dialogue {
     http: Client,
     url: String,
-    credential: Option<(String, String)>,
+    credential: Option<(HeaderName, HeaderValue)>,
     /// None as a client of 2026-07-28; the session id otherwise, where the server gave one.
     legacy: Option<Option<String>>,
 }
 
-/// Asks the server for all its lists. `timeout` is of one request.
+/// Asks the server for all its lists. `own` is an `Authorization` that the gateway obtained for it; `timeout` is of one request.
 ///
 /// # Errors
 /// In words for the operator: it cannot be reached, or does not speak MCP.
-pub async fn listed(upstream: &Upstream, timeout: Duration) -> Result<Listed, String> {
-    let mut dialogue = Dialogue::new(upstream, timeout)?;
+pub async fn listed(upstream: &Upstream, own: Option<&HeaderValue>, timeout: Duration) -> Result<Listed, String> {
+    let mut dialogue = Dialogue::new(upstream, own, timeout)?;
     let tools = match dialogue.list("tools/list", "tools", "name").await {
         Ok(tools) => tools,
         Err(modern) => {
@@ -76,12 +76,12 @@ pub struct Defined {
     pub text: String,
 }
 
-/// Asks one server of the upstream for its tools. `timeout` is of one request.
+/// Asks one server of the upstream for its tools. `own` and `timeout` as with [`listed`].
 ///
 /// # Errors
 /// In words for the operator: it cannot be reached, does not speak MCP, or its list has more than one reading.
-pub async fn tools(upstream: &Upstream, place: &Place, timeout: Duration) -> Result<Vec<Defined>, String> {
-    let mut dialogue = Dialogue::to(upstream, place, timeout)?;
+pub async fn tools(upstream: &Upstream, place: &Place, own: Option<&HeaderValue>, timeout: Duration) -> Result<Vec<Defined>, String> {
+    let mut dialogue = Dialogue::to(upstream, place, own, timeout)?;
     match dialogue.definitions().await {
         Ok(tools) => Ok(tools),
         Err(modern) => {
@@ -92,13 +92,13 @@ pub async fn tools(upstream: &Upstream, place: &Place, timeout: Duration) -> Res
 }
 
 impl Dialogue {
-    fn new(upstream: &Upstream, timeout: Duration) -> Result<Self, String> {
+    fn new(upstream: &Upstream, own: Option<&HeaderValue>, timeout: Duration) -> Result<Self, String> {
         // Servers of one upstream have the same tools; the first one speaks for all.
         let place = upstream.reach.places.first().ok_or("it has no server")?;
-        Self::to(upstream, place, timeout)
+        Self::to(upstream, place, own, timeout)
     }
 
-    fn to(upstream: &Upstream, place: &Place, timeout: Duration) -> Result<Self, String> {
+    fn to(upstream: &Upstream, place: &Place, own: Option<&HeaderValue>, timeout: Duration) -> Result<Self, String> {
         let mut builder = Client::builder()
             .user_agent(concat!("doorward/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
@@ -127,7 +127,13 @@ impl Dialogue {
             builder = builder.identity(identity);
         }
         let http = builder.build().map_err(|_| "the HTTP client cannot be made; are root certificates installed?".to_owned())?;
-        let credential = upstream.credential.as_ref().map(|credential| (credential.header.clone(), credential.reveal().to_owned()));
+        let fixed = upstream.credential.as_ref().map(|credential| {
+            let name = HeaderName::from_bytes(credential.header.as_bytes()).map_err(|_| "its credential is in no header".to_owned())?;
+            let mut value = HeaderValue::from_str(credential.reveal()).map_err(|_| "no header can carry its credential".to_owned())?;
+            value.set_sensitive(true);
+            Ok::<_, String>((name, value))
+        });
+        let credential = fixed.transpose()?.or_else(|| own.map(|value| (AUTHORIZATION, value.clone())));
         Ok(Self { http, url: format!("{scheme}://{}{}", place.authority, upstream.path), credential, legacy: None })
     }
 

@@ -4,12 +4,14 @@
 //! [`collector`] takes spans where the operator named one, [`audit_export`] copies of audit lines,
 //! [`metadata`] keeps an issuer's document to be shown again, `pace` says when a fetch may begin, [`keystore`] holds the live keys of one issuer, [`Issuers`] those of all.
 //! [`introspection`] asks about a token that only its issuer can read, as often as `valve` lets it.
-//! [`upstream_token`] keeps the tokens that upstreams are shown, and [`token_endpoint`] asks for them.
+//! [`upstream_token`] keeps the tokens that upstreams are shown, and [`token_endpoint`] asks for them;
+//! `client` proves to an authorization server who is asking.
 //! [`Transmitters`] holds the keys of those who send event tokens, and [`poll`] fetches what waits there.
 //! Only configured issuers are ever asked: nothing in a token can name an address. This room judges no token.
 
 pub mod ask;
 pub mod audit_export;
+mod client;
 pub mod collector;
 pub mod discovery;
 pub mod error;

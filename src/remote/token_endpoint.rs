@@ -8,17 +8,18 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use base64::Engine;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures_util::future::BoxFuture;
 use http::HeaderValue;
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::time::Instant;
-use url::{Url, form_urlencoded};
+use url::Url;
+use url::form_urlencoded::Serializer;
 
-use super::FetchError;
 use super::discovery::candidates;
 use super::http::{Http, permitted};
+use super::{FetchError, client};
 use crate::route::grant::{Grant, GrantKind, TokenEndpoint};
 use crate::token::Token;
 
@@ -123,7 +124,8 @@ impl Remote {
         // One deadline for discovery and request together.
         let ask = async {
             let url = self.url().await?;
-            self.http.post_any(&url, basic(&self.grant)?, form, self.grant.timeout).await.map_err(TokenError::from)
+            let (authorization, form) = client::prove(&self.grant.client, form)?;
+            self.http.post_any(&url, authorization, form, self.grant.timeout).await.map_err(TokenError::from)
         };
         let (status, body) = tokio::time::timeout(self.grant.timeout, ask).await.map_err(|_| FetchError::Timeout)??;
         if status == 404 || status == 410 {
@@ -172,18 +174,9 @@ impl Remote {
     }
 }
 
-/// RFC 6749 §2.3.1: both parts form-encoded, then Basic.
-fn basic(grant: &Grant) -> Result<HeaderValue, TokenError> {
-    let encode = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
-    let pair = format!("{}:{}", encode(&grant.client_id), encode(grant.client_secret.reveal()));
-    let value = HeaderValue::from_str(&format!("Basic {}", STANDARD.encode(pair)));
-    let mut value = value.map_err(|_| TokenError::Answer("was not asked for: the client's id or secret cannot be sent"))?;
-    value.set_sensitive(true);
-    Ok(value)
-}
-
+/// What is asked for, without who asks.
 fn form(grant: &Grant, subject: Option<Token<'_>>) -> Result<String, TokenError> {
-    let mut form = form_urlencoded::Serializer::new(String::new());
+    let mut form = Serializer::new(String::new());
     match &grant.kind {
         GrantKind::ClientCredentials => {
             form.append_pair("grant_type", "client_credentials");
@@ -258,15 +251,16 @@ fn error_code(body: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::route::client::{Client, Proof};
     use crate::route::grant::Secret;
     use serde_json::json;
+    use url::form_urlencoded;
 
     fn grant(kind: GrantKind) -> Grant {
         Grant {
             kind,
             endpoint: TokenEndpoint::Url("http://127.0.0.1:1/token".into()),
-            client_id: "door:ward".into(),
-            client_secret: Secret::new("s e+c%".into()),
+            client: Client { id: "doorward".into(), proof: Proof::Secret(Secret::new("secret".into())) },
             scopes: vec!["a".into(), "b".into()],
             resource: Some("https://up.example/mcp".into()),
             audience: None,
@@ -309,18 +303,11 @@ mod tests {
     }
 
     #[test]
-    fn id_and_secret_are_encoded_before_they_are_joined() {
-        let value = basic(&exchange()).expect("a header");
-        assert_eq!(value.to_str().ok(), Some(format!("Basic {}", STANDARD.encode("door%3Award:s+e%2Bc%25")).as_str()));
-        assert!(value.is_sensitive());
-    }
-
-    #[test]
     fn a_bound_token_is_not_exchanged_for_one_that_is_not() {
         let claims = URL_SAFE_NO_PAD.encode(r#"{"cnf":{"jkt":"x"}}"#);
         let token = format!("e30.{claims}.sig");
-        assert_eq!(form(&exchange(), Some(Token::new(&token).expect("a token"))), Err(TokenError::Bound));
-        assert_eq!(form(&exchange(), None), Err(TokenError::NoSubject));
+        assert_eq!(form(&exchange(), Some(Token::new(&token).expect("a token"))).err(), Some(TokenError::Bound));
+        assert_eq!(form(&exchange(), None).err(), Some(TokenError::NoSubject));
     }
 
     #[test]

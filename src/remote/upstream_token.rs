@@ -96,6 +96,14 @@ impl UpstreamTokens {
         source.header(caller).await
     }
 
+    /// The gateway's own token for this upstream, where it obtains one that is the same for all callers.
+    pub async fn own(&self, route: &Route) -> Result<Option<HeaderValue>, TokenError> {
+        match route.grant.as_ref().map(|grant| &grant.kind) {
+            Some(GrantKind::ClientCredentials) => self.header(route, Caller { digest: Digest::default(), token: None }).await.map(Some),
+            Some(GrantKind::Exchange { .. }) | None => Ok(None),
+        }
+    }
+
     /// The upstream did not accept this value: the next request gets another, unless that happened just now.
     pub fn reject(&self, route: &Route, digest: Digest, sent: &HeaderValue) {
         if let Some(source) = self.sources.get(&route.name) {

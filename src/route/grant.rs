@@ -5,13 +5,15 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::client::Client;
+
 /// One configured way to a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
     pub kind: GrantKind,
     pub endpoint: TokenEndpoint,
-    pub client_id: String,
-    pub client_secret: Secret,
+    /// As whom the token is asked for.
+    pub client: Client,
     pub scopes: Vec<String>,
     /// RFC 8707 §2.
     pub resource: Option<String>,

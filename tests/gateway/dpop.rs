@@ -372,3 +372,72 @@ async fn another_method_needs_a_proof_for_it() {
     refused(&world, "a POST's proof", "invalid_dpop_proof", get(holder.proof(|_| {}))).await;
     get(holder.proof(|proof| proof.claims["htm"] = json!("GET"))).send().await.is(405);
 }
+
+#[tokio::test]
+async fn no_odd_proof_is_taken_and_none_is_an_error_of_ours() {
+    let world = World::start().await;
+    let holder = Holder::new(&world);
+    let written = |header: &str, claims: &str| {
+        let message = format!("{}.{}", b64(header), b64(claims));
+        format!("{message}.{}", b64(holder.signer.sign(message.as_bytes())))
+    };
+    let jwk = holder.signer.jwk();
+    let header = json!({"typ": "dpop+jwt", "alg": "ES256", "jwk": jwk}).to_string();
+    let claims = |id: &str| json!({"jti": id, "htm": "POST", "htu": holder.url, "iat": now(), "ath": sha256(&holder.token)}).to_string();
+    holder.call(&world, &written(&header, &claims("sound"))).await.is(200);
+    let first = |text: &str, more: &str| text.replacen('{', &format!("{{{more},"), 1);
+    let with_key = |change: &dyn Fn(&mut Value)| {
+        let mut key = jwk.clone();
+        change(&mut key);
+        json!({"typ": "dpop+jwt", "alg": "ES256", "jwk": key}).to_string()
+    };
+    let deep = format!("{}{}", "[".repeat(2_000), "]".repeat(2_000));
+    let odd = [
+        ("the key twice", written(&first(&header, r#""jwk":{"kty":"EC"}"#), &claims("1"))),
+        ("the key twice, escaped", written(&first(&header, r#""j\u0077k":{"kty":"EC"}"#), &claims("2"))),
+        ("a member of the key twice", written(&header.replacen("\"kty\"", "\"kty\":\"oct\",\"kty\"", 1), &claims("3"))),
+        ("the algorithm twice", written(&first(&header, r#""alg":"none""#), &claims("4"))),
+        ("the method twice", written(&header, &first(&claims("5"), r#""htm":"GET""#))),
+        ("the token twice, escaped", written(&header, &first(&claims("6"), r#""\u0061th":"x""#))),
+        ("nested deep", written(&header, &first(&claims("7"), &format!("\"x\":{deep}")))),
+        ("a key nested deep", written(&first(&header, &format!("\"x\":{deep}")), &claims("8"))),
+        ("a critical extension", written(&first(&header, r#""crit":["exp"]"#), &claims("9"))),
+        ("an unencoded payload", written(&first(&header, r#""b64":false,"crit":["b64"]"#), &claims("10"))),
+        ("a list of keys", written(&json!({"typ": "dpop+jwt", "alg": "ES256", "jwk": [jwk]}).to_string(), &claims("11"))),
+        ("a set of keys", written(&json!({"typ": "dpop+jwt", "alg": "ES256", "jwk": {"keys": [jwk]}}).to_string(), &claims("12"))),
+        ("a key by its name", written(&json!({"typ": "dpop+jwt", "alg": "ES256", "kid": "client"}).to_string(), &claims("13"))),
+        (
+            "a key by its place",
+            written(&json!({"typ": "dpop+jwt", "alg": "ES256", "jku": "http://127.0.0.1:9/k"}).to_string(), &claims("14")),
+        ),
+        ("a point as number", written(&with_key(&|key| key["x"] = json!(7)), &claims("15"))),
+        ("a point not on the curve", written(&with_key(&|key| key["x"] = key["y"].clone()), &claims("16"))),
+        ("a point that is nothing", written(&with_key(&|key| (key["x"], key["y"]) = (json!(""), json!(""))), &claims("17"))),
+        (
+            "a point with zeros before it",
+            written(&with_key(&|key| key["x"] = json!(format!("AAAA{}", key["x"].as_str().unwrap()))), &claims("18")),
+        ),
+        ("a point of a megabit", written(&with_key(&|key| key["x"] = json!("A".repeat(6_000))), &claims("19"))),
+        ("a time beyond all bounds", written(&header, &first(&claims("20").replacen("\"iat\"", "\"was\"", 1), "\"iat\":1e999"))),
+        (
+            "a time before all time",
+            written(&header, &first(&claims("21").replacen("\"iat\"", "\"was\"", 1), "\"iat\":-9223372036854775808")),
+        ),
+        ("two objects", written(&header, &format!("{0}{0}", claims("22")))),
+        ("a byte order mark", written(&header, &format!("\u{feff}{}", claims("23")))),
+        ("a list", written(&header, &format!("[{}]", claims("24")))),
+        ("an id of line ends alone", written(&header, &claims("\r\n").replace("\"jti\":\"\\r\\n\"", "\"jti\":\"\""))),
+        ("a URL with user information", written(&header, &claims("25").replacen("http://", "http://a@", 1))),
+        ("a URL of another way up", written(&header, &claims("26").replacen("/mcp/files", "/mcp/crm/%2e%2e/crm", 1))),
+    ];
+    for (what, proof) in odd {
+        let before = world.files.count();
+        let reply = holder.call(&world, &proof).await;
+        assert_eq!(reply.status, 401, "{what}: {reply:?}");
+        assert_eq!(reply.challenge_parameter("error").as_deref(), Some("invalid_dpop_proof"), "{what}: {reply:?}");
+        assert_eq!(world.files.count(), before, "{what}");
+    }
+    // None of them used up the place of a sound one.
+    holder.call(&world, &written(&header, &claims("1"))).await.is(200);
+    holder.call(&world, &written(&header, &claims("1"))).await.is(401);
+}

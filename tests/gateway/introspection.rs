@@ -6,6 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
+use crate::support::client_proof::ProofKey;
 use crate::support::introspection::{Introspection, Mood};
 use crate::support::issuer::now;
 use crate::support::{Reply, Setup, World, eventually};
@@ -25,6 +26,10 @@ impl Asked {
 
     /// With changed settings of the issuer.
     async fn with(change: impl FnOnce(&mut Value)) -> Self {
+        Self::with_folder(|issuer, _| change(issuer)).await
+    }
+
+    async fn with_folder(change: impl FnOnce(&mut Value, &std::path::Path)) -> Self {
         let endpoint = Introspection::start().await;
         let mut setup = Setup::new().await;
         std::fs::write(setup.folder.path().join("secret"), "s3cr:t+1\n").unwrap();
@@ -32,7 +37,7 @@ impl Asked {
             "url": endpoint.url, "client_id": "door ward", "client_secret_file": setup.folder.path().join("secret"),
             "timeout": "1s",
         });
-        change(&mut setup.config["issuers"]["corp"]);
+        change(&mut setup.config["issuers"]["corp"], setup.folder.path());
         Self { world: setup.start().await, endpoint }
     }
 
@@ -296,4 +301,35 @@ async fn neither_token_nor_secret_is_written_anywhere() {
     for secret in [TOKEN, "opaque-token-two", "s3cr", &STANDARD.encode("door+ward:s3cr%3At%2B1")] {
         assert!(!written.contains(secret), "{secret}");
     }
+}
+
+#[tokio::test]
+async fn a_key_proves_who_asks_about_a_token() {
+    let mut key = None;
+    let asked = Asked::with_folder(|issuer, folder| {
+        let section = &mut issuer["introspection"];
+        section.as_object_mut().unwrap().remove("client_secret_file");
+        let made = ProofKey::new(folder);
+        section["private_key_jwt"] = json!({"key_file": made.file, "kid": "door-1"});
+        key = Some(made);
+    })
+    .await;
+    let key = key.unwrap();
+    for (number, token) in ["opaque-one", "opaque-two"].into_iter().enumerate() {
+        asked.put(token, |_| {});
+        asked.call(token).await.is(200);
+        let question = asked.endpoint.questions().remove(number);
+        assert_eq!((question.authorization.as_str(), question.form["token"].as_str()), ("", token));
+        assert_eq!(question.form["client_id"], "door ward");
+        let (header, claims) = key.opened(&question.form);
+        assert_eq!(header, json!({"alg": "ES256", "typ": "JWT", "kid": "door-1"}));
+        // Whom the proof is for: the issuer, wherever its endpoint is.
+        assert_eq!(
+            (&claims["aud"], &claims["iss"], &claims["sub"]),
+            (&json!(asked.world.issuer.url), &json!("door ward"), &json!("door ward"))
+        );
+        assert_eq!(claims["exp"].as_u64().unwrap() - claims["iat"].as_u64().unwrap(), 60);
+    }
+    let jti = |number: usize| key.opened(&asked.endpoint.questions()[number].form).1["jti"].clone();
+    assert_ne!(jti(0), jti(1));
 }

@@ -15,8 +15,10 @@
 
 mod support;
 
+mod activation;
 mod asks;
 mod assertion;
+mod attacker;
 mod audit_log;
 mod balance;
 mod bars;

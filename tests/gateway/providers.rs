@@ -283,6 +283,23 @@ async fn a_keycloak_token_passes_and_a_missing_mapper_is_told() {
     ];
     fake.judges(wrong).await;
     fake.judges_the_usual("Keycloak").await;
+    let client_role = Fake::start_with(
+        Provider {
+            profile: "keycloak",
+            issuer: "/realms/demo",
+            metadata: "/realms/demo/.well-known/openid-configuration",
+            keys: "/realms/demo/protocol/openid-connect/certs",
+            header: json!({"typ": "JWT"}),
+            claims: json!({
+                "aud": "RESOURCE", "sub": "f:1:a", "typ": "Bearer", "azp": "client-one", "scope": "openid files:read",
+                "realm_access": {"roles": ["guest"]}, "resource_access": {"files-api": {"roles": ["reader"]}},
+            }),
+            config: json!({"claims": {"groups": "resource_access.files-api.roles"}}),
+        },
+        |config| config["upstreams"]["files"]["rules"][1]["groups"] = json!(["reader"]),
+    )
+    .await;
+    client_role.call(&client_role.token(|_, _| {})).await.is(200);
     let other_role = fake.token(|_, claims| claims["realm_access"] = json!({"roles": ["guest"]}));
     fake.call(&other_role).await.is(403);
 }
@@ -463,4 +480,96 @@ async fn the_advice_of_an_explained_token_is_printed() {
     let told = tokio::task::spawn_blocking(move || explain.output().unwrap()).await.unwrap();
     let text = String::from_utf8(told.stdout).unwrap();
     assert!(text.contains("token_audience") && text.contains("advice    Entra: let the client ask for"), "{text}");
+}
+
+#[tokio::test]
+async fn check_notes_how_clients_come_to_an_id_at_each_provider() {
+    let fake = Fake::start(entra()).await;
+    let file = fake.world.gateway.config_file.to_str().unwrap().to_owned();
+    let told = crate::support::gateway::run(&["check", "--config", &file]).await;
+    let text = String::from_utf8(told.stdout).unwrap();
+    assert!(text.contains("note: issuers.corp (entra): there is no dynamic registration"), "{text}");
+    assert_eq!(told.status.code(), Some(0), "{text}");
+    let told = crate::support::gateway::run(&["check", "--json", "--config", &file]).await;
+    let json: Value = serde_json::from_slice(&told.stdout).unwrap();
+    assert!(json["notes"][0].as_str().unwrap().starts_with("issuers.corp (entra): "), "{json}");
+}
+
+/// Both kinds of an Entra tenant's tokens at one upstream: each by its own issuer's rules.
+#[tokio::test]
+async fn one_upstream_may_accept_both_versions_of_entras_tokens() {
+    let v1 = Provider {
+        profile: "entra-v1",
+        issuer: "/sts.fake/t1/",
+        metadata: "/t1/.well-known/openid-configuration",
+        keys: "/t1/discovery/keys",
+        header: json!({"typ": "JWT"}),
+        claims: json!({}),
+        config: json!({}),
+    };
+    let signer = Signer::rs256("key-1");
+    let (origin, issuer) = serve(&v1, &signer).await;
+    let fake = Fake::start_with(entra(), |config| {
+        config["issuers"]["old"] = json!({
+            "issuer": issuer, "profile": "entra-v1", "audience": "api://files", "metadata_url": format!("{origin}/t1/.well-known/openid-configuration"),
+        });
+        config["upstreams"]["files"]["issuers"] = json!(["corp", "old"]);
+    })
+    .await;
+    let old = |version: &str, audience: &str| {
+        let (version, audience) = (version.to_owned(), audience.to_owned());
+        fake.token(|_, claims| {
+            *claims = json!({
+                "iss": issuer, "iat": now(), "exp": now() + 300, "aud": audience, "appid": "client-one", "oid": "object-a", "sub": "pairwise-a",
+                "tid": "t1", "scp": "files:read", "ver": version,
+            });
+        })
+    };
+    fake.call(&fake.token(|_, _| {})).await.is(200);
+    fake.call(&old("1.0", "api://files")).await.is(200);
+    // Nothing of one counts for the other.
+    fake.call(&old("2.0", "api://files")).await.is(401);
+    fake.call(&old("1.0", "11111111-2222-3333-4444-555555555555")).await.is(401);
+    fake.call(&fake.token(|_, claims| claims["aud"] = json!("api://files"))).await.is(401);
+}
+
+/// Clients that register themselves at Zitadel always get opaque tokens.
+#[tokio::test]
+async fn an_opaque_zitadel_token_passes_by_introspection() {
+    let endpoint = crate::support::introspection::Introspection::start().await;
+    let mut setup = Setup::new().await;
+    std::fs::write(setup.folder.path().join("secret"), "s3cret\n").unwrap();
+    let issuer = setup.issuer.url.clone();
+    setup.config["issuers"]["corp"] = json!({
+        "issuer": issuer, "profile": "zitadel", "audience": "69234237810729019",
+        "introspection": {"url": endpoint.url, "client_id": "gw", "client_secret_file": setup.folder.path().join("secret")},
+    });
+    let world = setup.start().await;
+    let answer = |audience: Value| {
+        json!({
+            "active": true, "iss": issuer, "aud": audience, "sub": "163840776835432705", "client_id": "client-one@files", "scope": "files:read",
+            "token_type": "Bearer", "iat": now(), "exp": now() + 300,
+        })
+    };
+    endpoint.put("opaque-of-a-registered-client", answer(json!(["client-one@files", "69234237810729019"])));
+    endpoint.put("opaque-of-another-project", answer(json!(["client-one@files", "1"])));
+    world.tool("read_file").token("opaque-of-a-registered-client").send().await.is(200);
+    world.tool("read_file").token("opaque-of-another-project").send().await.is(401);
+    world.gateway.says("urn:zitadel:iam:org:project:id:PROJECT:aud").await;
+}
+
+/// Keys of the project, where an agentic issuer's metadata does not lead to them.
+#[tokio::test]
+async fn descopes_keys_may_be_named_where_its_issuer_does_not_lead_to_them() {
+    let fake = Fake::start(Provider {
+        profile: "descope",
+        issuer: "/v1/apps/agentic/P1/MS1",
+        metadata: "/nowhere",
+        keys: "/P1/.well-known/jwks.json",
+        header: json!({"typ": "JWT"}),
+        claims: json!({"sub": "U1", "aud": ["RESOURCE"], "azp": "client-one", "scope": "files:read"}),
+        config: json!({"jwks_uri": "ORIGIN/P1/.well-known/jwks.json"}),
+    })
+    .await;
+    fake.call(&fake.token(|_, _| {})).await.is(200);
 }

@@ -4,7 +4,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use crate::support::client::Call;
-use crate::support::{Reply, World};
+use crate::support::{Reply, Setup, World};
 
 const PRM: &str = "/.well-known/oauth-protected-resource";
 
@@ -148,7 +148,8 @@ async fn the_mcp_endpoint_refuses_post_by_what_is_shown() {
 #[tokio::test]
 async fn the_mcp_endpoint_refuses_other_methods_after_asking_for_a_token() {
     let world = World::start().await;
-    for method in [Method::GET, Method::DELETE, Method::PUT, Method::PATCH] {
+    let odd = Method::from_bytes(b"PURGE").unwrap();
+    for method in [Method::GET, Method::DELETE, Method::PUT, Method::PATCH, Method::TRACE, odd] {
         for shows in ALL {
             let expected = shows.unauthenticated(&world).unwrap_or_else(|| {
                 let mut refusal = refusal(405, None, "this method is not served at this path");
@@ -233,8 +234,8 @@ async fn what_is_not_served_is_not_found_for_everybody() {
         "/.env",
     ];
     for path in paths {
-        for method in [Method::GET, Method::POST, Method::PUT, Method::DELETE] {
-            for shows in [Shows::Nothing, Shows::TooLittleScope, Shows::ForgedHeaders] {
+        for method in [Method::GET, Method::POST, Method::PUT, Method::DELETE, Method::PATCH, Method::TRACE] {
+            for shows in ALL {
                 let body = if method == Method::POST { "{}" } else { "" };
                 let call = world.legacy("tools/list", json!({})).path(path).method(method.clone()).body(body);
                 let reply = shows.adorn(&world, call).send().await;
@@ -262,6 +263,98 @@ async fn another_host_is_misdirected_for_everybody() {
         }
     }
     world.files.saw_nothing();
+}
+
+/// Every document that is nobody's secret: where it stands.
+fn documents() -> Vec<String> {
+    let mut all = vec![format!("{PRM}/mcp/files"), format!("{PRM}/mcp/crm"), "/.well-known/doorward/jwks.json".to_owned()];
+    for name in ["/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"] {
+        all.extend([name.to_owned(), format!("{name}/mcp/files"), format!("/mcp/files{name}"), format!("/mcp/crm{name}")]);
+    }
+    all
+}
+
+#[tokio::test]
+async fn every_document_is_the_same_for_everybody_and_nobody_may_change_it() {
+    let world = World::with(|config| config["upstreams"]["files"]["identity"]["assertion"] = json!(true)).await;
+    for path in documents() {
+        let public = world.get(&path).await.is(200).body.clone();
+        for shows in ALL {
+            let ask = |method: Method, body: &'static str| {
+                let call = world.legacy("tools/list", json!({})).path(&path).method(method).body(body);
+                shows.adorn(&world, call).send()
+            };
+            let what = format!("{path} {shows:?}");
+            let reply = ask(Method::GET, "").await;
+            assert_eq!((reply.status, &reply.body), (200, &public), "{what}");
+            assert_eq!(reply.header("x-content-type-options"), "nosniff", "{what}: {reply:?}");
+            let head = ask(Method::HEAD, "").await;
+            assert_eq!((head.status, head.body.len()), (200, 0), "{what}");
+            for method in [Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::TRACE] {
+                let reply = ask(method.clone(), if method == Method::TRACE { "" } else { "{}" }).await;
+                let expected = ("this method is not served at this path", 405);
+                assert_eq!((reply.json()["error"]["message"].as_str().unwrap(), reply.status), expected, "{method} {what}: {reply:?}");
+                assert_eq!((reply.header("allow").as_str(), reply.challenge().as_str()), ("GET, HEAD, OPTIONS", ""), "{method} {what}");
+            }
+        }
+    }
+    world.files.saw_nothing();
+    world.crm.saw_nothing();
+}
+
+#[tokio::test]
+async fn a_head_request_is_refused_like_any_other_and_has_no_body() {
+    let world = World::start().await;
+    for (path, is_mcp) in [("/mcp/files", true), ("/nowhere", false), (PRM, false)] {
+        for shows in ALL {
+            let call = world.legacy("tools/list", json!({})).path(path).method(Method::HEAD).body("");
+            let reply = shows.adorn(&world, call).send().await;
+            let expected = match (is_mcp, shows.unauthenticated(&world)) {
+                (false, _) => 404,
+                (true, Some(refusal)) => refusal.status,
+                (true, None) => 405,
+            };
+            assert_eq!((reply.status, reply.body.len()), (expected, 0), "{path} {shows:?}: {reply:?}");
+        }
+    }
+    world.files.saw_nothing();
+}
+
+/// Who may tell of what has ended is settled by a secret of that way's own: no caller's token opens it.
+#[tokio::test]
+async fn no_callers_token_opens_a_way_in_for_signals() {
+    let mut setup = Setup::new().await;
+    let secret = setup.folder.path().join("secret");
+    std::fs::write(&secret, "push-me-0123456789").unwrap();
+    setup.config["store"] = json!(format!("sqlite:{}", setup.folder.path().join("doorward.db").display()));
+    setup.config["signals"] = json!({"tr": {
+        "issuers": ["corp"], "transmitter": "https://tr.example", "audience": ["https://us.example"], "jwks_uri": "http://127.0.0.1:9/jwks",
+        "push": {"token_file": secret}, "revoke": {"token_file": secret}, "logout": {"audience": ["portal"]},
+    }});
+    let world = setup.start().await;
+    let ways = [
+        ("/.doorward/signals/tr", "application/secevent+jwt", 400),
+        ("/.doorward/signals/tr/revoke", "application/json", 401),
+        ("/.doorward/signals/tr/logout", "application/x-www-form-urlencoded", 400),
+    ];
+    for (path, kind, status) in ways {
+        for shows in ALL {
+            let call = |method: Method| {
+                let body = if method == Method::POST { "{}" } else { "" };
+                let call = world.legacy("tools/list", json!({})).path(path).method(method).body(body);
+                shows.adorn(&world, call.replace("content-type", kind)).send()
+            };
+            let reply = call(Method::POST).await;
+            assert_eq!(reply.status, status, "{path} {shows:?}: {reply:?}");
+            for method in [Method::GET, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS] {
+                let reply = call(method.clone()).await;
+                assert_eq!((reply.status, reply.header("allow").as_str()), (405, "POST"), "{method} {path} {shows:?}: {reply:?}");
+            }
+        }
+    }
+    world.files.saw_nothing();
+    // Nobody's token was ended.
+    world.tool("read_file").token(&world.ta()).send().await.is(200);
 }
 
 #[tokio::test]

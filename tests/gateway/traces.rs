@@ -12,6 +12,7 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message as _;
 use serde_json::json;
 
+use crate::support::tls::Identity;
 use crate::support::{Answer, Setup, World, eventually};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
@@ -250,4 +251,48 @@ async fn a_stop_sends_what_is_left_and_the_collector_gets_its_headers() {
     let (headers, _) = collector.exports().remove(0);
     assert_eq!((headers["x-api-key"].as_bytes(), headers["x-tenant"].as_bytes()), (&b"key-for-the-collector"[..], &b"acme"[..]));
     assert!(!world.gateway.stderr().contains("key-for-the-collector"));
+}
+
+/// TLS before the collector; its address.
+async fn over_tls(collector: &Collector, identity: &Identity) -> String {
+    let plain = collector.url.trim_start_matches("http://").split('/').next().unwrap().to_owned();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://127.0.0.1:{}/v1/traces", listener.local_addr().unwrap().port());
+    let acceptor = identity.acceptor();
+    tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            let (acceptor, plain) = (acceptor.clone(), plain.clone());
+            tokio::spawn(async move {
+                let Ok(mut inner) = acceptor.accept(socket).await else { return };
+                let mut outer = tokio::net::TcpStream::connect(plain).await.unwrap();
+                let _ = tokio::io::copy_bidirectional(&mut inner, &mut outer).await;
+            });
+        }
+    });
+    url
+}
+
+#[tokio::test]
+async fn a_collector_of_a_named_authority_gets_spans_and_one_of_another_none() {
+    let (collector, identity, other) = (Collector::start().await, Identity::new(), Identity::new());
+    let url = over_tls(&collector, &identity).await;
+    let with_ca = |pem: String| {
+        let url = url.clone();
+        async move {
+            let mut setup = Setup::new().await;
+            std::fs::write(setup.folder.path().join("collector-ca.pem"), pem).unwrap();
+            setup.config["traces"] = json!({"endpoint": url, "ca_file": "collector-ca.pem"});
+            setup.start().await
+        }
+    };
+    let world = with_ca(other.certificate_pem.clone()).await;
+    world.tool("read_file").token(&world.ta()).send().await.is(200);
+    eventually("the loss to be counted", || async {
+        (world.gateway.metrics().await.sum("doorward_traces_dropped_total", "") >= 1.0).then_some(())
+    })
+    .await;
+    assert_eq!(collector.exports().len(), 0);
+    let world = with_ca(identity.certificate_pem.clone()).await;
+    let reply = world.tool("read_file").token(&world.ta()).send().await;
+    collector.of(&reply.is(200).header("doorward-request-id")).await;
 }

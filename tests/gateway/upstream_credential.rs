@@ -9,6 +9,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde_json::{Value, json};
 
+use crate::support::client_proof::ProofKey;
+use crate::support::issuer::now;
 use crate::support::{Answer, Setup, World};
 
 /// One request for a token.
@@ -250,4 +252,112 @@ async fn item_102_obtained_tokens_and_secrets_appear_nowhere() {
     for text in [world.gateway.stderr(), audit, world.gateway.metrics().await.0, format!("{reply:?}")] {
         assert!(!text.contains("given-1") && !text.contains("s3cr3t"), "{text}");
     }
+}
+
+/// The same with a key in place of the secret.
+async fn world_with_key(kind: &str, proof: Value, change: impl FnOnce(&mut Value, &Server)) -> (Server, World, ProofKey) {
+    let server = Server::start().await;
+    let mut setup = Setup::new().await;
+    let key = ProofKey::new(setup.folder.path());
+    let mut proof = proof;
+    proof["key_file"] = json!(key.file);
+    let mut grant = json!({"client_id": "doorward", "private_key_jwt": proof});
+    change(&mut grant, &server);
+    setup.config["upstreams"]["files"]["credential"] = json!({kind: grant});
+    (server, setup.start().await, key)
+}
+
+#[tokio::test]
+async fn item_101_a_key_proves_who_asks_for_client_credentials_and_for_an_exchange() {
+    for kind in ["client_credentials", "token_exchange"] {
+        let (server, world, key) =
+            world_with_key(kind, json!({"kid": "door-1", "algorithm": "ES256"}), |grant, server| grant["issuer"] = json!(server.url)).await;
+        server.script(|_, number| {
+            let (status, mut body) = given(&Asked { authorization: String::new(), form: HashMap::new() }, number);
+            body["expires_in"] = json!(1);
+            (status, body)
+        });
+        world.tool("read_file").token(&world.ta()).send().await.is(200);
+        let first = server.asked().remove(0);
+        assert_eq!((first.authorization.as_str(), first.form["client_id"].as_str()), ("", "doorward"), "{kind}");
+        let (header, claims) = key.opened(&first.form);
+        assert_eq!(header, json!({"alg": "ES256", "typ": "JWT", "kid": "door-1"}), "{kind}");
+        let issued = claims["iat"].as_u64().unwrap();
+        assert!(now().abs_diff(issued) < 10, "{kind}");
+        let jti = claims["jti"].as_str().unwrap().to_owned();
+        assert!(jti.len() >= 22, "{kind}");
+        let expected = json!({"iss": "doorward", "sub": "doorward", "aud": server.url, "iat": issued, "exp": issued + 60, "jti": jti});
+        assert_eq!(claims, expected, "{kind}");
+        // Another token is asked for with another proof.
+        crate::support::eventually("a second request for a token", || async {
+            world.tool("read_file").token(&world.ta()).send().await.is(200);
+            (server.asked().len() > 1).then_some(())
+        })
+        .await;
+        let (_, again) = key.opened(&server.asked()[1].form);
+        assert_ne!(again["jti"], json!(jti), "{kind}");
+        let said = [world.gateway.stderr(), std::fs::read_to_string(&world.gateway.audit_file).unwrap()].concat();
+        assert!(!said.contains(&first.form["client_assertion"]), "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn a_proof_is_for_whom_the_operator_says() {
+    let at_endpoint = |grant: &mut Value, server: &Server| grant["token_url"] = json!(format!("{}/token", server.url));
+    let (server, world, key) = world_with_key("client_credentials", json!({}), at_endpoint).await;
+    world.tool("read_file").token(&world.ta()).send().await.is(200);
+    let (header, claims) = key.opened(&server.asked()[0].form);
+    assert_eq!((&header["kid"], &claims["aud"]), (&Value::Null, &json!(format!("{}/token", server.url))));
+    let named = json!({"audience": "https://login.example.com"});
+    let (server, world, key) = world_with_key("client_credentials", named, at_endpoint).await;
+    world.tool("read_file").token(&world.ta()).send().await.is(200);
+    assert_eq!(key.opened(&server.asked()[0].form).1["aud"], json!("https://login.example.com"));
+}
+
+#[tokio::test]
+async fn a_new_key_in_the_file_is_used_without_a_restart() {
+    let issuer = |grant: &mut Value, server: &Server| grant["issuer"] = json!(server.url);
+    let (server, world, key) = world_with_key("client_credentials", json!({}), issuer).await;
+    world.tool("read_file").token(&world.ta()).send().await.is(200);
+    key.opened(&server.asked()[0].form);
+    let renewed = ProofKey::new(world.folder.path());
+    world.gateway.signal("HUP");
+    // A token of the old key would still serve: what is asked for anew is asked for with the new one.
+    crate::support::eventually("a token asked for with the new key", || async {
+        world.tool("read_file").token(&world.ta()).send().await.is(200);
+        (server.asked().len() > 1).then_some(())
+    })
+    .await;
+    renewed.opened(&server.asked()[1].form);
+}
+
+#[tokio::test]
+async fn the_gateways_own_questions_show_its_own_token_too() {
+    let server = Server::start().await;
+    let mut setup = Setup::new().await;
+    let key = ProofKey::new(setup.folder.path());
+    setup.config["upstreams"].as_object_mut().unwrap().remove("crm");
+    setup.config["scopes"].as_object_mut().unwrap().retain(|name, _| name.starts_with("files:"));
+    setup.config["upstreams"]["files"]["rules"] = json!([{"tools": ["*"], "scopes": ["files:read"]}]);
+    setup.config["upstreams"]["files"]["credential"] =
+        json!({"client_credentials": {"issuer": server.url, "client_id": "doorward", "private_key_jwt": {"key_file": key.file}}});
+    setup.config["upstreams"]["files"]["pin"] = json!({"file": "files.tools.json", "interval": "1h"});
+    setup.files.script(|seen| {
+        let shows = seen.header("authorization").starts_with("Bearer given-");
+        (!shows).then(|| Answer::text(401, "application/json", "{}"))
+    });
+    let file = setup.folder.path().join("doorward.yaml");
+    crate::support::gateway::write_config(&file, &crate::support::gateway::yaml(&setup.config));
+    let file = file.to_str().unwrap().to_owned();
+    let approved = crate::support::gateway::run(&["approve", "files", "--all", "--by", "alice", "--config", &file]).await;
+    assert_eq!(approved.status.code(), Some(0), "{approved:?}");
+    let probed = crate::support::gateway::run(&["check", "--probe", "--config", &file]).await;
+    assert_eq!(probed.status.code(), Some(0), "{probed:?}");
+    // And its looks at pinned tools: nobody has listed them when the first call comes.
+    let world = setup.start().await;
+    crate::support::eventually("the first look", || async {
+        (world.gateway.metrics().await.sum("doorward_pinned_tools", "state=\"verified\"") > 0.0).then_some(())
+    })
+    .await;
+    world.tool("read_file").token(&world.ta()).send().await.is(200);
 }

@@ -187,6 +187,7 @@ fn the_reference_loads_with_every_commented_key_too() {
     write("secrets/actor", "t0ken\n");
     write("secrets/signals", "t0ken\n");
     write("github.tools.json", r#"{"version":1,"upstream":"github","tools":{}}"#);
+    write("secrets/client.pem", &rcgen::KeyPair::generate().expect("a key").serialize_pem());
     write("secrets/audit.pem", &rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).expect("a key").serialize_pem());
     write(
         "upstreams/wiki.yaml",
@@ -410,5 +411,44 @@ fn the_schema_accepts_every_sample_and_refuses_what_is_not_accepted_yet() {
     }
     for later in ["authorization_server", "bridge", "self_managed"] {
         assert!(!config::schema().contains(&format!("\"{later}\"")), "{later}");
+    }
+}
+
+/// A configuration whose exchange is asked for with this proof, and the key file beside it.
+fn with_proof(folder: &Path, key: &str, proof: &str) -> Result<Loaded, Vec<Problem>> {
+    let path = folder.join("client.pem");
+    fs::write(&path, key).expect("written");
+    fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("set");
+    let text = format!(
+        "public_url: https://mcp.example.com\nlisten: [{{ address: 127.0.0.1:0 }}]\nissuers: {{ corp: {{ issuer: https://login.example.com }} }}\n\
+         upstreams:\n  files:\n    path: /mcp\n    url: http://127.0.0.1:3001/mcp\n    credential: {{ client_credentials: {{ \
+         issuer: https://login.example.com, client_id: gw, private_key_jwt: {{ key_file: client.pem{proof} }} }} }}\n    \
+         rules: [{{ tools: [read_file], scopes: [files:read] }}]\n"
+    );
+    let path = folder.join("doorward.yaml");
+    fs::write(&path, text).expect("written");
+    load(&path)
+}
+
+#[test]
+fn a_key_that_cannot_sign_as_it_is_told_to_is_refused_and_one_that_can_is_the_clients() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let key = |kind| rcgen::KeyPair::generate_for(kind).expect("a key").serialize_pem();
+    let (p256, ed25519) = (key(&rcgen::PKCS_ECDSA_P256_SHA256), key(&rcgen::PKCS_ED25519));
+    for (key, proof) in [(&p256, ""), (&p256, ", algorithm: ES256, kid: one"), (&ed25519, ""), (&ed25519, ", algorithm: EdDSA")] {
+        let loaded = with_proof(folder.path(), key, proof).unwrap_or_else(|problems| panic!("{proof}: {}", text(&problems, folder.path())));
+        assert!(loaded.warnings.is_empty(), "{}", text(&loaded.warnings, folder.path()));
+        let client = loaded.config.routes[0].grant.as_ref().map(|grant| grant.client.id.clone());
+        assert_eq!(client.as_deref(), Some("gw"));
+    }
+    let public = rcgen::generate_simple_self_signed(vec!["a.example".into()]).expect("a certificate").cert.pem();
+    for (key, proof, expected) in [
+        (&p256, ", algorithm: ES384", "the key in `client.pem` cannot sign with ES384"),
+        (&ed25519, ", algorithm: RS256", "the key in `client.pem` cannot sign with RS256"),
+        (&p256, ", algorithm: HS256", "`HS256` is no algorithm that a private key signs with"),
+        (&public, "", "`client.pem` holds no private key in PEM"),
+    ] {
+        let problems = with_proof(folder.path(), key, proof).err().unwrap_or_default();
+        assert!(problems.iter().any(|problem| problem.message == expected), "{}", text(&problems, folder.path()));
     }
 }

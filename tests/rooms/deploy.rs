@@ -41,3 +41,44 @@ fn block(text: &str, key: &str) -> Option<String> {
     let lines = behind.lines().map_while(|line| if line.is_empty() { Some("") } else { line.strip_prefix(&margin) });
     Some(lines.map(|line| format!("{line}\n")).collect())
 }
+
+#[test]
+fn the_image_is_built_from_everything_that_the_sources_name() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |name: &str| fs::read_to_string(root.join(name)).expect("a file");
+    let (dockerfile, ignored, manifest) = (read("Dockerfile"), read(".dockerignore"), read("Cargo.toml"));
+    let mut named = vec!["src".to_owned(), "Cargo.lock".to_owned(), "Cargo.toml".to_owned()];
+    named.extend(manifest.lines().filter_map(|line| line.strip_prefix("path = \"")?.split('/').next().map(str::to_owned)));
+    let mut folders = vec![root.join("src")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()) {
+            if entry.is_dir() {
+                folders.push(entry);
+                continue;
+            }
+            let text = fs::read_to_string(&entry).unwrap_or_default();
+            let marks = ["include_str!(\"../../", "include_bytes!(\"../../", "migrate!(\"./"];
+            let after = |mark: &'static str| text.match_indices(mark).map(move |(at, _)| at + mark.len()).collect::<Vec<_>>();
+            let places = marks.into_iter().flat_map(after);
+            named.extend(places.filter_map(|at| text[at..].split(['/', '"']).next().map(str::to_owned)));
+        }
+    }
+    assert!(named.iter().any(|name| name == "migrations") && named.iter().any(|name| name == "config"), "{named:?}");
+    for name in named {
+        let copied =
+            dockerfile.lines().filter(|line| line.starts_with("COPY ")).any(|line| line.split(' ').skip(1).any(|word| word == name));
+        assert!(copied, "`{name}` is not copied into the image");
+        assert!(!ignored.lines().any(|line| line.trim_matches('/') == name), "`{name}` is kept from the image");
+    }
+}
+
+#[test]
+fn the_sockets_of_systemd_are_addresses_that_a_listener_can_name() {
+    let unit = fs::read_to_string(folder().join("systemd/doorward.socket")).expect("a unit");
+    let places: Vec<&str> = unit.lines().filter_map(|line| line.strip_prefix("ListenStream=")).collect();
+    assert!(!places.is_empty());
+    for place in places {
+        assert!(place.parse::<std::net::SocketAddr>().is_ok() || place.starts_with('/'), "{place}");
+    }
+    assert!(!unit.lines().any(|line| line.starts_with("Accept=yes")));
+}

@@ -58,3 +58,12 @@ fn the_lines_that_verify_an_assertion_are_those_that_are_run() {
         assert!(lines.len() > 100 && page.contains(lines), "not on the page:\n{lines}");
     }
 }
+
+#[test]
+fn how_clients_come_to_an_id_is_on_the_page_of_providers_as_check_says_it() {
+    let page = include_str!("../../docs/providers.md");
+    for profile in doorward::config::profile::PROFILES {
+        assert!(page.contains(&format!("`{}`", profile.name)), "{}", profile.name);
+        assert!(page.contains(profile.registration), "{}", profile.name);
+    }
+}

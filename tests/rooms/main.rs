@@ -9,7 +9,13 @@
     reason = "tests may stop at what cannot be"
 )]
 
+// Fuzz targets name libFuzzer; here they mean the stand-in of `fuzz`.
+extern crate self as libfuzzer_sys;
+
 mod config;
 mod deploy;
 mod docs;
+mod fuzz;
 mod watching;
+
+pub(crate) use fuzz::fuzz_target;

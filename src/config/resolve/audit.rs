@@ -42,13 +42,13 @@ pub fn audit(raw: Option<RawAudit>, at: &At<'_>, context: &mut Context<'_>) -> A
     }
     let checkpoints = checkpoints.and_then(|raw| self::checkpoints(raw, &at.key("checkpoints"), context));
     let export = otlp.and_then(|raw| {
-        let RawExport { endpoint, headers_file, allow_http } = raw;
+        let RawExport { endpoint, headers_file, ca_file, allow_http } = raw;
         let at = at.key("otlp");
         if endpoint.is_none() {
             context.missing_key(&at, "endpoint", "where the collector takes logs: `endpoint: http://127.0.0.1:4318/v1/logs`");
             return None;
         }
-        traces::collector(RawTraces { endpoint, headers_file, ratio: None, allow_http }, "logs", &at, context)
+        traces::collector(RawTraces { endpoint, headers_file, ca_file, ratio: None, allow_http }, "logs", &at, context)
     });
     Audit { file, when_full, checkpoints, stdout, export }
 }

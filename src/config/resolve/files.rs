@@ -98,22 +98,6 @@ impl Context<'_> {
         self.secret(at, &value, &format!("the variable `{variable}`"))
     }
 
-    /// The secret of a client, named in exactly one of two ways.
-    pub fn client_secret(&mut self, file: Option<String>, variable: Option<String>, at: &At<'_>) -> Option<String> {
-        match (file, variable) {
-            (Some(file), None) => self.secret_file(&at.key("client_secret_file"), &file),
-            (None, Some(variable)) => self.secret_env(&at.key("client_secret_env"), &variable),
-            (None, None) => {
-                self.report.missing(at, "no client secret is named", "name one of `client_secret_file` and `client_secret_env`");
-                None
-            }
-            (Some(_), Some(_)) => {
-                self.report.mend(at, "more than one client secret", "keep one of `client_secret_file` and `client_secret_env`");
-                None
-            }
-        }
-    }
-
     /// SECURITY: what is wrong is said, the secret itself never.
     fn secret(&mut self, at: &At<'_>, value: &str, whence: &str) -> Option<String> {
         if value.trim().is_empty() {

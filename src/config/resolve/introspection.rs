@@ -1,33 +1,37 @@
 //! How is an issuer asked about tokens that it alone can read (RFC 7662)?
-//!
-//! The client's id and secret become one header here, so that the secret goes no further as a text.
 
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use url::form_urlencoded::byte_serialize;
-
-use super::{Context, issuers, quantity, web};
+use super::{Context, client, issuers, quantity, web};
 use crate::config::raw::{DurationText, RawIntrospection};
 use crate::config::report::At;
 use crate::config::{Endpoint, Introspection, KeySource};
-use crate::route::Credential;
 use crate::token::AnswerRules;
 
 const CACHE: Duration = Duration::from_secs(30);
 const LONGEST_CACHE: Duration = Duration::from_secs(600);
 const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// None where the report says why. `metadata_url` is where the endpoint is looked up that `url` does not name.
+/// None where the report says why. `issuer` is its identifier; `metadata_url` is where the endpoint is looked up that `url` does not name.
 pub fn resolve(
     raw: RawIntrospection,
+    issuer: &str,
     metadata_url: Option<&str>,
     allow_http: bool,
     at: &At<'_>,
     context: &mut Context<'_>,
 ) -> Option<Introspection> {
-    let RawIntrospection { url, client_id, client_secret_file, client_secret_env, cache, timeout, only, allow_missing_audience } = raw;
+    let RawIntrospection {
+        url,
+        client_id,
+        client_secret_file,
+        client_secret_env,
+        private_key_jwt,
+        cache,
+        timeout,
+        only,
+        allow_missing_audience,
+    } = raw;
     let endpoint = match (url, metadata_url) {
         (Some(url), _) => sound(&url, allow_http, &at.key("url"), context).then_some(Endpoint::At(url)),
         (None, Some(url)) => Some(Endpoint::Metadata(url.to_owned())),
@@ -35,11 +39,11 @@ pub fn resolve(
     };
     let cache = believed(cache, &at.key("cache"), context);
     let timeout = quantity::duration(timeout, TIMEOUT, &at.key("timeout"), &mut context.report);
-    let secret = context.client_secret(client_secret_file, client_secret_env, at);
-    let client_id = client(client_id, at, context);
+    let client = client::Section { client_id, client_secret_file, client_secret_env, private_key_jwt };
+    let client = client.resolve("what Doorward is called at the introspection endpoint", issuer, at, context);
     Some(Introspection {
         endpoint: endpoint?,
-        authorization: basic(&client_id?, &secret?),
+        client: client?,
         timeout,
         answers: AnswerRules { cache, allow_missing_audience: allow_missing_audience.unwrap_or(false) },
         only: only.unwrap_or(false),
@@ -70,31 +74,4 @@ fn believed(raw: Option<DurationText>, at: &At<'_>, context: &mut Context<'_>) -
         context.report.mend(at, "a revoked token would be accepted for as long as an answer about it is believed", "write `10m` or less");
     }
     cache
-}
-
-fn client(raw: Option<String>, at: &At<'_>, context: &mut Context<'_>) -> Option<String> {
-    let named = raw.filter(|id| !id.trim().is_empty());
-    if named.is_none() {
-        context.missing_key(at, "client_id", "what Doorward is called at the introspection endpoint");
-    }
-    named
-}
-
-/// RFC 6749 §2.3.1: id and secret are form-encoded first, so that a `:` in the id is not the one between them.
-fn basic(id: &str, secret: &str) -> Credential {
-    let encode = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
-    let pair = format!("{}:{}", encode(id), encode(secret));
-    Credential::new("Authorization".into(), format!("Basic {}", STANDARD.encode(pair)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn id_and_secret_are_form_encoded_before_they_are_joined() {
-        let header = basic("a:b c", "p%+ß");
-        assert_eq!(STANDARD.decode(header.reveal().strip_prefix("Basic ").unwrap()).unwrap(), b"a%3Ab+c:p%25%2B%C3%9F");
-        assert!(!format!("{header:?}").contains("Basic"));
-    }
 }

@@ -77,7 +77,9 @@ fn issuer(name: &str, raw: RawIssuer, at: &At<'_>, context: &mut Context<'_>) ->
     let only = introspection.as_ref().is_some_and(|raw| raw.only == Some(true));
     let asked = introspection.is_some();
     let described = metadata_url.as_deref().or(patterned.as_deref());
-    let introspection = introspection.and_then(|raw| introspection::resolve(raw, described, allow_http, &at.key("introspection"), context));
+    let named = issuer.as_deref().unwrap_or_default();
+    let introspection =
+        introspection.and_then(|raw| introspection::resolve(raw, named, described, allow_http, &at.key("introspection"), context));
     let source = match only {
         true => introspection::no_keys([("jwks_uri", jwks_uri.is_some()), ("jwks_file", jwks_file.is_some())], at, context),
         false => key_source(metadata_url, jwks_uri, jwks_file, allow_http, at, context),

@@ -7,6 +7,7 @@
 mod arguments;
 mod assertion_keys;
 mod audit;
+mod client;
 mod dpop;
 mod files;
 mod introspection;

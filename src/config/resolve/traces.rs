@@ -14,7 +14,10 @@ pub fn traces(raw: RawTraces, at: &At<'_>, context: &mut Context<'_>) -> Option<
 
 /// The same for what a collector calls `kind`.
 pub fn collector(raw: RawTraces, kind: &str, at: &At<'_>, context: &mut Context<'_>) -> Option<Traces> {
-    let RawTraces { endpoint, headers_file, ratio, allow_http } = raw;
+    let RawTraces { endpoint, headers_file, ca_file, ratio, allow_http } = raw;
+    let has_ca = ca_file.is_some();
+    let ca_at = at.key("ca_file");
+    let ca = ca_file.map_or(Some(None), |file| context.certificates(&ca_at, &file).map(Some));
     let headers = headers_file.map_or_else(|| Some(HeaderMap::new()), |file| headers(&file, &at.key("headers_file"), context));
     let ratio = ratio.unwrap_or(1.0);
     if !(0.0..=1.0).contains(&ratio) {
@@ -34,11 +37,18 @@ pub fn collector(raw: RawTraces, kind: &str, at: &At<'_>, context: &mut Context<
         let hint = "use https, a collector beside doorward, or `allow_http: true`";
         context.report.mend(&at, format!("`{endpoint}` is plain http off loopback, where anyone on the path could read"), hint);
     }
+    if has_ca && url.scheme() != "https" {
+        context.report.warn(
+            &ca_at,
+            "`ca_file` says nothing of a collector that is reached by plain http",
+            "remove it, or write the endpoint with https",
+        );
+    }
     if url.path() == "/" {
         let hint = format!("most collectors take {kind} at `{url}v1/{kind}`");
         context.report.mend(&at, format!("`{endpoint}` has no path"), hint);
     }
-    Some(Traces { endpoint, headers: headers?, ratio })
+    Some(Traces { endpoint, headers: headers?, ca: ca?, ratio })
 }
 
 /// One `Name: value` in each line. SECURITY: what is wrong is told by line number, never by content.

@@ -19,6 +19,7 @@ use crate::config::{Issuer, Seen, lint};
 use crate::mcp::ask::Asks;
 use crate::oauth::resource_metadata::{self, SenderConstraint};
 use crate::policy::Policy;
+use crate::route::grant::GrantKind;
 use crate::route::{ChallengeScopes, ListMode, Mode, Route, RouteLimits, Sender, Upstream};
 use crate::token::dpop::ProofRules;
 use crate::token::{Demand, IssuerRules};
@@ -183,7 +184,8 @@ impl Section<'_> {
         let upstream = reach.resolve(at, context).map(|(reach, path)| Upstream { reach: Arc::new(reach), path, credential: fixed });
         let origins = browser_origins(origins, &at.key("origins"), context);
         let limits = route_limits(limits, &at.key("limits"), context);
-        let pin = pin.and_then(|raw| pin::resolve(raw, name, credential.grant.is_some(), &at.key("pin"), context)).map(Arc::new);
+        let exchanged = credential.grant.as_ref().is_some_and(|grant| matches!(grant.kind, GrantKind::Exchange { .. }));
+        let pin = pin.and_then(|raw| pin::resolve(raw, name, exchanged, &at.key("pin"), context)).map(Arc::new);
         let sender = dpop::sender(require_dpop, require_certificate, self.dpop, self.dpop_offered);
         let protocol = protocol::Section { eras, methods, extensions, allow_missing_param_headers }.resolve(&policy, at, context);
         let (resource, upstream) = (resource?, upstream?);

@@ -4,7 +4,8 @@ use serde_json::json;
 use tokio::sync::Notify;
 
 use super::*;
-use crate::route::Credential;
+use crate::route::client::{Client, Proof};
+use crate::route::grant::Secret;
 use crate::token::forge::now;
 
 /// An issuer that says what it is told to, and counts.
@@ -65,7 +66,7 @@ fn about(token: &str) -> Answer {
 fn asked() -> Introspection {
     Introspection {
         endpoint: Endpoint::Discovery,
-        authorization: Credential::new("Authorization".into(), "Basic x".into()),
+        client: Client { id: "doorward".into(), proof: Proof::Secret(Secret::new("x".into())) },
         timeout: Duration::from_millis(200),
         answers: AnswerRules { cache: Duration::from_secs(30), allow_missing_audience: false },
         only: false,

@@ -5,7 +5,8 @@ use serde_json::json;
 use super::*;
 use crate::config::{Endpoint, Introspection, KeyTimes};
 use crate::remote::fixture::{self, config};
-use crate::route::Credential;
+use crate::route::client::{Client, Proof};
+use crate::route::grant::Secret;
 use crate::token::forge::{Signer, rules};
 use crate::token::{Algorithm, AnswerRules};
 
@@ -44,7 +45,7 @@ fn a_reload_keeps_refusals_only_while_nothing_about_the_issuer_changed() {
     fixture::http();
     let asked = |timeout: u64| Introspection {
         endpoint: Endpoint::Discovery,
-        authorization: Credential::new("Authorization".into(), "Basic x".into()),
+        client: Client { id: "doorward".into(), proof: Proof::Secret(Secret::new("x".into())) },
         timeout: Duration::from_secs(timeout),
         answers: AnswerRules { cache: Duration::from_secs(30), allow_missing_audience: false },
         only: true,

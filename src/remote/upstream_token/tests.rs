@@ -5,6 +5,7 @@ use tokio::time::{advance, sleep};
 
 use super::*;
 use crate::remote::FetchError;
+use crate::route::client::{Client, Proof};
 use crate::route::grant::{Secret, TokenEndpoint};
 
 const LIFE: Duration = Duration::from_secs(100);
@@ -40,8 +41,7 @@ fn source(kind: GrantKind) -> (Arc<Fake>, Arc<Source>) {
     let grant = Grant {
         kind,
         endpoint: TokenEndpoint::Url(String::new()),
-        client_id: String::new(),
-        client_secret: Secret::new(String::new()),
+        client: Client { id: String::new(), proof: Proof::Secret(Secret::new(String::new())) },
         scopes: vec![],
         resource: None,
         audience: None,

@@ -1,6 +1,7 @@
 //! The neighbours of the gateway: an issuer, an MCP server, clients, and the binary itself.
 
 pub mod client;
+pub mod client_proof;
 pub mod gateway;
 pub mod introspection;
 pub mod issuer;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{Context, quantity, web};
 use crate::config::raw::RawTokenGrant;
 use crate::config::report::At;
+use crate::config::resolve::client;
 use crate::route::grant::{Grant, GrantKind, Secret, TokenEndpoint};
 
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -22,6 +23,7 @@ pub fn resolve(raw: RawTokenGrant, exchange: Option<Exchange<'_>>, at: &At<'_>, 
         client_id,
         client_secret_file,
         client_secret_env,
+        private_key_jwt,
         scopes,
         resource,
         audience,
@@ -31,7 +33,6 @@ pub fn resolve(raw: RawTokenGrant, exchange: Option<Exchange<'_>>, at: &At<'_>, 
     } = raw;
     let allow_http = allow_http.unwrap_or(false);
     let endpoint = endpoint(token_url, issuer, allow_http, at, context);
-    let client_secret = context.client_secret(client_secret_file, client_secret_env, at).map(Secret::new);
     let scopes = context.strings(scopes, &at.key("scopes"));
     for (index, scope) in scopes.iter().enumerate() {
         // RFC 6749 §3.3.
@@ -56,12 +57,14 @@ pub fn resolve(raw: RawTokenGrant, exchange: Option<Exchange<'_>>, at: &At<'_>, 
         Some(Exchange { url }) if resource.is_none() && audience.is_none() => default_resource(*url, at, context),
         _ => resource,
     };
-    let Some(client_id) = client_id.filter(|id| !id.is_empty()) else {
-        context.missing_key(at, "client_id", "doorward's own id at that authorization server");
-        return None;
+    let client = client::Section { client_id, client_secret_file, client_secret_env, private_key_jwt };
+    let server = match &endpoint {
+        Some(TokenEndpoint::Url(text) | TokenEndpoint::Issuer(text)) => text,
+        None => "",
     };
+    let client = client.resolve("doorward's own id at that authorization server", server, at, context);
     let kind = if exchange.is_some() { GrantKind::Exchange { actor } } else { GrantKind::ClientCredentials };
-    Some(Grant { kind, endpoint: endpoint?, client_id, client_secret: client_secret?, scopes, resource, audience, timeout, allow_http })
+    Some(Grant { kind, endpoint: endpoint?, client: client?, scopes, resource, audience, timeout, allow_http })
 }
 
 /// RFC 8693 §2.1: an exchange says what the token is for, or the token could be good for anything.

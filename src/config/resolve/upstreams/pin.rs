@@ -14,15 +14,15 @@ const LARGEST: usize = 32 << 20;
 const INTERVAL: Duration = Duration::from_secs(60);
 const SHORTEST: Duration = Duration::from_secs(1);
 
-/// `granted`: the server is shown a credential that only a call can have obtained.
-pub fn resolve(raw: RawPin, upstream: &str, granted: bool, at: &At<'_>, context: &mut Context<'_>) -> Option<Pin> {
+/// `exchanged`: the server is shown a credential that only a caller's can be exchanged for.
+pub fn resolve(raw: RawPin, upstream: &str, exchanged: bool, at: &At<'_>, context: &mut Context<'_>) -> Option<Pin> {
     let RawPin { file, interval } = raw;
     let interval_at = at.key("interval");
     let interval = quantity::duration(interval, INTERVAL, &interval_at, &mut context.report);
     if interval < SHORTEST {
         context.report.mend(&interval_at, "the servers would be asked too often", "write `1s` or more");
     }
-    if granted {
+    if exchanged {
         let hint = "tools are compared when a caller lists them; until then calls of them are refused";
         context.report.warn(at, "with this `credential` the gateway cannot ask the server for its tools itself", hint);
     }
