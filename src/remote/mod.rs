@@ -5,6 +5,7 @@
 //! [`metadata`] keeps an issuer's document to be shown again, `pace` says when a fetch may begin, [`keystore`] holds the live keys of one issuer, [`Issuers`] those of all.
 //! [`introspection`] asks about a token that only its issuer can read, as often as `valve` lets it.
 //! [`upstream_token`] keeps the tokens that upstreams are shown, and [`token_endpoint`] asks for them.
+//! [`Surfaces`] remembers what was fetched for whoever watches it, and says which keys count.
 //! [`Transmitters`] holds the keys of those who send event tokens, and [`poll`] fetches what waits there.
 //! Only configured issuers are ever asked: nothing in a token can name an address. This room judges no token.
 
@@ -23,6 +24,7 @@ pub mod listed;
 pub mod metadata;
 mod pace;
 pub mod poll;
+pub mod surfaces;
 pub mod token_endpoint;
 mod transmitters;
 pub mod upstream_token;
@@ -33,5 +35,6 @@ pub use introspection::Introspector;
 pub use issuers::Issuers;
 pub use keystore::{FetchCounts, KeyStore};
 pub use metadata::MetadataStore;
+pub use surfaces::Surfaces;
 pub use transmitters::Transmitters;
 pub use upstream_token::UpstreamTokens;
