@@ -66,7 +66,9 @@ impl Watch {
                 self.pending.insert(issuer, sighting);
             }
         }
-        failed = failed.or(self.release(store, surfaces).await.err());
+        if failed.is_none() {
+            failed = self.release(store, surfaces).await.err();
+        }
         if let Some(error) = &failed
             && !self.failing
         {
@@ -89,7 +91,7 @@ impl Watch {
         if let Some(set) = &sighting.keys {
             let (acceptance, text, set_shown, now) = (surfaces.keys.acceptance(issuer), described(set), shown(set), now());
             let version = Version { issuer, kind: SurfaceKind::Keys, digest: set.digest(), summary: &text, now };
-            let settled = store.saw_keys(&version, |known| settle(issuer, known, &set_shown, acceptance, now)).await?;
+            let settled = store.saw_keys(&version, |known| surfaces.keys.dated(settle(issuer, known, &set_shown, acceptance, now))).await?;
             settled.changed.into_iter().for_each(|key| surfaces.keys.apply(key));
             settled.drifts.iter().for_each(|drift| self.tell(issuer, drift));
             sighting.keys = None;

@@ -149,7 +149,7 @@ async fn issue_5_8_what_others_see_is_held_against_the_configuration() {
     let findings = compared(&|_| {}).await;
     tells(&findings, "ok", "the metadata is that of upstream `files`");
     tells(&findings, "ok", "is issuer `corp`");
-    let findings = compared(&|config| config["upstreams"]["files"]["rules"][1]["scopes"] = json!(["files:write"])).await;
+    let findings = compared(&|config| config["upstreams"]["files"]["rules"] = json!([{"tools": ["a"], "scopes": ["crm:read"]}])).await;
     tells(&findings, "wrong", "`scopes_supported` is");
     let other = "https://login.example.com";
     let findings = compared(&|config| config["issuers"]["corp"]["issuer"] = json!(other)).await;

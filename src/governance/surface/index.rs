@@ -64,6 +64,18 @@ impl IssuerKeys {
         settled
     }
 
+    /// With holds that began when the key was seen here, which may be before it could be written down.
+    pub fn dated(&self, mut settled: Settled) -> Settled {
+        let known = self.read();
+        for key in settled.changed.iter_mut().filter(|key| key.state == KeyState::Held) {
+            let here = known.keys.get(&key.issuer).and_then(|keys| keys.get(&key.thumbprint));
+            if let Some(here) = here.filter(|here| here.state == KeyState::Held && here.gone.is_none()) {
+                key.since = key.since.min(here.since);
+            }
+        }
+        settled
+    }
+
     /// The keys of a set that may verify.
     pub fn usable(&self, issuer: &str, set: &Arc<KeySet>) -> Arc<KeySet> {
         let known = self.read();

@@ -84,6 +84,17 @@ fn a_hold_ends_by_time_only_for_a_key_that_was_there_all_the_time() {
 }
 
 #[test]
+fn a_hold_counts_from_when_the_key_was_seen_though_it_was_written_down_later() {
+    let (index, a, b) = (index(HOUR), signer(), signer());
+    index.see("i", &set(&[(&a, "a")]), 0);
+    let both = set(&[(&a, "a"), (&b, "b")]);
+    let first = settle("i", &[], &shown(&set(&[(&a, "a")])), HOUR, 0).changed;
+    index.see("i", &both, 100);
+    let written = index.dated(settle("i", &first, &shown(&both), HOUR, 500));
+    assert_eq!(written.changed.iter().map(|key| key.since).collect::<Vec<_>>(), [100]);
+}
+
+#[test]
 fn a_key_that_was_accepted_and_comes_back_is_an_event() {
     let (index, a, b) = (index(Acceptance::Approved), signer(), signer());
     index.see("i", &set(&[(&a, "a"), (&b, "b")]), 0);
