@@ -100,12 +100,15 @@ async fn verify(unverified: &Unverified<'_>, rules: &Arc<IssuerRules>, store: &A
     let keys = store.keys().await?;
     let first = unverified.verify(rules, keys.find(kid, algorithm), kept);
     let newer = match first {
+        // Another fetch would bring the same key, and somebody must decide on it.
+        Err(Error::UnknownKey) if store.holds_back(kid, algorithm) => return Err(Error::KeyHeld),
         Err(Error::UnknownKey) => store.learn(|keys| keys.find(kid, algorithm).next().is_some()).await,
         Err(Error::Signature) if kid.is_none() => store.learn(|newer| newer.version() != keys.version()).await,
         decided => return decided,
     };
     match newer {
         Some(keys) => unverified.verify(rules, keys.find(kid, algorithm), kept),
+        None if store.holds_back(kid, algorithm) => Err(Error::KeyHeld),
         None => first,
     }
 }

@@ -33,19 +33,19 @@
 //! governance   <- principal token
 //! session      <- principal mcp route denial
 //! config       <- principal token mcp policy identity oauth route denial event certificate pin governance
-//! remote       <- config token trace route mcp
+//! remote       <- config token trace route mcp governance
 //! store        <- config governance
 //! trace        <- event
 //! advice       <- config token route
 //! audit        <- config event
-//! metrics      <- config event mcp
+//! metrics      <- config event mcp governance
 //! limit        <- route
 //! insist       <- (nothing)
 //! streams      <- principal token route
 //! state        <- config remote token mcp policy route metrics possession assertions vigil governance store
 //! signals      <- config governance store remote state audit metrics event
 //! possession   <- principal token route
-//! assertions   <- token identity route config
+//! assertions   <- token identity route config oauth
 //! authenticate <- principal token route remote
 //! pipeline     <- principal token mcp policy route denial oauth session authenticate state possession governance
 //! server       <- config metrics state audit

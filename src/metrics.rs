@@ -13,6 +13,7 @@ use prometheus::{Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec
 
 use crate::config::Config;
 use crate::event::{Event, Outcome};
+use crate::governance::surface;
 use crate::mcp::ask::Ask;
 use series::{Known, Series, Tools};
 
@@ -35,6 +36,8 @@ pub struct Metrics {
     upstream_healthy: IntGaugeVec,
     keys_age: IntGaugeVec,
     fetches: IntCounterVec,
+    drift: IntCounterVec,
+    keys_held: IntGaugeVec,
     token_hits: IntCounter,
     token_misses: IntCounter,
     introspection: IntCounterVec,
@@ -122,6 +125,8 @@ impl Metrics {
             )?,
             keys_age: gauge("doorward_issuer_keys_age_seconds", "Age of the issuer's keys in use; -1 where there are none", &["issuer"])?,
             fetches: counter("doorward_issuer_fetch_total", "Fetches of an issuer's keys", &["issuer", "result"])?,
+            drift: counter("doorward_issuer_drift_total", "Changes of what an issuer publishes", &["issuer", "kind"])?,
+            keys_held: gauge("doorward_issuer_keys_held", "Keys that the issuer publishes and that are on hold", &["issuer"])?,
             token_hits: token_cache.with_label_values(&["hit"]),
             token_misses: token_cache.with_label_values(&["miss"]),
             introspection: counter("doorward_introspection_total", "Questions to an issuer about tokens", &["issuer", "result"])?,
@@ -202,6 +207,9 @@ impl Metrics {
     pub fn configured(&self, config: &Config) {
         self.known.forget();
         self.config_hash.set(i64::try_from(config.hash >> 1).unwrap_or_default());
+        for (issuer, kind) in config.issuers.keys().flat_map(|issuer| surface::Kind::ALL.map(|kind| (issuer, kind))) {
+            self.drift.with_label_values(&[issuer.as_str(), kind.name()]);
+        }
         for signal in &config.signals {
             let poll = signal.poll.is_some().then_some("signal/poll");
             for operation in signal.inlets().map(|(_, inlet)| inlet.operation()).chain(poll) {
@@ -332,6 +340,16 @@ impl Metrics {
         }
     }
 
+    /// Counts a change of what an issuer publishes.
+    pub fn issuer_drift(&self, issuer: &str, kind: surface::Kind) {
+        self.drift.with_label_values(&[issuer, kind.name()]).inc();
+    }
+
+    /// How many published keys of an issuer verify nothing for now.
+    pub fn issuer_keys_held(&self, issuer: &str, number: usize) {
+        self.keys_held.with_label_values(&[issuer]).set(i64::try_from(number).unwrap_or(i64::MAX));
+    }
+
     /// How questions about tokens ended, brought up to date before a scrape.
     pub fn introspection(&self, issuer: &str, counts: [(&'static str, u64); 6]) {
         for (result, total) in counts {
@@ -407,6 +425,7 @@ mod tests {
             reason: "permitted",
             rule: None,
             arguments: None,
+            values: None,
             source: Ipv4Addr::LOCALHOST.into(),
             session: None,
             era: None,

@@ -49,7 +49,7 @@ pub struct Snapshot {
     pub sealer: Arc<Sealer>,
     /// What was revoked, where there is a store. One for the life of the process, through all reloads.
     pub revocations: Option<Arc<Revocations>>,
-    /// Clients and what was decided of them, where there is a store. One for the life of the process.
+    /// Clients and what was decided of them, where there is a store or the configuration has some. One for the life of the process.
     pub clients: Option<Arc<Clients>>,
     /// Cut lists by upstream, standing and the changes of tools that were seen before, and those that have a next page by
     /// caller too: its cursor is the caller's own.
@@ -67,16 +67,16 @@ impl Snapshot {
             Some(old) => old.revocations.clone(),
             None => config.store.as_ref().map(|store| Arc::new(Revocations::new(store.bounds))),
         };
-        let clients = match old {
-            Some(old) => old.clients.clone(),
-            None => config.store.as_ref().map(|_| Arc::default()),
+        let clients = match old.and_then(|old| old.clients.clone()) {
+            Some(clients) => Some(clients),
+            None => (config.store.is_some() || !config.clients.is_empty()).then(Arc::default),
         };
         Ok(Self {
             proofs: Proofs::new(config.dpop.rules.clone(), nonce_secret, old.map(|old| &old.proofs)),
             secret,
             routes: RouteTable::new(config.routes.clone())
                 .with_aliases(&config.public_url, &config.allow_hosts)
-                .with_assertion_keys(&config.public_url)
+                .with_assertion_keys(&config.public_url, config.signed_metadata)
                 .with_signals(&config.public_url, inlets(&config)),
             issuers: Issuers::build(&config, old.map(|old| &old.issuers))?,
             transmitters: Transmitters::build(&config, old.map(|old| &old.transmitters))?,
@@ -92,6 +92,16 @@ impl Snapshot {
             vigils: Vigils::build(&config.routes, old.map(|old| &old.vigils)),
             config,
         })
+    }
+}
+
+impl Snapshot {
+    /// What is kept through all worlds follows this one's configuration from now on.
+    fn rules(&self) {
+        self.issuers.govern();
+        if let Some(clients) = &self.clients {
+            clients.configure(self.config.clients.iter().map(|configured| configured.client.clone()));
+        }
     }
 }
 
@@ -145,6 +155,7 @@ impl State {
         metrics.configured(&config);
         let seen = ArcSwap::from_pointee(config.files.clone());
         let first = Snapshot::build(config, None).map_err(|error| error.to_string())?;
+        first.rules();
         Ok(Self {
             current: ArcSwap::from_pointee(first),
             path: path.to_owned(),
@@ -190,6 +201,7 @@ impl State {
             vec![self.unusable(&error)]
         })?;
         self.metrics.configured(&next.config);
+        next.rules();
         self.current.store(Arc::new(next));
         self.worlds.send_modify(|world| *world += 1);
         self.metrics.reloaded(true);

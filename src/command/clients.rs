@@ -1,7 +1,8 @@
-//! `doorward clients`: the inventory of clients in the store, the queue of those that wait, and decisions on them.
+//! `doorward clients`: the inventory of clients in store and configuration, the queue of those that wait, and decisions on them.
 //!
 //! A decision is on the disk and in the audit log when the command returns; replicas hear of it within a second.
 
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -9,10 +10,21 @@ use serde_json::{Value, json};
 
 use super::revoke::issuer;
 use super::{Failure, File, recorder, runtime, say};
-use crate::config::{self, Config};
-use crate::governance::client::{Client, Key, State, Stuck, Terms};
+use crate::config::{self, Config, ConfiguredClient};
+use crate::governance::client::{Client, Key, State, Stuck, Terms, merged};
 use crate::state::environment;
 use crate::store::{Error, Reason, Store};
+
+/// What a command may do to a client that stands in the configuration.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    /// Refuse it, in an emergency.
+    Stricter,
+    /// Take back such a refusal.
+    Back,
+    /// Nothing: that is for the configuration to say.
+    None,
+}
 
 /// Bytes of a reason or a name.
 const LONGEST: usize = 1_024;
@@ -175,6 +187,12 @@ impl Approve {
         }
     }
 
+    fn says_terms(&self) -> bool {
+        let Self { decide: _, owner: Owner { owner, purpose }, upstreams, all_upstreams, scopes, all_scopes, expires, no_expiry } = self;
+        let said = [owner.is_some(), purpose.is_some(), upstreams.is_some(), scopes.is_some(), expires.is_some()];
+        said.contains(&true) || *all_upstreams || *all_scopes || *no_expiry
+    }
+
     /// What would refuse every call is not meant.
     fn check(&self, config: &Config) -> Result<(), Failure> {
         if self.expires.is_some_and(|expires| expires <= SystemTime::now()) {
@@ -199,16 +217,21 @@ impl Clients {
                     let terms = approve.terms(client.terms.clone());
                     Client { terms, ..client }.moved(State::Approved)
                 };
-                approve.decide.run("admin/client_approve", &|config| approve.check(config), &enter, &change)
+                let reach = if approve.says_terms() { Reach::None } else { Reach::Back };
+                approve.decide.run("admin/client_approve", reach, &|config| approve.check(config), &enter, &change)
             }
-            What::Suspend(decide) => decide.run("admin/client_suspend", &|_| Ok(()), &|_| None, &|client| client.moved(State::Suspended)),
-            What::Retire(decide) => decide.run("admin/client_retire", &|_| Ok(()), &|_| None, &|client| client.moved(State::Retired)),
+            What::Suspend(decide) => {
+                decide.run("admin/client_suspend", Reach::Stricter, &|_| Ok(()), &|_| None, &|client| client.moved(State::Suspended))
+            }
+            What::Retire(decide) => {
+                decide.run("admin/client_retire", Reach::Stricter, &|_| Ok(()), &|_| None, &|client| client.moved(State::Retired))
+            }
             What::Own(own) => {
                 let change = |client: Client| {
                     let (terms, state) = (own.owner.of(client.terms.clone()), client.state);
                     Client { terms, ..client }.moved(state)
                 };
-                own.decide.run("admin/client_own", &|_| Ok(()), &|_| None, &change)
+                own.decide.run("admin/client_own", Reach::None, &|_| Ok(()), &|_| None, &change)
             }
         }
     }
@@ -217,16 +240,17 @@ impl Clients {
 impl List {
     fn run(self) -> Result<(), Failure> {
         let (config, _) = load(&self.file)?;
-        let mut clients = with_store(&config, async |store| all(&store).await)?;
+        let mut clients = inventory(&config)?;
         clients.retain(|client| self.state.is_none_or(|word| client.state == word.state()));
         if self.json {
-            let all: Vec<Value> = clients.iter().map(shown).collect();
+            let all: Vec<Value> = clients.iter().map(|client| shown(client, &config)).collect();
             return say(&format!("{:#}\n", Value::from(all)));
         }
         for client in &clients {
-            let Client { key, state, terms, .. } = client;
+            let Client { key, state, source, terms, .. } = client;
             let owner = if terms.owner.is_empty() { "-" } else { &terms.owner };
-            say(&format!("{:<9} {} {} {} {}\n", state.name(), key.code(), plain(&key.id), key.issuer, plain(owner)))?;
+            let (state, source) = (state.name(), source.name());
+            say(&format!("{state:<9} {source:<10} {} {} {} {}\n", key.code(), plain(&key.id), key.issuer, plain(owner)))?;
         }
         Ok(())
     }
@@ -235,13 +259,14 @@ impl List {
 impl Show {
     fn run(self) -> Result<(), Failure> {
         let (config, _) = load(&self.which.file)?;
-        let (client, history) = with_store(&config, async |store| {
-            let key = self.which.find(&store, &config).await?;
-            let client = store.client(&key).await.map_err(told)?.ok_or_else(|| told(Error::Client(Stuck::Unknown)))?;
-            let history = store.client_history(&key).await.map_err(told)?;
-            Ok((client, history))
-        })?;
-        let mut object = shown(&client);
+        let known = inventory(&config)?;
+        let key = self.which.find(&known, &config)?;
+        let client = known.into_iter().find(|client| client.key == key).ok_or_else(|| told(Error::Client(Stuck::Unknown)))?;
+        let history = match &config.store {
+            Some(_) => with_store(&config, async |store| store.client_history(&key).await.map_err(told))?,
+            None => Vec::new(),
+        };
+        let mut object = shown(&client, &config);
         if let Some(object) = object.as_object_mut() {
             object.insert("decisions".into(), json!(history));
         }
@@ -263,6 +288,7 @@ impl Decide {
     fn run(
         &self,
         operation: &'static str,
+        reach: Reach,
         check: &dyn Fn(&Config) -> Result<(), Failure>,
         enter: &dyn Fn(&Key) -> Option<Client>,
         change: &dyn Fn(Client) -> Result<Client, Stuck>,
@@ -276,7 +302,13 @@ impl Decide {
         }
         check(&config)?;
         let (seq, client) = with_store(&config, async |store| {
-            let key = self.which.find(&store, &config).await?;
+            let stored = all(&store).await?;
+            let key = self.which.find(&with_configured(stored.clone(), &config), &config)?;
+            let configured = configured(&key, &config);
+            if let Some(configured) = configured {
+                check_reach(configured, stored.iter().find(|client| client.key == key), reach)?;
+            }
+            let enter = |key: &Key| enter(key).or_else(|| configured.map(|_| Client::entered(key.clone())));
             let changed = |found: Option<Client>| change(found.or_else(|| enter(&key)).ok_or(Stuck::Unknown)?);
             store.change_client(&key, changed, &Reason { text: reason, actor: by, made: now }).await.map_err(told)
         })?;
@@ -289,12 +321,12 @@ impl Decide {
 
 impl Which {
     /// By its id, or else by its code. SECURITY: never one of several that would fit.
-    async fn find(&self, store: &Store, config: &Config) -> Result<Key, Failure> {
+    fn find(&self, known: &[Client], config: &Config) -> Result<Key, Failure> {
         if let Some(text) = &self.issuer {
             return Ok(Key { issuer: issuer(text, config)?, id: self.name.clone() });
         }
-        let keys: Vec<Key> = all(store).await?.into_iter().map(|client| client.key).collect();
-        let mut found: Vec<Key> = keys.into_iter().filter(|key| key.id == self.name || key.code() == self.name).collect();
+        let keys = known.iter().map(|client| &client.key);
+        let mut found: Vec<Key> = keys.filter(|key| key.id == self.name || key.code() == self.name).cloned().collect();
         match (found.pop(), found.is_empty()) {
             (Some(key), true) => Ok(key),
             (Some(_), false) => Err(Failure::Impossible(format!("`{}` means several clients: write the id and `--issuer`", self.name))),
@@ -323,6 +355,47 @@ fn with_store<T>(config: &Config, work: impl AsyncFnOnce(Store) -> Result<T, Fai
     })
 }
 
+/// Every client that is known, in the store or in the configuration.
+fn inventory(config: &Config) -> Result<Vec<Client>, Failure> {
+    let stored = match (&config.store, config.clients.is_empty()) {
+        (None, false) => Vec::new(),
+        _ => with_store(config, async |store| all(&store).await)?,
+    };
+    Ok(with_configured(stored, config))
+}
+
+/// One list: a configured client is as the configuration says, unless the store has a stricter state.
+fn with_configured(mut clients: Vec<Client>, config: &Config) -> Vec<Client> {
+    let written: HashMap<&Key, &Client> = config.clients.iter().map(|written| (&written.client.key, &written.client)).collect();
+    for stored in &mut clients {
+        if let Some(client) = written.get(&stored.key) {
+            *stored = merged(client, Some(stored));
+        }
+    }
+    let known: HashSet<Key> = clients.iter().map(|client| client.key.clone()).collect();
+    let only_written = config.clients.iter().map(|written| &written.client).filter(|client| !known.contains(&client.key));
+    clients.extend(only_written.map(|client| merged(client, None)));
+    clients
+}
+
+fn configured<'c>(key: &Key, config: &'c Config) -> Option<&'c ConfiguredClient> {
+    config.clients.iter().find(|configured| configured.client.key == *key).map(AsRef::as_ref)
+}
+
+/// May a command do this to a client that stands in the configuration?
+fn check_reach(configured: &ConfiguredClient, stored: Option<&Client>, reach: Reach) -> Result<(), Failure> {
+    let is_suspended = stored.is_some_and(|stored| stored.state == State::Suspended);
+    match reach {
+        Reach::Stricter => Ok(()),
+        Reach::Back if is_suspended && configured.client.state == State::Approved => Ok(()),
+        Reach::Back | Reach::None => {
+            let (id, place) = (plain(&configured.client.key.id), &configured.place);
+            let can = "a command can only suspend it, take that back, or retire it";
+            Err(Failure::Impossible(format!("client `{id}` is configured at {place}: change it there; {can}")))
+        }
+    }
+}
+
 async fn all(store: &Store) -> Result<Vec<Client>, Failure> {
     let (mut clients, mut read) = (Vec::new(), 0);
     loop {
@@ -349,12 +422,15 @@ fn plain(text: &str) -> String {
     text.chars().flat_map(|one| if one.is_control() { one.escape_default().collect::<Vec<_>>() } else { vec![one] }).collect()
 }
 
-fn shown(client: &Client) -> Value {
+fn shown(client: &Client, config: &Config) -> Value {
+    let written = configured(&client.key, config);
     let Client { key, state, source, terms: Terms { owner, purpose, upstreams, scopes, expires }, first_seen } = client;
     let time = |time: &Option<u64>| time.map(|time| humantime::format_rfc3339(UNIX_EPOCH + Duration::from_secs(time)).to_string());
     json!({
         "id": key.id, "issuer": key.issuer, "code": key.code(), "state": state.name(), "source": source.name(),
         "owner": owner, "purpose": purpose, "upstreams": upstreams, "scopes": scopes,
-        "expires": time(expires), "first_seen": time(first_seen),
+        "expires": time(expires), "first_seen": time(first_seen), "configured_at": written.map(|written| &written.place),
+        "redirect_uris": written.map_or(&[][..], |written| &written.redirect_uris),
+        "names": written.map_or(&[][..], |written| &written.names),
     })
 }

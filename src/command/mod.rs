@@ -13,6 +13,7 @@ mod doctor;
 mod explain;
 mod explanation;
 mod following;
+mod keys;
 mod log;
 mod lookout;
 mod probe;
@@ -21,6 +22,7 @@ mod replay;
 mod revoke;
 mod schema;
 mod serve;
+mod surfaces;
 mod watch;
 
 use std::io::{self, Write};
@@ -59,6 +61,8 @@ enum Command {
     Replay(replay::Replay),
     /// Approve, suspend and retire clients, and show them.
     Clients(clients::Clients),
+    /// Show the keys that issuers publish, and decide on new ones.
+    Keys(keys::Keys),
     /// Print the JSON Schema of the configuration.
     Schema,
     /// Run a gateway, a sample MCP server and a demo issuer on loopback, and show what happens.
@@ -95,6 +99,7 @@ impl Arguments {
             Command::Audit(audit) => audit.run(),
             Command::Replay(replay) => replay.run(),
             Command::Clients(clients) => clients.run(),
+            Command::Keys(keys) => keys.run(),
             Command::Schema => schema::run(),
             Command::Demo(demo) => demo.run(),
         };

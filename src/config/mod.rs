@@ -4,6 +4,7 @@
 //! every problem with its place instead of stopping at the first; `lint` finds what is legal and
 //! probably not meant. Config knows the rooms; no room knows YAML.
 
+mod clients;
 mod document;
 mod lint;
 mod locate;
@@ -26,13 +27,14 @@ use std::time::Duration;
 use ipnet::IpNet;
 use rustls::pki_types::CertificateDer;
 
+pub use clients::ConfiguredClient;
 pub use problem::{Problem, Severity};
 pub use profile::{Mistake, Profile};
 pub use schema::schema;
 pub use seen::Seen;
-pub use signals::{Events, Logout, Poll, Signal, SignalEndpoint};
+pub use signals::{Events, Logout, Poll, Signal, SignalEndpoint, Transmitter};
 
-use crate::governance::Bounds;
+use crate::governance::{Acceptance, Bounds};
 use crate::mcp::seal::Sealer;
 use crate::route::Route;
 use crate::route::client::Client;
@@ -80,8 +82,12 @@ pub struct Config {
     /// Where revocations are kept; without it nothing can be revoked here.
     pub store: Option<Store>,
     pub assertion_keys: AssertionKeys,
+    /// Resource metadata is signed too. Only with keys of a file.
+    pub signed_metadata: bool,
     /// Who may tell of sessions and accounts that have ended, in the order of the file. Never without a store.
     pub signals: Vec<Arc<Signal>>,
+    /// In the order of the file.
+    pub clients: Vec<Arc<ConfiguredClient>>,
     /// By their key in the file.
     pub issuers: BTreeMap<String, Arc<Issuer>>,
     /// In the order of the files.
@@ -323,6 +329,8 @@ pub struct Issuer {
     pub profile: &'static Profile,
     /// Its metadata says S256 where it is silent on PKCE.
     pub assume_s256: bool,
+    /// What becomes of a key that it publishes anew.
+    pub accept_new_keys: Acceptance,
 }
 
 /// How an issuer is asked about a token (RFC 7662).

@@ -79,9 +79,14 @@ impl SigningKey {
 
     /// The compact serialisation (RFC 7515 §3.1); none where the system has no randomness.
     pub fn sign(&self, assertion: &Assertion<'_>) -> Option<String> {
-        let header = json!({ "alg": "ES256", "typ": TYPE, "kid": self.kid });
+        self.sign_claims(TYPE, &assertion.claims())
+    }
+
+    /// The same for other claims. `kind` tells the token from those of every other kind (RFC 8725 §3.11).
+    pub fn sign_claims(&self, kind: &str, claims: &Value) -> Option<String> {
+        let header = json!({ "alg": "ES256", "typ": kind, "kid": self.kid });
         let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-        let message = format!("{}.{}", part(&header), part(&assertion.claims()));
+        let message = format!("{}.{}", part(&header), part(claims));
         let signature = self.pair.sign(&SystemRandom::new(), message.as_bytes()).ok()?;
         Some(format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature)))
     }

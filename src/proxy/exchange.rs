@@ -27,8 +27,9 @@ use super::{Gateway, body, hosted, signals};
 use crate::config::Limits;
 use crate::denial::{Denial, Fault};
 use crate::event::Outcome;
+use crate::event::values::Values;
 use crate::mcp::reverse::Answer;
-use crate::mcp::{self, Era, Operation, Target as Names, Verb, listen};
+use crate::mcp::{self, Era, Kind, Operation, Target as Names, Verb, listen};
 use crate::pin::Flaw;
 use crate::pipeline::{self, Admitted, Judgement, Release};
 use crate::policy::{Caller, Standing};
@@ -93,7 +94,7 @@ async fn answer(gateway: &Gateway, peer: &Peer, session: &mut ServerSession) -> 
     match client.map_err(Denial::from).and_then(|_| locate(&exchange, peer, session)) {
         Ok(Target::Metadata(route)) => {
             exchange.tale.tell(|event| event.upstream = Some(route.name.clone()));
-            public(&mut exchange, session, route.metadata.clone()).await
+            public(&mut exchange, session, world.assertions.metadata(&route)).await
         }
         Ok(Target::AssertionKeys) => {
             let keys = world.assertions.document(received);
@@ -233,7 +234,7 @@ impl<'g> Exchange<'g> {
     {
         let route = &admitted.route;
         self.tale.within(parent(judgement.message.traceparent.as_deref(), &session.req_header().headers));
-        self.tell_judgement(judgement);
+        self.tell_judgement(&admitted.route, judgement);
         let nonce = self.nonce_for(admitted);
         let with_id = |fault: Fault| of(judgement, fault);
         self.gateway.mirrors.agree(route, &judgement.message, &session.req_header().headers).map_err(Fault::Message).map_err(with_id)?;
@@ -492,7 +493,7 @@ impl<'g> Exchange<'g> {
         Some(flaw)
     }
 
-    fn tell_judgement(&mut self, judgement: &Judgement<'_>) {
+    fn tell_judgement(&mut self, route: &Route, judgement: &Judgement<'_>) {
         let operation = &judgement.message.operation;
         let (rule, reason) = match &judgement.decision {
             Ok(permit) => match &judgement.restored {
@@ -508,6 +509,7 @@ impl<'g> Exchange<'g> {
             event.rule = rule.map(|rule| (rule.name.clone(), rule.place.clone()));
             event.reason = if event.reason == "client_gone" || reason != PERMITTED { reason } else { event.reason };
             event.arguments = operation.arguments.map(|arguments| *blake3::hash(arguments.get().as_bytes()).as_bytes());
+            event.values = recorded(route, operation).map(Box::new);
         });
     }
 
@@ -634,6 +636,16 @@ fn errand<'a>(admitted: &'a Admitted, judgement: &'a Judgement<'_>) -> impl std:
         Names::Each(things) => things.first().map_or("", |thing| &*thing.name),
     };
     (&*admitted.route.name, who.issuer(), who.client(), who.subject(), operation.method.name, name)
+}
+
+/// Values of arguments that the operator wants to have of this call. SECURITY: of a tool that was named alone, for a task
+/// names the tool that began it, and a call must be one.
+fn recorded(route: &Route, operation: &Operation<'_>) -> Option<Values> {
+    let Names::One(thing) = &operation.target else { return None };
+    if !matches!(operation.method.verb, Verb::Use(Kind::Tool, _)) {
+        return None;
+    }
+    Values::of(operation.arguments, route.recorded_arguments.get(&*thing.name)?)
 }
 
 fn named(operation: &Operation<'_>) -> Option<String> {

@@ -6,6 +6,7 @@
 //! [`introspection`] asks about a token that only its issuer can read, as often as `valve` lets it.
 //! [`upstream_token`] keeps the tokens that upstreams are shown, and [`token_endpoint`] asks for them;
 //! `client` proves to an authorization server who is asking.
+//! [`Surfaces`] remembers what was fetched for whoever watches it, and says which keys count.
 //! [`Transmitters`] holds the keys of those who send event tokens, and [`poll`] fetches what waits there.
 //! Only configured issuers are ever asked: nothing in a token can name an address. This room judges no token.
 
@@ -25,6 +26,7 @@ pub mod listed;
 pub mod metadata;
 mod pace;
 pub mod poll;
+pub mod surfaces;
 pub mod token_endpoint;
 mod transmitters;
 pub mod upstream_token;
@@ -35,5 +37,6 @@ pub use introspection::Introspector;
 pub use issuers::Issuers;
 pub use keystore::{FetchCounts, KeyStore};
 pub use metadata::MetadataStore;
+pub use surfaces::Surfaces;
 pub use transmitters::Transmitters;
 pub use upstream_token::UpstreamTokens;

@@ -5,7 +5,7 @@
 use super::{Error, Pool, Reason, Store, on, postgres, soon};
 use crate::governance::client::{Client, Key, MOST, Source, State, Stuck, Terms};
 
-const NEXT: &str = "UPDATE feed SET seq = seq + 1 WHERE one = 1 RETURNING seq";
+pub(super) const NEXT: &str = "UPDATE feed SET seq = seq + 1 WHERE one = 1 RETURNING seq";
 const COLUMNS: &str = "SELECT seq, issuer, id, state, source, owner, purpose, upstreams, scopes, expires, first_seen FROM clients";
 const COUNT: &str = "SELECT COUNT(*) FROM clients";
 const WRITE: &str = "INSERT INTO clients (seq, issuer, id, state, source, owner, purpose, upstreams, scopes, expires, first_seen)
@@ -128,7 +128,7 @@ impl Columns {
     }
 }
 
-fn number(time: u64) -> i64 {
+pub(super) fn number(time: u64) -> i64 {
     i64::try_from(time).unwrap_or(i64::MAX)
 }
 
@@ -138,7 +138,8 @@ fn client(row: Row) -> Result<(i64, Client), Error> {
     let list = |text: Option<String>| text.map(|text| serde_json::from_str(&text).map_err(|_| Error::Row(seq))).transpose();
     let time = |time: Option<i64>| time.map(|time| u64::try_from(time).unwrap_or(0));
     let source = match source.as_str() {
-        "configured" => Source::Configured,
+        // The store has what people enter; what the configuration has stands there alone.
+        "entered" | "configured" => Source::Entered,
         "observed" => Source::Observed,
         _ => return Err(Error::Row(seq)),
     };

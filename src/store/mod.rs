@@ -9,6 +9,7 @@ mod postgres;
 mod replicas;
 mod revocations;
 mod sqlite;
+mod surfaces;
 
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use sqlx::{PgPool, SqlitePool};
 pub use clients::Decision;
 pub use replicas::{Replica, Standing};
 pub use revocations::Reason;
+pub use surfaces::{Kept, SurfaceKind, Version};
 
 use crate::config::StorePlace;
 use crate::governance::client::Stuck;

@@ -49,7 +49,7 @@ async fn what_has_expired_is_purged_and_makes_room() {
     assert_eq!(write(&store, "new").await, 8);
     let index = std::sync::Arc::new(Revocations::new(Bounds::default()));
     let replica = Replica { id: "a".into(), place: "here".into(), max_age: Duration::from_secs(30) };
-    let mut feed = feed::Feed::new(store.clone(), index.clone(), std::sync::Arc::default(), replica, || {});
+    let mut feed = feed::Feed::new(store.clone(), index.clone(), std::sync::Arc::default(), std::sync::Arc::default(), replica, || {});
     feed.load().await.expect("loaded");
     assert_eq!(index.len(), 1);
     let standing = store.replicas().await.expect("read");
@@ -86,4 +86,78 @@ async fn a_replica_without_a_sign_of_life_counts_as_gone_when_it_refuses_by_itse
     assert!(gone(36_000).await);
     store.leave(&replica).await.expect("left");
     assert_eq!(store.replicas().await.expect("read"), []);
+}
+
+mod surfaces {
+    use super::*;
+    use crate::governance::surface::{Acceptance, IssuerKey, KeyState, Settled, Shown, settle};
+
+    const ISSUER: &str = "https://login.example.com";
+
+    async fn saw(store: &Store, digest: u8, keys: &[&str], acceptance: Acceptance, now: u64) -> Settled {
+        let shown = |name: &&str| Shown { thumbprint: (*name).to_owned(), kid: format!("kid-{name}"), algorithms: "ES256".into() };
+        let shown: Vec<Shown> = keys.iter().map(shown).collect();
+        let version = Version { issuer: ISSUER, kind: SurfaceKind::Keys, digest: &[digest; 32], summary: "[]", now };
+        store.saw_keys(&version, |known| settle(ISSUER, known, &shown, acceptance, now)).await.expect("written")
+    }
+
+    fn states(keys: &[IssuerKey]) -> Vec<(&str, &str, bool)> {
+        keys.iter().map(|key| (key.thumbprint.as_str(), key.state.name(), key.gone.is_some())).collect()
+    }
+
+    #[tokio::test]
+    async fn what_one_replica_saw_is_no_news_for_another_nor_after_a_restart() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (one, two) = (open(&folder).await, open(&folder).await);
+        assert_eq!(saw(&one, 1, &["a"], Acceptance::Approved, 10).await.drifts, []);
+        assert_eq!(saw(&one, 2, &["a", "b"], Acceptance::Approved, 20).await.drifts.len(), 1);
+        assert_eq!(saw(&two, 2, &["a", "b"], Acceptance::Approved, 21).await, Settled::default());
+        let again = open(&folder).await;
+        assert_eq!(saw(&again, 2, &["a", "b"], Acceptance::Approved, 22).await, Settled::default());
+        let known = again.issuer_keys(ISSUER).await.expect("read");
+        assert_eq!(states(&known), [("a", "accepted", false), ("b", "held", false)]);
+        let feed: Vec<IssuerKey> = two.issuer_keys_since(0, 10).await.expect("read").into_iter().map(|(_, key)| key).collect();
+        assert_eq!(states(&feed), states(&known));
+    }
+
+    #[tokio::test]
+    async fn a_decision_on_a_key_takes_a_number_of_the_feed_and_stays_with_its_reason() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = open(&folder).await;
+        saw(&store, 1, &["a"], Acceptance::Approved, 10).await;
+        saw(&store, 2, &["a", "b"], Acceptance::Approved, 20).await;
+        let before = store.head().await.expect("read");
+        let reason = Reason { text: "rotation", actor: "mia", made: NOW };
+        let (seq, key) = store.decide_key((ISSUER, "b"), KeyState::Accepted, |_| false, &reason).await.expect("written").expect("decided");
+        assert_eq!((seq, key.state), (before + 1, KeyState::Accepted));
+        assert_eq!(store.issuer_keys_since(before, 10).await.expect("read"), [(seq, key.clone())]);
+        for (name, unless) in [("b", false), ("nobody", false), ("a", true)] {
+            let decided = store.decide_key((ISSUER, name), KeyState::Accepted, |_| unless, &reason).await.expect("asked");
+            assert_eq!(decided, None, "{name}");
+        }
+        assert_eq!(store.head().await.expect("read"), seq, "what changes nothing takes no number");
+        let history = store.key_history(&key).await.expect("read");
+        assert_eq!((history.len(), history[0].reason.as_str(), history[0].actor.as_str()), (1, "rotation", "mia"));
+    }
+
+    #[tokio::test]
+    async fn versions_of_a_document_are_kept_up_to_a_bound_and_the_current_one_is_known() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = open(&folder).await;
+        let saw = async |digest: u8| {
+            let summary = format!("{{\"{digest}\":[]}}");
+            let version =
+                Version { issuer: ISSUER, kind: SurfaceKind::Metadata, digest: &[digest; 32], summary: &summary, now: digest.into() };
+            store.saw_document(&version).await.expect("written")
+        };
+        assert_eq!(saw(1).await, Some(None), "the first");
+        assert_eq!(saw(1).await, None, "the same");
+        assert_eq!(saw(2).await, Some(Some("{\"1\":[]}".into())));
+        assert_eq!(saw(1).await, Some(Some("{\"2\":[]}".into())), "back again");
+        for digest in 3..50 {
+            saw(digest).await;
+        }
+        let kept = store.versions().await.expect("read");
+        assert_eq!((kept.len(), kept.last().map(|last| last.first_seen)), (20, Some(49)));
+    }
 }

@@ -51,6 +51,7 @@ mod smuggling;
 mod step_up;
 mod strangers;
 mod streams;
+mod surfaces;
 mod tokens;
 mod traces;
 mod upstream_credential;

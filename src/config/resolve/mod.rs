@@ -8,6 +8,7 @@ mod arguments;
 mod assertion_keys;
 mod audit;
 mod client;
+mod clients;
 mod dpop;
 mod files;
 mod introspection;
@@ -23,11 +24,13 @@ mod upstreams;
 mod web;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::document::Document;
 use super::raw::{Later, RawConfig, RawLimits, RawLog, RawUpstream, Strings};
 use super::report::{At, Report};
-use super::{Config, Limits, Log, Seen, lint};
+use super::{AssertionKeys, Config, Issuer, Limits, Log, Seen, lint};
+use crate::governance::Acceptance;
 pub use scopes::Scopes;
 
 /// What all sections share while they are resolved.
@@ -71,8 +74,10 @@ pub fn config(path: &Path, context: &mut Context<'_>) -> Option<Config> {
         dpop,
         scopes,
         assertion_keys,
+        signed_metadata,
         store,
         signals,
+        clients,
         authorization_server,
     } = raw;
     let at = At::new(&document);
@@ -92,6 +97,11 @@ pub fn config(path: &Path, context: &mut Context<'_>) -> Option<Config> {
         upstreams::Section { public_url: public_url.as_deref(), issuers: &issuers, scopes: &scopes, dpop: &dpop.rules, dpop_offered }
             .resolve(upstreams, &mut included, &at, context);
     let assertion_keys = assertion_keys::resolve(assertion_keys, &at.key("assertion_keys"), context);
+    let signed_metadata = signed_metadata.unwrap_or(false);
+    if signed_metadata && !matches!(assertion_keys, AssertionKeys::Given(_)) && !context.report.is_told("assertion_keys") {
+        let hint = "name a key with `assertion_keys: { file: … }`: whoever verified a signature must find the same key tomorrow";
+        context.report.mend(&at.key("signed_metadata"), "metadata is signed by a key that stays, and there is none", hint);
+    }
     lint::unreachable_certificates(&routes, &listeners, &at.key("listen"), &mut context.report);
     lint::unused_scopes(&scopes, &routes, &at.key("scopes"), &mut context.report);
     let audit = audit::audit(audit, &at.key("audit"), context);
@@ -101,11 +111,19 @@ pub fn config(path: &Path, context: &mut Context<'_>) -> Option<Config> {
         &at.key("signals"),
         context,
     );
+    let clients = clients::Beside { issuers: &issuers, routes: &routes }.resolve(clients, &at.key("clients"), context);
     let store = store.and_then(|raw| store::resolve(raw, &at.key("store"), context));
     if store.is_none() && !context.report.has_errors() {
         for route in routes.iter().filter(|route| route.approves_clients) {
             let hint = "add `store: sqlite:doorward.db`";
             context.report.mend(&at, format!("`clients: {{ unknown: pending }}` of `{}` needs a `store`", route.name), hint);
+        }
+    }
+    if store.is_none() && !context.report.has_errors() {
+        let waits = |(_, issuer): &(&String, &Arc<Issuer>)| issuer.accept_new_keys != Acceptance::Immediately;
+        for (name, _) in issuers.iter().filter(waits) {
+            let at = at.key("issuers").key(name).key("accept_new_keys");
+            context.report.mend(&at, "who would remember which keys are known? this needs a `store`", "add `store: sqlite:doorward.db`");
         }
     }
     let traces = traces.and_then(|raw| traces::traces(raw, &at.key("traces"), context));
@@ -129,7 +147,9 @@ pub fn config(path: &Path, context: &mut Context<'_>) -> Option<Config> {
         dpop,
         store,
         assertion_keys,
+        signed_metadata,
         signals,
+        clients,
         issuers,
         routes,
         files,
