@@ -7,17 +7,18 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
+use super::comparison::plain;
 use super::revoke::issuer;
 use super::{Failure, File, recorder, runtime, say};
 use crate::config::{self, Config};
 use crate::governance::client::{Client, Key, State, Stuck, Terms};
+use crate::governance::review::{Grant, Time};
+use crate::review::{self, Asked, words};
 use crate::state::environment;
-use crate::store::{Error, Reason, Store};
+use crate::store::{ClientUse, Error, Reason, Store};
 
 /// Bytes of a reason or a name.
 const LONGEST: usize = 1_024;
-/// Rows read at once.
-const PAGE: i64 = 5_000;
 
 #[derive(Args)]
 pub struct Clients {
@@ -217,16 +218,19 @@ impl Clients {
 impl List {
     fn run(self) -> Result<(), Failure> {
         let (config, _) = load(&self.file)?;
-        let mut clients = with_store(&config, async |store| all(&store).await)?;
-        clients.retain(|client| self.state.is_none_or(|word| client.state == word.state()));
+        let mut clients = with_store(&config, async |store| store.inventory().await.map_err(told))?;
+        clients.retain(|(client, _)| self.state.is_none_or(|word| client.state == word.state()));
         if self.json {
-            let all: Vec<Value> = clients.iter().map(shown).collect();
+            let all: Vec<Value> = clients.iter().map(|(client, used)| shown(client, used.as_ref())).collect();
             return say(&format!("{:#}\n", Value::from(all)));
         }
-        for client in &clients {
-            let Client { key, state, terms, .. } = client;
+        for (Client { key, state, terms, .. }, used) in &clients {
             let owner = if terms.owner.is_empty() { "-" } else { &terms.owner };
-            say(&format!("{:<9} {} {} {} {}\n", state.name(), key.code(), plain(&key.id), key.issuer, plain(owner)))?;
+            let used = used
+                .as_ref()
+                .and_then(|used| used.last_used)
+                .map_or_else(|| "never used".to_owned(), |last| format!("last used {}", Time(last)));
+            say(&format!("{:<9} {} {} {} {} {used}\n", state.name(), key.code(), plain(&key.id), key.issuer, plain(owner)))?;
         }
         Ok(())
     }
@@ -234,22 +238,32 @@ impl List {
 
 impl Show {
     fn run(self) -> Result<(), Failure> {
-        let (config, _) = load(&self.which.file)?;
-        let (client, history) = with_store(&config, async |store| {
-            let key = self.which.find(&store, &config).await?;
-            let client = store.client(&key).await.map_err(told)?.ok_or_else(|| told(Error::Client(Stuck::Unknown)))?;
+        let (config, now) = load(&self.which.file)?;
+        let (client, used, history, grants) = with_store(&config, async |store| {
+            let (key, found) = self.which.find(&store, &config).await?;
+            let (client, used) = found.ok_or_else(|| told(Error::Client(Stuck::Unknown)))?;
             let history = store.client_history(&key).await.map_err(told)?;
-            Ok((client, history))
+            let asked = Asked { only: Some(key), ..Asked::default() };
+            let grants = review::reviewed(&store, &config, &asked, now).await.map_err(told)?.review.grants;
+            Ok((client, used, history, grants))
         })?;
-        let mut object = shown(&client);
+        let mut object = shown(&client, used.as_ref());
         if let Some(object) = object.as_object_mut() {
             object.insert("decisions".into(), json!(history));
+            object.insert("grants".into(), json!(grants));
         }
         if self.json {
             return say(&format!("{object:#}\n"));
         }
-        for (name, value) in object.as_object().into_iter().flatten().filter(|(name, _)| *name != "decisions") {
+        for (name, value) in object.as_object().into_iter().flatten().filter(|(name, _)| !["decisions", "grants"].contains(&name.as_str()))
+        {
             say(&format!("{name}: {value}\n"))?;
+        }
+        for Grant { upstream, subject, scopes, used, last, .. } in &grants {
+            let names: Vec<String> = used.iter().map(|used| used.name.clone()).collect();
+            let (scopes, names) = (words::listed(scopes), words::listed(&names));
+            say(&plain(&format!("grant: {subject} at {upstream}, scopes {scopes}, used {names}, last {last}")))?;
+            say("\n")?;
         }
         for decision in history {
             let when = humantime::format_rfc3339(UNIX_EPOCH + Duration::from_secs(u64::try_from(decision.made).unwrap_or_default()));
@@ -276,8 +290,9 @@ impl Decide {
         }
         check(&config)?;
         let (seq, client) = with_store(&config, async |store| {
-            let key = self.which.find(&store, &config).await?;
-            let changed = |found: Option<Client>| change(found.or_else(|| enter(&key)).ok_or(Stuck::Unknown)?);
+            let (key, seen) = self.which.find(&store, &config).await?;
+            let seen = seen.map(|(client, _)| client);
+            let changed = |found: Option<Client>| change(found.or_else(|| seen.clone()).or_else(|| enter(&key)).ok_or(Stuck::Unknown)?);
             store.change_client(&key, changed, &Reason { text: reason, actor: by, made: now }).await.map_err(told)
         })?;
         let Client { key, state, .. } = &client;
@@ -288,20 +303,29 @@ impl Decide {
 }
 
 impl Which {
-    /// By its id, or else by its code. SECURITY: never one of several that would fit.
-    async fn find(&self, store: &Store, config: &Config) -> Result<Key, Failure> {
-        if let Some(text) = &self.issuer {
-            return Ok(Key { issuer: issuer(text, config)?, id: self.name.clone() });
-        }
-        let keys: Vec<Key> = all(store).await?.into_iter().map(|client| client.key).collect();
-        let mut found: Vec<Key> = keys.into_iter().filter(|key| key.id == self.name || key.code() == self.name).collect();
-        match (found.pop(), found.is_empty()) {
-            (Some(key), true) => Ok(key),
-            (Some(_), false) => Err(Failure::Impossible(format!("`{}` means several clients: write the id and `--issuer`", self.name))),
-            (None, _) => {
-                let hint = "to enter it before it was seen, write its id and `--issuer`";
-                Err(Failure::Impossible(format!("no client `{}` is known; {hint}", self.name)))
-            }
+    async fn find(&self, store: &Store, config: &Config) -> Result<(Key, Option<Found>), Failure> {
+        found(&self.name, self.issuer.as_deref(), store, config).await
+    }
+}
+
+/// A client as it is now, with its use.
+type Found = (Client, Option<ClientUse>);
+
+/// By its id, or else by its code; with an issuer also one that is not known. SECURITY: never one of several that would fit.
+pub(super) async fn found(name: &str, of: Option<&str>, store: &Store, config: &Config) -> Result<(Key, Option<Found>), Failure> {
+    let mut all = store.inventory().await.map_err(told)?;
+    if let Some(text) = of {
+        let key = Key { issuer: issuer(text, config)?, id: name.to_owned() };
+        let at = all.iter().position(|(client, _)| client.key == key);
+        return Ok((key, at.map(|at| all.swap_remove(at))));
+    }
+    all.retain(|(client, _)| client.key.id == name || client.key.code() == name);
+    match (all.pop(), all.is_empty()) {
+        (Some(found), true) => Ok((found.0.key.clone(), Some(found))),
+        (Some(_), false) => Err(Failure::Impossible(format!("`{name}` means several clients: write the id and `--issuer`"))),
+        (None, _) => {
+            let hint = "to enter it before it was seen, write its id and `--issuer`";
+            Err(Failure::Impossible(format!("no client `{name}` is known; {hint}")))
         }
     }
 }
@@ -311,7 +335,7 @@ fn load(file: &File) -> Result<(Config, u64), Failure> {
     Ok((loaded.config, seconds(SystemTime::now())))
 }
 
-fn with_store<T>(config: &Config, work: impl AsyncFnOnce(Store) -> Result<T, Failure>) -> Result<T, Failure> {
+pub(super) fn with_store<T>(config: &Config, work: impl AsyncFnOnce(Store) -> Result<T, Failure>) -> Result<T, Failure> {
     let Some(store) = &config.store else {
         return Err(Failure::Impossible("the configuration has no `store`, so no clients are kept here".into()));
     };
@@ -321,16 +345,6 @@ fn with_store<T>(config: &Config, work: impl AsyncFnOnce(Store) -> Result<T, Fai
         database.close().await;
         done
     })
-}
-
-async fn all(store: &Store) -> Result<Vec<Client>, Failure> {
-    let (mut clients, mut read) = (Vec::new(), 0);
-    loop {
-        let page = store.clients_since(read, PAGE).await.map_err(told)?;
-        let Some((last, _)) = page.last() else { return Ok(clients) };
-        read = *last;
-        clients.extend(page.into_iter().map(|(_, client)| client));
-    }
 }
 
 fn told(error: Error) -> Failure {
@@ -344,17 +358,15 @@ fn seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
-/// SECURITY: a stranger's text never steers a terminal.
-fn plain(text: &str) -> String {
-    text.chars().flat_map(|one| if one.is_control() { one.escape_default().collect::<Vec<_>>() } else { vec![one] }).collect()
-}
-
-fn shown(client: &Client) -> Value {
+fn shown(client: &Client, used: Option<&ClientUse>) -> Value {
     let Client { key, state, source, terms: Terms { owner, purpose, upstreams, scopes, expires }, first_seen } = client;
-    let time = |time: &Option<u64>| time.map(|time| humantime::format_rfc3339(UNIX_EPOCH + Duration::from_secs(time)).to_string());
+    let time = |time: &Option<u64>| time.map(|time| Time(time).to_string());
+    let (first_used, last_used) = used.map_or((None, None), |used| (used.first_used, used.last_used));
     json!({
         "id": key.id, "issuer": key.issuer, "code": key.code(), "state": state.name(), "source": source.name(),
         "owner": owner, "purpose": purpose, "upstreams": upstreams, "scopes": scopes,
         "expires": time(expires), "first_seen": time(first_seen),
+        "first_used": time(&first_used), "last_used": time(&last_used),
+        "uses": used.map_or(0, |used| used.uses), "subjects": used.map_or(0, |used| used.subjects),
     })
 }

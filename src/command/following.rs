@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 
 use super::serve::random;
 use crate::governance::Revocations;
 use crate::state::State;
 use crate::store::feed::Feed;
+use crate::store::observing::Observing;
 use crate::store::{Replica, Store};
 
 /// Between two looks whether revocations are still known.
@@ -24,6 +25,8 @@ pub struct Following {
     store: Store,
     replica: Replica,
     tasks: [JoinHandle<()>; 2],
+    /// Writes down what was used, until it is told to stop.
+    observing: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
 }
 
 impl Following {
@@ -41,13 +44,21 @@ impl Following {
         state.opened(store.clone());
         tracing::info!(revocations = index.len(), "store open");
         let tasks = [tokio::spawn(feed.follow()), tokio::spawn(tell(state.clone(), index.clone(), news))];
-        Ok(Some(Self { store, replica, tasks }))
+        let observing = world.observed.clone().map(|observed| {
+            let (stop, stopped) = oneshot::channel();
+            (stop, tokio::spawn(Observing::new(store.clone(), observed).follow(stopped)))
+        });
+        Ok(Some(Self { store, replica, tasks, observing }))
     }
 
     /// Tells the others not to wait for this replica any more.
     pub async fn end(self) {
         self.tasks.iter().for_each(JoinHandle::abort);
         let farewell = async {
+            if let Some((stop, observing)) = self.observing {
+                let _ = stop.send(());
+                let _ = observing.await;
+            }
             let _ = self.store.leave(&self.replica).await;
             self.store.close().await;
         };

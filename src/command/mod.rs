@@ -18,6 +18,7 @@ mod lookout;
 mod probe;
 mod recorder;
 mod replay;
+mod review;
 mod revoke;
 mod schema;
 mod serve;
@@ -59,6 +60,8 @@ enum Command {
     Replay(replay::Replay),
     /// Approve, suspend and retire clients, and show them.
     Clients(clients::Clients),
+    /// Say what is granted and was not used, with what would be enough; or attest that somebody has looked.
+    Review(Box<review::Review>),
     /// Print the JSON Schema of the configuration.
     Schema,
     /// Run a gateway, a sample MCP server and a demo issuer on loopback, and show what happens.
@@ -95,6 +98,7 @@ impl Arguments {
             Command::Audit(audit) => audit.run(),
             Command::Replay(replay) => replay.run(),
             Command::Clients(clients) => clients.run(),
+            Command::Review(review) => review.run(),
             Command::Schema => schema::run(),
             Command::Demo(demo) => demo.run(),
         };

@@ -5,6 +5,7 @@
 //! probably not meant. Config knows the rooms; no room knows YAML.
 
 mod document;
+pub mod edit;
 mod lint;
 mod locate;
 pub mod problem;

@@ -235,6 +235,13 @@ impl Clients {
         keys.into_iter().filter_map(|key| seen.remove(&key).map(|now| Client::seen(key, now))).collect()
     }
 
+    /// How many are in each state.
+    pub fn counts(&self) -> [(State, usize); 4] {
+        let all = self.by_issuer.read().unwrap_or_else(PoisonError::into_inner);
+        let count = |state| all.values().flat_map(HashMap::values).filter(|client| client.state == state).count();
+        State::ALL.map(|state| (state, count(state)))
+    }
+
     pub fn len(&self) -> usize {
         self.len.load(Ordering::Acquire)
     }

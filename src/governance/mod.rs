@@ -3,8 +3,11 @@
 //! Knows no database and no clock: decisions come in from `store/`, time with each question.
 
 pub mod client;
+pub mod observed;
+pub mod review;
 pub mod revocation;
 pub mod signal;
 
 pub use client::{Barred, Clients};
+pub use observed::Observed;
 pub use revocation::{Asked, Bounds, Full, Revocation, Revocations, Selector};

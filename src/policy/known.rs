@@ -4,7 +4,7 @@
 //! is said to be so; it is never guessed. Everything else is asked of the same conditions that decide in service.
 
 use super::condition::{self, Outcome};
-use super::{Caller, Condition, Permit, Policy, Refusal};
+use super::{Caller, Condition, Permit, Policy, Refusal, Rule};
 use crate::mcp::{Operation, Target};
 
 /// What is known of the caller and the operation besides subject, client, issuer, scopes and source.
@@ -20,7 +20,7 @@ pub enum Verdict<'a> {
     Permitted(Permit<'a>),
     Refused(Refusal<'a>),
     /// The rule that decides looks at something unknown: the key of that condition.
-    Undecidable(&'a super::Rule, &'static str),
+    Undecidable(&'a Rule, &'static str),
 }
 
 /// A condition's answer: three-valued (Kleene).
@@ -35,7 +35,7 @@ impl Policy {
     pub fn foresee(&self, caller: Caller<'_>, operation: &Operation<'_>, known: Known) -> Verdict<'_> {
         if let Target::One(thing) = &operation.target
             && let Some(rule) = self.naming(thing.kind, &thing.name)
-            && let Holds::Unknown(key) = all(&rule.conditions, caller, operation, known)
+            && let Holds::Unknown(key) = all(&rule.conditions, caller, known)
         {
             return Verdict::Undecidable(rule, key);
         }
@@ -45,13 +45,26 @@ impl Policy {
             Err(refusal) => Verdict::Refused(refusal),
         }
     }
+
+    /// The rules whose conditions the caller meets, as far as is known of it, by number; with the key of a condition that
+    /// cannot be decided.
+    pub fn reach(&self, caller: Caller<'_>, known: Known) -> Vec<(usize, &Rule, Option<&'static str>)> {
+        let rules = self.rules.iter().enumerate().filter(|(_, rule)| !rule.deny);
+        rules
+            .filter_map(|(index, rule)| match all(&rule.conditions, caller, known) {
+                Holds::Yes => Some((index, rule, None)),
+                Holds::Unknown(key) => Some((index, rule, Some(key))),
+                Holds::No => None,
+            })
+            .collect()
+    }
 }
 
 /// A condition that is known not to hold decides, whatever the others are.
-fn all(conditions: &[Condition], caller: Caller<'_>, operation: &Operation<'_>, known: Known) -> Holds {
+fn all(conditions: &[Condition], caller: Caller<'_>, known: Known) -> Holds {
     let mut unknown = None;
     for condition in conditions {
-        match one(condition, caller, operation, known) {
+        match one(condition, caller, known) {
             Holds::Yes => {}
             Holds::No => return Holds::No,
             Holds::Unknown(key) => unknown = unknown.or(Some(key)),
@@ -60,16 +73,16 @@ fn all(conditions: &[Condition], caller: Caller<'_>, operation: &Operation<'_>, 
     unknown.map_or(Holds::Yes, Holds::Unknown)
 }
 
-fn one(condition: &Condition, caller: Caller<'_>, operation: &Operation<'_>, known: Known) -> Holds {
+fn one(condition: &Condition, caller: Caller<'_>, known: Known) -> Holds {
     match condition {
         Condition::Claim { .. } => Holds::Unknown("claims"),
         Condition::StepUp(_) => Holds::Unknown("step_up"),
         Condition::Arguments(_) => Holds::Unknown("arguments"),
         Condition::Groups(_) if !known.groups => Holds::Unknown("groups"),
         Condition::Source(_) if !known.source => Holds::Unknown("source"),
-        Condition::AnyOf(alternatives) => any_of(alternatives, caller, operation, known),
+        Condition::AnyOf(alternatives) => any_of(alternatives, caller, known),
         Condition::Scopes(_) | Condition::Groups(_) | Condition::Clients(_) | Condition::Subjects(_) | Condition::Source(_) => {
-            match condition::all(std::slice::from_ref(condition), caller, Some(operation)) {
+            match condition::all(std::slice::from_ref(condition), caller, None) {
                 Outcome::Met => Holds::Yes,
                 Outcome::Lacks(_) | Outcome::Not(_) => Holds::No,
             }
@@ -77,10 +90,10 @@ fn one(condition: &Condition, caller: Caller<'_>, operation: &Operation<'_>, kno
     }
 }
 
-fn any_of(alternatives: &[Vec<Condition>], caller: Caller<'_>, operation: &Operation<'_>, known: Known) -> Holds {
+fn any_of(alternatives: &[Vec<Condition>], caller: Caller<'_>, known: Known) -> Holds {
     let mut unknown = None;
     for alternative in alternatives {
-        match all(alternative, caller, operation, known) {
+        match all(alternative, caller, known) {
             Holds::Yes => return Holds::Yes,
             Holds::No => {}
             Holds::Unknown(key) => unknown = unknown.or(Some(key)),
@@ -95,7 +108,7 @@ mod tests {
     use crate::mcp::{Kind, Method, Thing};
     use crate::policy::arguments::Arguments;
     use crate::policy::matcher::NamePattern;
-    use crate::policy::{Demand, Place, Requirement, Rule};
+    use crate::policy::{Demand, Place, Requirement};
     use crate::principal::{Principal, Proof};
     use std::net::Ipv4Addr;
     use std::time::SystemTime;
