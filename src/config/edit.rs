@@ -428,6 +428,31 @@ mod tests {
     }
 
     #[test]
+    fn every_rule_of_every_sample_can_be_changed() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+        let folders = [root.clone(), root.join("examples"), root.join("providers")];
+        let files =
+            folders.iter().flat_map(|folder| std::fs::read_dir(folder).expect("a folder")).map(|entry| entry.expect("an entry").path());
+        let mut changed = 0;
+        for file in files.filter(|path| path.extension().is_some_and(|end| end == "yaml")) {
+            let text = std::fs::read_to_string(&file).expect("a file");
+            let tree = tree(&text).expect("yaml");
+            for (upstream, value) in tree["upstreams"].as_object().into_iter().flatten() {
+                for (rule, value) in value["rules"].as_array().into_iter().flatten().enumerate() {
+                    for key in ["tools", "prompts", "resources"].into_iter().filter(|key| value[*key] != Value::Null) {
+                        let (names, deny) = (["used_a".to_owned(), "u:*".to_owned()], ["rest*".to_owned()]);
+                        let lists: [(&str, &[String]); 1] = [(key, &names)];
+                        let edit = Edit { upstream, rule, lists: &lists, deny: &[(key, &deny)] };
+                        assert!(edit.apply(&text, true).is_some(), "{}: {upstream}, rule {rule}, {key}", file.display());
+                        changed += 1;
+                    }
+                }
+            }
+        }
+        assert!(changed > 40, "{changed}");
+    }
+
+    #[test]
     fn a_file_of_one_upstream_is_changed_too() {
         let names = ["get_a".to_owned()];
         let edit = Edit { upstream: "github", rule: 0, lists: &[("tools", &names)], deny: &[] };

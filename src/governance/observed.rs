@@ -22,7 +22,7 @@ const SCOPES: usize = 256;
 /// Bytes of each text that is written down: five of them make a key of an index.
 const LONGEST: usize = 400;
 /// Facts that wait to be written.
-const WAITING: usize = 100_000;
+const WAITING: usize = 50_000;
 
 /// What a fact is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -77,7 +77,7 @@ pub struct Review {
     pub clients: Vec<ClientLine>,
     pub grants: Vec<Grant>,
     pub findings: Vec<Finding>,
-    /// Of clients, grants and findings without counts and times: another one when something is to be looked at anew.
+    /// Of clients, grants and findings without counts, times and lines: another one when something is to be looked at anew.
     pub digest: String,
     /// Narrower rules, for a patch.
     #[serde(skip)]
@@ -181,6 +181,17 @@ pub enum Finding {
     UnusedRule { upstream: String, rule: String, place: String },
     /// A wildcard says more than was used.
     WideWildcard(Narrowing),
+}
+
+impl Finding {
+    /// Without the line of a rule, which is another one after each change of its file.
+    fn anywhere(self) -> Self {
+        match self {
+            Self::UnusedRule { upstream, rule, .. } => Self::UnusedRule { upstream, rule, place: String::new() },
+            Self::WideWildcard(narrowing) => Self::WideWildcard(Narrowing { place: String::new(), ..narrowing }),
+            other => other,
+        }
+    }
 }
 
 /// What is granted, and what of it was not needed.
@@ -382,9 +393,12 @@ fn digest(clients: &[ClientLine], grants: &[Grant], findings: &[Finding]) -> Str
         .iter()
         .map(|one| {
             let used: Vec<_> = one.used.iter().map(|used| (used.kind, &used.name)).collect();
-            (&one.upstream, &one.issuer, &one.client, &one.subject, &one.scopes, &one.needed, &one.reachable, used)
+            let reach: Vec<_> =
+                one.reachable.iter().map(|one| (&one.rule, &one.tools, &one.prompts, &one.resources, one.depends_on)).collect();
+            (&one.upstream, &one.issuer, &one.client, &one.subject, &one.scopes, &one.needed, reach, used)
         })
         .collect();
+    let findings: Vec<Finding> = findings.iter().cloned().map(Finding::anywhere).collect();
     let text = serde_json::to_vec(&(clients, grants, findings)).unwrap_or_default();
     URL_SAFE_NO_PAD.encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &text))
 }

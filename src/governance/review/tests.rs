@@ -216,6 +216,8 @@ fn the_digest_changes_with_what_is_to_be_looked_at_and_with_nothing_else() {
     let mut more = facts();
     more.iter_mut().for_each(|fact| fact.span.add(Span { uses: 9, first: NOW, last: NOW }));
     assert_eq!(digest(more), before, "used more often");
+    let elsewhere = rules().into_iter().map(|rule| Rule { place: Place { file: "other.yaml".into(), line: 99 }, ..rule }).collect();
+    assert_eq!(Given::new(elsewhere, facts()).review().digest, before, "on another line");
     for other in [tool("desk", "alice", "get_b"), fact("desk", "alice", About::Scope, "b", NOW), tool("desk", "bob", "get_a")] {
         assert_ne!(digest([facts(), vec![other.clone()]].concat()), before, "{other:?}");
     }
