@@ -128,7 +128,7 @@ pub struct Noted<'a> {
 pub struct Observed {
     hasher: RandomState,
     shards: [Mutex<HashMap<u64, Row>>; SHARDS],
-    gaps: Mutex<BTreeMap<(Arc<str>, About), (u64, u64)>>,
+    gaps: Mutex<Gaps>,
     /// Since the start, for the metric.
     lost: AtomicU64,
 }
@@ -143,6 +143,9 @@ impl Default for Observed {
         }
     }
 }
+
+/// How much was lost, and when last, by upstream and kind.
+type Gaps = BTreeMap<(Arc<str>, About), (u64, u64)>;
 
 /// One caller since the last writing.
 struct Row {

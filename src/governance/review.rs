@@ -227,9 +227,12 @@ pub fn review(basis: &Basis<'_>) -> Review {
     }
 }
 
+/// What passed of a client, and of whom.
+type Came<'a> = (Option<Span>, BTreeSet<&'a str>);
+
 /// Those in the store, and those that only came with requests.
 fn known(basis: &Basis<'_>) -> Vec<ClientLine> {
-    let mut uses: BTreeMap<(&str, &str), (Option<Span>, BTreeSet<&str>)> = BTreeMap::new();
+    let mut uses: BTreeMap<(&str, &str), Came<'_>> = BTreeMap::new();
     for Fact { of, span } in basis.facts.iter().filter(|fact| !fact.of.client.is_empty()) {
         let (passed, subjects) = uses.entry((&of.issuer, &of.client)).or_default();
         subjects.insert(&of.subject);
