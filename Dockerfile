@@ -14,6 +14,7 @@ COPY tests ./tests
 # Whatever the sources include by name.
 COPY config ./config
 COPY migrations ./migrations
+COPY templates ./templates
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
     cargo build --release --locked --bin doorward \

@@ -45,6 +45,8 @@ pub struct Metrics {
     config_hash: IntGauge,
     revocations: IntGauge,
     revocation_lag: IntGauge,
+    clients: IntGaugeVec,
+    observed_lost: IntCounter,
     signals: IntCounterVec,
     audit_dropped: IntCounter,
     audit_copies_dropped: IntCounter,
@@ -156,6 +158,8 @@ impl Metrics {
                 "doorward_revocation_lag_seconds",
                 "Since the store was last read; -1 where it never was, or there is none",
             )?,
+            clients: gauge("doorward_clients", "Clients in the store and in the configuration", &["state"])?,
+            observed_lost: single("doorward_observed_lost_total", "Counts of use that found no room, or made room for others")?,
             tools: Arc::default(),
             known: Arc::default(),
             registry: registry.clone(),
@@ -269,6 +273,14 @@ impl Metrics {
     pub fn revocations(&self, number: usize, age: Option<Duration>) {
         self.revocations.set(i64::try_from(number).unwrap_or(i64::MAX));
         self.revocation_lag.set(age.map_or(-1, |age| i64::try_from(age.as_secs()).unwrap_or(i64::MAX)));
+    }
+
+    /// How many clients are in which state, and how many counts of use were lost so far; brought up to date before a scrape.
+    pub fn governed(&self, clients: impl Iterator<Item = (&'static str, usize)>, lost: u64) {
+        for (state, count) in clients {
+            self.clients.with_label_values(&[state]).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+        self.observed_lost.inc_by(lost.saturating_sub(self.observed_lost.get()));
     }
 
     pub fn step_up_loop(&self, upstream: &str) {

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use crate::assertions::Assertions;
 use crate::config::{self, Config, Problem, Seen, Severity};
-use crate::governance::{Clients, Revocations};
+use crate::governance::{Clients, Observed, Revocations};
 use crate::mcp::listing::Memo;
 use crate::mcp::seal::{Owner, Sealer};
 use crate::metrics::Metrics;
@@ -51,6 +51,8 @@ pub struct Snapshot {
     pub revocations: Option<Arc<Revocations>>,
     /// Clients and what was decided of them, where there is a store or the configuration has some. One for the life of the process.
     pub clients: Option<Arc<Clients>>,
+    /// Who used what, where there is a store to write it down in. One for the life of the process.
+    pub observed: Option<Arc<Observed>>,
     /// Cut lists by upstream, standing and the changes of tools that were seen before, and those that have a next page by
     /// caller too: its cursor is the caller's own.
     pub lists: Memo<(Arc<str>, Standing, u64, Option<Owner>)>,
@@ -71,6 +73,10 @@ impl Snapshot {
             Some(clients) => Some(clients),
             None => (config.store.is_some() || !config.clients.is_empty()).then(Arc::default),
         };
+        let observed = match old {
+            Some(old) => old.observed.clone(),
+            None => config.store.as_ref().map(|_| Arc::default()),
+        };
         Ok(Self {
             proofs: Proofs::new(config.dpop.rules.clone(), nonce_secret, old.map(|old| &old.proofs)),
             secret,
@@ -87,6 +93,7 @@ impl Snapshot {
                 .marking(revocations.as_ref().map(|revocations| revocations.marker().clone())),
             revocations,
             clients,
+            observed,
             sealer: sealer(&config, &secret)?,
             lists: Memo::new(LISTS, LIST_BYTES),
             vigils: Vigils::build(&config.routes, old.map(|old| &old.vigils)),

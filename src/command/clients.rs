@@ -2,18 +2,20 @@
 //!
 //! A decision is on the disk and in the audit log when the command returns; replicas hear of it within a second.
 
-use std::collections::{HashMap, HashSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
+use super::comparison::plain;
 use super::revoke::issuer;
 use super::{Failure, File, recorder, runtime, say};
 use crate::config::{self, Config, ConfiguredClient};
-use crate::governance::client::{Client, Key, State, Stuck, Terms, merged};
+use crate::governance::client::{Client, Key, State, Stuck, Terms};
+use crate::governance::review::{Grant, Time};
+use crate::review::{self, Asked, words};
 use crate::state::environment;
-use crate::store::{Error, Reason, Store};
+use crate::store::{ClientUse, Error, Reason, Store};
 
 /// What a command may do to a client that stands in the configuration.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -28,8 +30,6 @@ enum Reach {
 
 /// Bytes of a reason or a name.
 const LONGEST: usize = 1_024;
-/// Rows read at once.
-const PAGE: i64 = 5_000;
 
 #[derive(Args)]
 pub struct Clients {
@@ -241,16 +241,19 @@ impl List {
     fn run(self) -> Result<(), Failure> {
         let (config, _) = load(&self.file)?;
         let mut clients = inventory(&config)?;
-        clients.retain(|client| self.state.is_none_or(|word| client.state == word.state()));
+        clients.retain(|(client, _)| self.state.is_none_or(|word| client.state == word.state()));
         if self.json {
-            let all: Vec<Value> = clients.iter().map(|client| shown(client, &config)).collect();
+            let all: Vec<Value> = clients.iter().map(|(client, used)| shown(client, used.as_ref(), &config)).collect();
             return say(&format!("{:#}\n", Value::from(all)));
         }
-        for client in &clients {
-            let Client { key, state, source, terms, .. } = client;
+        for (Client { key, state, source, terms, .. }, used) in &clients {
             let owner = if terms.owner.is_empty() { "-" } else { &terms.owner };
+            let used = used
+                .as_ref()
+                .and_then(|used| used.last_used)
+                .map_or_else(|| "never used".to_owned(), |last| format!("last used {}", Time(last)));
             let (state, source) = (state.name(), source.name());
-            say(&format!("{state:<9} {source:<10} {} {} {} {}\n", key.code(), plain(&key.id), key.issuer, plain(owner)))?;
+            say(&format!("{state:<9} {source:<10} {} {} {} {} {used}\n", key.code(), plain(&key.id), key.issuer, plain(owner)))?;
         }
         Ok(())
     }
@@ -258,23 +261,35 @@ impl List {
 
 impl Show {
     fn run(self) -> Result<(), Failure> {
-        let (config, _) = load(&self.which.file)?;
-        let known = inventory(&config)?;
-        let key = self.which.find(&known, &config)?;
-        let client = known.into_iter().find(|client| client.key == key).ok_or_else(|| told(Error::Client(Stuck::Unknown)))?;
-        let history = match &config.store {
-            Some(_) => with_store(&config, async |store| store.client_history(&key).await.map_err(told))?,
-            None => Vec::new(),
+        let (config, now) = load(&self.which.file)?;
+        let (key, found) = find(inventory(&config)?, &self.which.name, self.which.issuer.as_deref(), &config)?;
+        let (client, used) = found.ok_or_else(|| told(Error::Client(Stuck::Unknown)))?;
+        let (history, grants) = match &config.store {
+            Some(_) => with_store(&config, async |store| {
+                let history = store.client_history(&key).await.map_err(told)?;
+                let asked = Asked { only: Some(key), ..Asked::default() };
+                let grants = review::reviewed(&store, &config, &asked, now).await.map_err(told)?.review.grants;
+                Ok((history, grants))
+            })?,
+            None => (Vec::new(), Vec::new()),
         };
-        let mut object = shown(&client, &config);
+        let mut object = shown(&client, used.as_ref(), &config);
         if let Some(object) = object.as_object_mut() {
             object.insert("decisions".into(), json!(history));
+            object.insert("grants".into(), json!(grants));
         }
         if self.json {
             return say(&format!("{object:#}\n"));
         }
-        for (name, value) in object.as_object().into_iter().flatten().filter(|(name, _)| *name != "decisions") {
+        for (name, value) in object.as_object().into_iter().flatten().filter(|(name, _)| !["decisions", "grants"].contains(&name.as_str()))
+        {
             say(&format!("{name}: {value}\n"))?;
+        }
+        for Grant { upstream, subject, scopes, used, last, .. } in &grants {
+            let names: Vec<String> = used.iter().map(|used| used.name.clone()).collect();
+            let (scopes, names) = (words::listed(scopes), words::listed(&names));
+            say(&plain(&format!("grant: {subject} at {upstream}, scopes {scopes}, used {names}, last {last}")))?;
+            say("\n")?;
         }
         for decision in history {
             let when = humantime::format_rfc3339(UNIX_EPOCH + Duration::from_secs(u64::try_from(decision.made).unwrap_or_default()));
@@ -302,14 +317,18 @@ impl Decide {
         }
         check(&config)?;
         let (seq, client) = with_store(&config, async |store| {
-            let stored = all(&store).await?;
-            let key = self.which.find(&with_configured(stored.clone(), &config), &config)?;
-            let configured = configured(&key, &config);
+            let known = config.with_configured(store.inventory().await.map_err(told)?);
+            let (key, seen) = find(known, &self.which.name, self.which.issuer.as_deref(), &config)?;
+            let configured = config.client(&key);
             if let Some(configured) = configured {
-                check_reach(configured, stored.iter().find(|client| client.key == key), reach)?;
+                check_reach(configured, store.client(&key).await.map_err(told)?.as_ref(), reach)?;
             }
-            let enter = |key: &Key| enter(key).or_else(|| configured.map(|_| Client::entered(key.clone())));
-            let changed = |found: Option<Client>| change(found.or_else(|| enter(&key)).ok_or(Stuck::Unknown)?);
+            // What the configuration says of it is never written into the store.
+            let entered =
+                |seen: Option<Client>| Client { first_seen: seen.and_then(|seen| seen.first_seen), ..Client::entered(key.clone()) };
+            let seen = seen.map(|(client, _)| client);
+            let start = if configured.is_some() { Some(entered(seen)) } else { seen.or_else(|| enter(&key)) };
+            let changed = |found: Option<Client>| change(found.or_else(|| start.clone()).ok_or(Stuck::Unknown)?);
             store.change_client(&key, changed, &Reason { text: reason, actor: by, made: now }).await.map_err(told)
         })?;
         let Client { key, state, .. } = &client;
@@ -319,21 +338,27 @@ impl Decide {
     }
 }
 
-impl Which {
-    /// By its id, or else by its code. SECURITY: never one of several that would fit.
-    fn find(&self, known: &[Client], config: &Config) -> Result<Key, Failure> {
-        if let Some(text) = &self.issuer {
-            return Ok(Key { issuer: issuer(text, config)?, id: self.name.clone() });
-        }
-        let keys = known.iter().map(|client| &client.key);
-        let mut found: Vec<Key> = keys.filter(|key| key.id == self.name || key.code() == self.name).cloned().collect();
-        match (found.pop(), found.is_empty()) {
-            (Some(key), true) => Ok(key),
-            (Some(_), false) => Err(Failure::Impossible(format!("`{}` means several clients: write the id and `--issuer`", self.name))),
-            (None, _) => {
-                let hint = "to enter it before it was seen, write its id and `--issuer`";
-                Err(Failure::Impossible(format!("no client `{}` is known; {hint}", self.name)))
-            }
+/// A client as it is now, with its use.
+type Found = (Client, Option<ClientUse>);
+
+/// By its id, or else by its code; with an issuer also one that is not known. SECURITY: never one of several that would fit.
+pub(super) async fn found(name: &str, of: Option<&str>, store: &Store, config: &Config) -> Result<(Key, Option<Found>), Failure> {
+    find(config.with_configured(store.inventory().await.map_err(told)?), name, of, config)
+}
+
+fn find(mut all: Vec<Found>, name: &str, of: Option<&str>, config: &Config) -> Result<(Key, Option<Found>), Failure> {
+    if let Some(text) = of {
+        let key = Key { issuer: issuer(text, config)?, id: name.to_owned() };
+        let at = all.iter().position(|(client, _)| client.key == key);
+        return Ok((key, at.map(|at| all.swap_remove(at))));
+    }
+    all.retain(|(client, _)| client.key.id == name || client.key.code() == name);
+    match (all.pop(), all.is_empty()) {
+        (Some(found), true) => Ok((found.0.key.clone(), Some(found))),
+        (Some(_), false) => Err(Failure::Impossible(format!("`{name}` means several clients: write the id and `--issuer`"))),
+        (None, _) => {
+            let hint = "to enter it before it was seen, write its id and `--issuer`";
+            Err(Failure::Impossible(format!("no client `{name}` is known; {hint}")))
         }
     }
 }
@@ -343,7 +368,7 @@ fn load(file: &File) -> Result<(Config, u64), Failure> {
     Ok((loaded.config, seconds(SystemTime::now())))
 }
 
-fn with_store<T>(config: &Config, work: impl AsyncFnOnce(Store) -> Result<T, Failure>) -> Result<T, Failure> {
+pub(super) fn with_store<T>(config: &Config, work: impl AsyncFnOnce(Store) -> Result<T, Failure>) -> Result<T, Failure> {
     let Some(store) = &config.store else {
         return Err(Failure::Impossible("the configuration has no `store`, so no clients are kept here".into()));
     };
@@ -356,30 +381,12 @@ fn with_store<T>(config: &Config, work: impl AsyncFnOnce(Store) -> Result<T, Fai
 }
 
 /// Every client that is known, in the store or in the configuration.
-fn inventory(config: &Config) -> Result<Vec<Client>, Failure> {
+fn inventory(config: &Config) -> Result<Vec<Found>, Failure> {
     let stored = match (&config.store, config.clients.is_empty()) {
         (None, false) => Vec::new(),
-        _ => with_store(config, async |store| all(&store).await)?,
+        _ => with_store(config, async |store| store.inventory().await.map_err(told))?,
     };
-    Ok(with_configured(stored, config))
-}
-
-/// One list: a configured client is as the configuration says, unless the store has a stricter state.
-fn with_configured(mut clients: Vec<Client>, config: &Config) -> Vec<Client> {
-    let written: HashMap<&Key, &Client> = config.clients.iter().map(|written| (&written.client.key, &written.client)).collect();
-    for stored in &mut clients {
-        if let Some(client) = written.get(&stored.key) {
-            *stored = merged(client, Some(stored));
-        }
-    }
-    let known: HashSet<Key> = clients.iter().map(|client| client.key.clone()).collect();
-    let only_written = config.clients.iter().map(|written| &written.client).filter(|client| !known.contains(&client.key));
-    clients.extend(only_written.map(|client| merged(client, None)));
-    clients
-}
-
-fn configured<'c>(key: &Key, config: &'c Config) -> Option<&'c ConfiguredClient> {
-    config.clients.iter().find(|configured| configured.client.key == *key).map(AsRef::as_ref)
+    Ok(config.with_configured(stored))
 }
 
 /// May a command do this to a client that stands in the configuration?
@@ -396,16 +403,6 @@ fn check_reach(configured: &ConfiguredClient, stored: Option<&Client>, reach: Re
     }
 }
 
-async fn all(store: &Store) -> Result<Vec<Client>, Failure> {
-    let (mut clients, mut read) = (Vec::new(), 0);
-    loop {
-        let page = store.clients_since(read, PAGE).await.map_err(told)?;
-        let Some((last, _)) = page.last() else { return Ok(clients) };
-        read = *last;
-        clients.extend(page.into_iter().map(|(_, client)| client));
-    }
-}
-
 fn told(error: Error) -> Failure {
     match error {
         Error::Client(stuck) => Failure::Impossible(stuck.to_string()),
@@ -417,19 +414,18 @@ fn seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
-/// SECURITY: a stranger's text never steers a terminal.
-fn plain(text: &str) -> String {
-    text.chars().flat_map(|one| if one.is_control() { one.escape_default().collect::<Vec<_>>() } else { vec![one] }).collect()
-}
-
-fn shown(client: &Client, config: &Config) -> Value {
-    let written = configured(&client.key, config);
+fn shown(client: &Client, used: Option<&ClientUse>, config: &Config) -> Value {
+    let written = config.client(&client.key);
     let Client { key, state, source, terms: Terms { owner, purpose, upstreams, scopes, expires }, first_seen } = client;
-    let time = |time: &Option<u64>| time.map(|time| humantime::format_rfc3339(UNIX_EPOCH + Duration::from_secs(time)).to_string());
+    let time = |time: &Option<u64>| time.map(|time| Time(time).to_string());
+    let (first_used, last_used) = used.map_or((None, None), |used| (used.first_used, used.last_used));
     json!({
         "id": key.id, "issuer": key.issuer, "code": key.code(), "state": state.name(), "source": source.name(),
         "owner": owner, "purpose": purpose, "upstreams": upstreams, "scopes": scopes,
-        "expires": time(expires), "first_seen": time(first_seen), "configured_at": written.map(|written| &written.place),
+        "expires": time(expires), "first_seen": time(first_seen),
+        "first_used": time(&first_used), "last_used": time(&last_used),
+        "uses": used.map_or(0, |used| used.uses), "subjects": used.map_or(0, |used| used.subjects),
+        "configured_at": written.map(|written| &written.place),
         "redirect_uris": written.map_or(&[][..], |written| &written.redirect_uris),
         "names": written.map_or(&[][..], |written| &written.names),
     })

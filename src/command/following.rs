@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 
 use super::serve::random;
@@ -12,6 +12,7 @@ use crate::governance::Revocations;
 use crate::governance::client::{self, Client, Key};
 use crate::state::State;
 use crate::store::feed::Feed;
+use crate::store::observing::Observing;
 use crate::store::{Error, Reason, Replica, Store};
 
 /// Between two looks whether revocations are still known.
@@ -28,6 +29,8 @@ pub struct Following {
     store: Store,
     replica: Replica,
     tasks: [JoinHandle<()>; 3],
+    /// Writes down what was used, until it is told to stop.
+    observing: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
 }
 
 impl Following {
@@ -50,13 +53,21 @@ impl Following {
             tokio::spawn(tell(state.clone(), index.clone(), news)),
             tokio::spawn(bury(state.clone(), store.clone())),
         ];
-        Ok(Some(Self { store, replica, tasks }))
+        let observing = world.observed.clone().map(|observed| {
+            let (stop, stopped) = oneshot::channel();
+            (stop, tokio::spawn(Observing::new(store.clone(), observed).follow(stopped)))
+        });
+        Ok(Some(Self { store, replica, tasks, observing }))
     }
 
     /// Tells the others not to wait for this replica any more.
     pub async fn end(self) {
         self.tasks.iter().for_each(JoinHandle::abort);
         let farewell = async {
+            if let Some((stop, observing)) = self.observing {
+                let _ = stop.send(());
+                let _ = observing.await;
+            }
             let _ = self.store.leave(&self.replica).await;
             self.store.close().await;
         };

@@ -19,6 +19,7 @@ mod lookout;
 mod probe;
 mod recorder;
 mod replay;
+mod review;
 mod revoke;
 mod schema;
 mod serve;
@@ -63,6 +64,8 @@ enum Command {
     Clients(clients::Clients),
     /// Show the keys that issuers publish, and decide on new ones.
     Keys(keys::Keys),
+    /// Say what is granted and was not used, with what would be enough; or attest that somebody has looked.
+    Review(Box<review::Review>),
     /// Print the JSON Schema of the configuration.
     Schema,
     /// Run a gateway, a sample MCP server and a demo issuer on loopback, and show what happens.
@@ -100,6 +103,7 @@ impl Arguments {
             Command::Replay(replay) => replay.run(),
             Command::Clients(clients) => clients.run(),
             Command::Keys(keys) => keys.run(),
+            Command::Review(review) => review.run(),
             Command::Schema => schema::run(),
             Command::Demo(demo) => demo.run(),
         };

@@ -6,6 +6,7 @@
 
 mod clients;
 mod document;
+pub mod edit;
 mod lint;
 mod locate;
 pub mod problem;

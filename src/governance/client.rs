@@ -271,6 +271,13 @@ impl Clients {
         keys.into_iter().filter_map(|key| seen.remove(&key).map(|now| Client::seen(key, now))).collect()
     }
 
+    /// How many are in each state.
+    pub fn counts(&self) -> [(State, usize); 4] {
+        let all = self.by_issuer.read().unwrap_or_else(PoisonError::into_inner);
+        let count = |state| all.values().flat_map(HashMap::values).filter(|entry| entry.state() == Some(state)).count();
+        State::ALL.map(|state| (state, count(state)))
+    }
+
     pub fn len(&self) -> usize {
         self.len.load(Ordering::Acquire)
     }
@@ -281,6 +288,13 @@ impl Clients {
 }
 
 impl Entry {
+    fn state(&self) -> Option<State> {
+        match (&self.configured, &self.stored) {
+            (Some(client), stored) => Some(state_of(client, stored.as_ref())),
+            (None, stored) => stored.as_ref().map(|client| client.state),
+        }
+    }
+
     fn judge(&self, who: &Principal, place: Place<'_>, now: u64) -> Result<Option<Principal>, Barred> {
         match (&self.configured, &self.stored) {
             (Some(client), stored) => judge(client, state_of(client, stored.as_ref()), who, place, now),

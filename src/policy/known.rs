@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::condition::{self, Outcome};
-use super::{Caller, Condition, Permit, Policy, Refusal};
+use super::{Caller, Condition, Permit, Policy, Refusal, Rule};
 use crate::mcp::{Operation, Target};
 
 /// What is known of the caller and the operation besides subject, client, issuer, scopes and source.
@@ -26,7 +26,7 @@ pub enum Verdict<'a> {
     Permitted(Permit<'a>),
     Refused(Refusal<'a>),
     /// The rule that decides looks at something unknown: the key of that condition.
-    Undecidable(&'a super::Rule, &'static str),
+    Undecidable(&'a Rule, &'static str),
 }
 
 /// A condition's answer: three-valued (Kleene).
@@ -41,7 +41,7 @@ impl Policy {
     pub fn foresee(&self, caller: Caller<'_>, operation: &Operation<'_>, known: Known<'_>) -> Verdict<'_> {
         if let Target::One(thing) = &operation.target
             && let Some(rule) = self.naming(thing.kind, &thing.name)
-            && let Holds::Unknown(key) = all(&rule.conditions, caller, operation, known)
+            && let Holds::Unknown(key) = all(&rule.conditions, caller, known)
         {
             return Verdict::Undecidable(rule, key);
         }
@@ -51,13 +51,26 @@ impl Policy {
             Err(refusal) => Verdict::Refused(refusal),
         }
     }
+
+    /// The rules whose conditions the caller meets, as far as is known of it, by number; with the key of a condition that
+    /// cannot be decided.
+    pub fn reach(&self, caller: Caller<'_>, known: Known<'_>) -> Vec<(usize, &Rule, Option<&'static str>)> {
+        let rules = self.rules.iter().enumerate().filter(|(_, rule)| !rule.deny);
+        rules
+            .filter_map(|(index, rule)| match all(&rule.conditions, caller, known) {
+                Holds::Yes => Some((index, rule, None)),
+                Holds::Unknown(key) => Some((index, rule, Some(key))),
+                Holds::No => None,
+            })
+            .collect()
+    }
 }
 
 /// A condition that is known not to hold decides, whatever the others are.
-fn all(conditions: &[Condition], caller: Caller<'_>, operation: &Operation<'_>, known: Known<'_>) -> Holds {
+fn all(conditions: &[Condition], caller: Caller<'_>, known: Known<'_>) -> Holds {
     let mut unknown = None;
     for condition in conditions {
-        match one(condition, caller, operation, known) {
+        match one(condition, caller, known) {
             Holds::Yes => {}
             Holds::No => return Holds::No,
             Holds::Unknown(key) => unknown = unknown.or(Some(key)),
@@ -66,7 +79,7 @@ fn all(conditions: &[Condition], caller: Caller<'_>, operation: &Operation<'_>, 
     unknown.map_or(Holds::Yes, Holds::Unknown)
 }
 
-fn one(condition: &Condition, caller: Caller<'_>, operation: &Operation<'_>, known: Known<'_>) -> Holds {
+fn one(condition: &Condition, caller: Caller<'_>, known: Known<'_>) -> Holds {
     match condition {
         Condition::Claim { .. } => Holds::Unknown("claims"),
         Condition::StepUp(_) => Holds::Unknown("step_up"),
@@ -77,9 +90,9 @@ fn one(condition: &Condition, caller: Caller<'_>, operation: &Operation<'_>, kno
         },
         Condition::Groups(_) if !known.groups => Holds::Unknown("groups"),
         Condition::Source(_) if !known.source => Holds::Unknown("source"),
-        Condition::AnyOf(alternatives) => any_of(alternatives, caller, operation, known),
+        Condition::AnyOf(alternatives) => any_of(alternatives, caller, known),
         Condition::Scopes(_) | Condition::Groups(_) | Condition::Clients(_) | Condition::Subjects(_) | Condition::Source(_) => {
-            match condition::all(std::slice::from_ref(condition), caller, Some(operation)) {
+            match condition::all(std::slice::from_ref(condition), caller, None) {
                 Outcome::Met => Holds::Yes,
                 Outcome::Lacks(_) | Outcome::Not(_) => Holds::No,
             }
@@ -87,10 +100,10 @@ fn one(condition: &Condition, caller: Caller<'_>, operation: &Operation<'_>, kno
     }
 }
 
-fn any_of(alternatives: &[Vec<Condition>], caller: Caller<'_>, operation: &Operation<'_>, known: Known<'_>) -> Holds {
+fn any_of(alternatives: &[Vec<Condition>], caller: Caller<'_>, known: Known<'_>) -> Holds {
     let mut unknown = None;
     for alternative in alternatives {
-        match all(alternative, caller, operation, known) {
+        match all(alternative, caller, known) {
             Holds::Yes => return Holds::Yes,
             Holds::No => {}
             Holds::Unknown(key) => unknown = unknown.or(Some(key)),
@@ -105,7 +118,7 @@ mod tests {
     use crate::mcp::{Kind, Method, Thing};
     use crate::policy::arguments::{Arguments, Equal, Schema};
     use crate::policy::matcher::NamePattern;
-    use crate::policy::{Demand, Place, Requirement, Rule};
+    use crate::policy::{Demand, Place, Requirement};
     use crate::principal::{Principal, Proof};
     use serde_json::Map;
     use std::net::Ipv4Addr;

@@ -28,6 +28,7 @@ use crate::config::Limits;
 use crate::denial::{Denial, Fault};
 use crate::event::Outcome;
 use crate::event::values::Values;
+use crate::governance::observed::Noted;
 use crate::mcp::reverse::Answer;
 use crate::mcp::{self, Era, Kind, Operation, Target as Names, Verb, listen};
 use crate::pin::Flaw;
@@ -242,7 +243,10 @@ impl<'g> Exchange<'g> {
             Era::Legacy => Some(self.legacy(session, admitted).map_err(with_id)?),
             Era::Modern => None,
         };
-        let release = judgement.release(route.mode).map_err(|denial| self.insisted(denial, admitted, judgement))?;
+        let release = judgement.release(route.mode).map_err(|denial| {
+            self.note(admitted, judgement, false);
+            self.insisted(denial, admitted, judgement)
+        })?;
         let flaw = self.flaw(route, judgement);
         if let (Some(flaw), Mode::Enforce) = (flaw, route.mode) {
             return Err(with_id(Fault::Tool(flaw)));
@@ -257,8 +261,16 @@ impl<'g> Exchange<'g> {
         let endless = judgement.message.operation.method.verb == Verb::Listen;
         let open = if endless { Some(self.listen(admitted, None).map_err(with_id)?) } else { None };
         self.promise(judgement.decision.is_err() || flaw.is_some()).map_err(with_id)?;
+        self.note(admitted, judgement, true);
         let resumed = if within { self.standing(admitted) } else { None };
         Ok(Some((release, Plan { nonce, legacy, resumed, open, ..self.plan(route, admitted, judgement) })))
+    }
+
+    /// Counts what the caller used, or was refused.
+    fn note(&self, admitted: &Admitted, judgement: &Judgement<'_>, passed: bool) {
+        let Some(observed) = &self.gateway.observed else { return };
+        let (upstream, who, target) = (&admitted.route.name, &admitted.verified.principal, &judgement.message.operation.target);
+        observed.note(&Noted { upstream, who, target, passed, now: self.received });
     }
 
     /// The nonce for a caller whose token is bound to a key.

@@ -25,6 +25,7 @@ use super::upgrade::Sockets;
 use crate::advice::Advisor;
 use crate::audit::Audit;
 use crate::config::{ListenAddress, Listener};
+use crate::governance::Observed;
 use crate::insist::Insistence;
 use crate::limit::Limiter;
 use crate::metrics::Metrics;
@@ -62,6 +63,8 @@ pub struct Gateway {
     pub advisor: Advisor,
     /// Where signals from outside come in.
     pub signals: Arc<Receiver>,
+    /// Who used what, where that is written down.
+    pub observed: Option<Arc<Observed>>,
     /// What upstreams said of themselves.
     pub introduced: Introduced,
     /// What their tools want in headers.
@@ -120,6 +123,7 @@ pub async fn start_with(
     let traces = world.config.traces.as_ref().map(collector).transpose().map_err(|error| error.to_string())?;
     let signals = Arc::new(Receiver::new(state.clone(), metrics.clone(), audit.clone()));
     let gateway = Arc::new(Gateway {
+        observed: world.observed.clone(),
         state,
         signals,
         upstreams: Upstreams::new(metrics.clone()),

@@ -16,6 +16,9 @@ const WRITE: &str = "INSERT INTO clients (seq, issuer, id, state, source, owner,
 const NOTE: &str = "INSERT INTO client_changes (seq, issuer, id, state, reason, actor, made) VALUES ($1, $2, $3, $4, $5, $6, $7)";
 const HISTORY: &str = "SELECT state, reason, actor, made FROM client_changes WHERE issuer = $1 AND id = $2 ORDER BY seq";
 
+/// Rows read at once.
+const PAGE: i64 = 5_000;
+
 type Row = (i64, String, String, String, String, String, String, Option<String>, Option<String>, Option<i64>, Option<i64>);
 
 /// One decision on a client.
@@ -99,6 +102,17 @@ impl Store {
         let rows: Vec<Row> =
             soon(async { on!(self, pool => Ok(sqlx::query_as(query()).bind(seq).bind(limit).fetch_all(pool).await?)) }).await?;
         rows.into_iter().map(client).collect()
+    }
+
+    /// Every client that was decided on or waits for it.
+    pub async fn all_clients(&self) -> Result<Vec<Client>, Error> {
+        let (mut clients, mut read) = (Vec::new(), 0);
+        loop {
+            let page = self.clients_since(read, PAGE).await?;
+            let Some((last, _)) = page.last() else { return Ok(clients) };
+            read = *last;
+            clients.extend(page.into_iter().map(|(_, client)| client));
+        }
     }
 
     /// Every decision on a client, the first one first.

@@ -5,6 +5,8 @@
 
 mod clients;
 pub mod feed;
+mod observed;
+pub mod observing;
 mod postgres;
 mod replicas;
 mod revocations;
@@ -17,6 +19,7 @@ use sqlx::migrate::Migrator;
 use sqlx::{PgPool, SqlitePool};
 
 pub use clients::Decision;
+pub use observed::{Attestation, ClientUse};
 pub use replicas::{Replica, Standing};
 pub use revocations::Reason;
 pub use surfaces::{Kept, SurfaceKind, Version};

@@ -1,5 +1,9 @@
+use super::observed::{Attestation, ROOM, Room};
 use super::*;
+use crate::governance::client::{Client, Key};
+use crate::governance::observed::{About, Fact, Gap, Span, Subject};
 use crate::governance::{Bounds, Revocation, Revocations, Selector};
+use crate::mcp::Kind;
 
 const NOW: u64 = 1_800_000_000;
 
@@ -160,4 +164,118 @@ mod surfaces {
         let kept = store.versions().await.expect("read");
         assert_eq!((kept.len(), kept.last().map(|last| last.first_seen)), (20, Some(49)));
     }
+}
+
+fn fact(client: &str, subject: &str, about: About, name: &str, span: (u64, u64, u64)) -> Fact {
+    let (uses, first, last) = span;
+    let of =
+        Subject { upstream: "files".into(), issuer: "i".into(), client: client.into(), subject: subject.into(), about, name: name.into() };
+    Fact { of, span: Span { uses, first, last } }
+}
+
+const TOOL: About = About::Thing(Kind::Tool);
+
+#[tokio::test]
+async fn counts_of_several_replicas_add_up() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (one, two) = tokio::join!(open(&folder), open(&folder));
+    assert_eq!(one.observed_since().await.expect("read"), None);
+    let many =
+        |first: u64| -> Vec<Fact> { (0..150).map(|n| fact("c", "alice", TOOL, &format!("t{n:03}"), (2, first, first + 5))).collect() };
+    let (first, second) = (many(20), many(10));
+    let (a, b) = tokio::join!(one.add_observed(&first, NOW), two.add_observed(&second, NOW + 1));
+    a.and(b).expect("written");
+    let read = one.observed().await.expect("read");
+    assert_eq!(read.len(), 150);
+    assert!(read.iter().all(|fact| fact.span == Span { uses: 4, first: 10, last: 25 }), "{read:?}");
+    assert!([NOW, NOW + 1].map(Some).contains(&one.observed_since().await.expect("read")));
+}
+
+#[tokio::test]
+async fn what_was_used_longest_ago_makes_room_and_leaves_a_gap() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = open(&folder).await;
+    let mut facts: Vec<Fact> = (0..10).map(|n| fact("c", "alice", TOOL, &format!("t{n}"), (1, 1, 100 + n))).collect();
+    facts.push(fact("c", "alice", About::Passed, "", (1, 1, 1)));
+    facts.push(fact("c", "bob", About::Passed, "", (1, 1, 50)));
+    store.add_observed(&facts, NOW).await.expect("written");
+    assert_eq!(store.trim_observed(ROOM, 100).await.expect("trimmed"), 0);
+    assert_eq!(store.trim_observed(Room { all: 100, one: 8 }, 100).await.expect("trimmed"), 3, "of alice alone");
+    let names: Vec<String> = store.observed().await.expect("read").iter().map(|fact| fact.of.name.to_string()).collect();
+    assert_eq!(names, ["", "t3", "t4", "t5", "t6", "t7", "t8", "t9", ""], "requests stay before things");
+    assert_eq!(store.trim_observed(Room { all: 6, one: 100 }, 2).await.expect("trimmed"), 2, "at most so many at once");
+    assert_eq!(store.trim_observed(Room { all: 6, one: 100 }, 2).await.expect("trimmed"), 1);
+    store.add_gaps(&[Gap { upstream: "files".into(), about: TOOL, lost: 5, last: 7 }]).await.expect("written");
+    let gap = |about, lost, last| Gap { upstream: "files".into(), about, lost, last };
+    assert_eq!(store.observed_gaps().await.expect("read"), [gap(About::Passed, 2, 50), gap(TOOL, 9, 103)]);
+}
+
+#[tokio::test]
+async fn s38_the_inventory_holds_clients_that_were_only_seen_and_says_when_each_was_used() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = open(&folder).await;
+    let key = |id: &str| Key { issuer: "i".into(), id: id.into() };
+    let reason = Reason { text: "test", actor: "mia", made: NOW };
+    for id in ["known", "idle"] {
+        store.change_client(&key(id), |_| Ok(Client::entered(key(id))), &reason).await.expect("entered");
+    }
+    let facts = [
+        fact("known", "alice", About::Passed, "", (3, 10, 40)),
+        fact("known", "bob", About::Passed, "", (2, 5, 30)),
+        fact("known", "bob", About::Refused, "", (9, 1, 90)),
+        fact("new", "carol", About::Refused, "", (1, 7, 7)),
+        fact("", "machine", About::Passed, "", (1, 1, 1)),
+    ];
+    store.add_observed(&facts, NOW).await.expect("written");
+    let all = store.inventory().await.expect("read");
+    let line = |(client, used): &(Client, Option<ClientUse>)| {
+        let used = used.as_ref().map(|used| (used.uses, used.first_used, used.last_used, used.subjects));
+        (client.key.id.clone(), client.first_seen, used)
+    };
+    let lines: Vec<_> = all.iter().map(line).collect();
+    assert_eq!(
+        lines,
+        [
+            ("known".into(), None, Some((5, Some(5), Some(40), 2))),
+            ("idle".into(), None, None),
+            ("new".into(), Some(7), Some((0, None, None, 1))),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn the_last_attestation_of_each_client_and_of_the_whole_is_known() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = open(&folder).await;
+    let attested = |client: &str, made, digest: &str| Attestation {
+        issuer: if client.is_empty() { String::new() } else { "i".into() },
+        client: client.into(),
+        made,
+        actor: "mia".into(),
+        note: "well".into(),
+        digest: digest.into(),
+    };
+    for one in [attested("", 5, "a"), attested("c", 1, "b"), attested("", 7, "d"), attested("", 6, "e")] {
+        store.attest(&one).await.expect("written");
+    }
+    assert_eq!(store.attestations().await.expect("read"), [attested("", 7, "d"), attested("c", 1, "b")]);
+}
+
+#[tokio::test]
+async fn what_cannot_be_written_now_is_written_later() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = open(&folder).await;
+    let observed = std::sync::Arc::new(crate::governance::Observed::default());
+    let who = std::sync::Arc::new(crate::principal::Principal::new(crate::principal::Proof { subject: "s".into(), ..Default::default() }));
+    let now = std::time::UNIX_EPOCH + Duration::from_secs(NOW);
+    let target = crate::mcp::Target::Nothing;
+    observed.note(&crate::governance::observed::Noted { upstream: &"files".into(), who: &who, target: &target, passed: true, now });
+    let Pool::Sqlite(pool) = &store.pool else { panic!("SQLite") };
+    sqlx::query("ALTER TABLE observed RENAME TO away").execute(pool).await.expect("set");
+    let mut observing = observing::Observing::new(store.clone(), observed);
+    observing.write().await.expect_err("no table");
+    sqlx::query("ALTER TABLE away RENAME TO observed").execute(pool).await.expect("set");
+    observing.write().await.expect("written");
+    let read = store.observed().await.expect("read");
+    assert!(matches!(read.as_slice(), [fact] if fact.span.uses == 1), "{read:?}");
 }

@@ -44,6 +44,7 @@ mod providers;
 mod record;
 mod refusals;
 mod reload;
+mod review;
 mod revocation;
 mod round_trips;
 mod signals;
