@@ -3,6 +3,7 @@
 //! A signature costs more than the rest of a request's decisions, so an assertion is used again for
 //! half its life, by the same verified token at the same upstream only. Reads the clock of nobody.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -14,12 +15,14 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use http::HeaderValue;
 use quick_cache::sync::Cache;
+use serde_json::Value;
 
 use crate::config::{AssertionKeys, Config};
 use crate::identity::assertion::{Assertion, LIFETIME};
 use crate::identity::ring::KeyRing;
 use crate::identity::signing::SigningKey;
-use crate::route::Route;
+use crate::oauth::resource_metadata;
+use crate::route::{ASSERTION_KEYS, Route};
 use crate::token::{Digest, Verified};
 
 /// How long an assertion is used again.
@@ -31,6 +34,8 @@ pub struct Assertions {
     gateway: String,
     keys: Arc<Keys>,
     recent: Cache<(Digest, Arc<str>), Recent>,
+    /// Signed metadata by upstream, where the operator wants it.
+    metadata: HashMap<Arc<str>, Bytes>,
 }
 
 /// Live keys; a reload that leaves their source as it was keeps them.
@@ -66,7 +71,13 @@ impl Assertions {
             Some(old) => old.keys.clone(),
             None => Arc::new(Keys::new(&config.assertion_keys, old.map(|old| &*old.keys), now)?),
         };
-        Ok(Self { gateway: config.public_url.clone(), keys, recent: Cache::new(KEPT) })
+        let metadata = if config.signed_metadata { signed_metadata(config, &keys, now)? } else { HashMap::new() };
+        Ok(Self { gateway: config.public_url.clone(), keys, recent: Cache::new(KEPT), metadata })
+    }
+
+    /// The resource metadata of an upstream as it is served.
+    pub fn metadata(&self, route: &Route) -> Bytes {
+        self.metadata.get(&route.name).unwrap_or(&route.metadata).clone()
     }
 
     /// The header's value for this caller at this upstream; none where it cannot be signed.
@@ -97,6 +108,18 @@ impl Assertions {
     pub fn document(&self, now: SystemTime) -> Bytes {
         self.keys.ring(now).document()
     }
+}
+
+/// Signed once: the keys are the operator's own, and a change of them is a reload.
+fn signed_metadata(config: &Config, keys: &Keys, now: SystemTime) -> Result<HashMap<Arc<str>, Bytes>, NoRandomness> {
+    let issued = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let (ring, jwks_uri) = (keys.ring(now), format!("{}{ASSERTION_KEYS}", config.public_url));
+    let sign = |claims: &Value| ring.signing().sign_claims(resource_metadata::SIGNED_TYPE, claims);
+    let signed = |route: &Arc<Route>| {
+        let text = resource_metadata::signed(&route.metadata, (&config.public_url, &jwks_uri), issued, sign)?;
+        Some((route.name.clone(), Bytes::from(text)))
+    };
+    config.routes.iter().map(signed).collect::<Option<_>>().ok_or(NoRandomness)
 }
 
 impl Recent {

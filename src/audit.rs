@@ -330,6 +330,7 @@ mod tests {
             reason: "permitted",
             rule: None,
             arguments: None,
+            values: None,
             source: Ipv4Addr::LOCALHOST.into(),
             session: None,
             era: None,

@@ -309,6 +309,7 @@ impl Fault {
             Self::Credential(T::Issuer) => (401, "token_issuer", -31401, "the access token is not from an issuer accepted here"),
             Self::Credential(T::Signature) => (401, "token_signature", -31401, "the access token is invalid"),
             Self::Credential(T::UnknownKey) => (401, "token_unknown_key", -31401, "the access token is invalid"),
+            Self::Credential(T::KeyHeld) => (401, "token_key_held", -31401, "the access token is invalid"),
             Self::Credential(T::Algorithm) => (401, "token_algorithm", -31401, "the access token is invalid"),
             Self::Credential(T::Type) => (401, "token_type", -31401, "the token is not an access token"),
             Self::Credential(T::IdToken) => (401, "token_is_id_token", -31401, "the token is not an access token"),

@@ -1,5 +1,7 @@
 //! What happened in one request: the one source of the audit line, the metrics and the log.
 
+pub mod values;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -36,7 +38,7 @@ impl Outcome {
     pub const ALL: [Self; 5] = [Self::Permitted, Self::Refused, Self::Observed, Self::Failed, Self::Answered];
 }
 
-/// One request, told once. Holds no token and no argument.
+/// One request, told once. Holds no token, and of arguments only what the operator named.
 #[derive(Clone, Debug)]
 pub struct Event {
     /// 32 hexadecimal digits, also sent back as `Doorward-Request-Id`.
@@ -57,6 +59,8 @@ pub struct Event {
     pub rule: Option<(String, Place)>,
     /// BLAKE3 of the call's arguments as sent: they may be long, and SHA-256 takes more than twice as long.
     pub arguments: Option<[u8; 32]>,
+    /// The values that the operator wants to have, of a tool that has such.
+    pub values: Option<Box<values::Values>>,
     pub source: IpAddr,
     /// SHA-256 of the session's id, as the upstream knows it.
     pub session: Option<[u8; 32]>,

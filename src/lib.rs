@@ -30,28 +30,29 @@
 //! vigil        <- mcp pin route
 //! denial       <- principal token mcp policy route oauth pin governance
 //! event        <- principal mcp policy denial
-//! governance   <- principal token
+//! governance   <- principal token mcp policy
 //! session      <- principal mcp route denial
 //! config       <- principal token mcp policy identity oauth route denial event certificate pin governance
-//! remote       <- config token trace route mcp oauth principal
+//! remote       <- config token trace route mcp oauth principal governance
 //! store        <- config governance oauth
+//! review       <- config governance store
 //! trace        <- event
 //! advice       <- config token route
 //! audit        <- config event
-//! metrics      <- config event mcp
+//! metrics      <- config event mcp governance
 //! limit        <- route
 //! insist       <- (nothing)
 //! streams      <- principal route
 //! state        <- config remote token mcp policy route metrics possession assertions vigil governance store
 //! signals      <- config governance store remote state audit metrics event
 //! possession   <- principal token route
-//! assertions   <- token identity route config
+//! assertions   <- token identity route config oauth
 //! authenticate <- principal token route remote
 //! pipeline     <- principal token mcp policy route denial oauth session authenticate state possession governance
 //! server       <- authenticate config metrics state audit event governance identity limit mcp oauth principal remote route store token
 //! proxy        <- principal token mcp policy identity oauth route denial event session config audit metrics limit streams state authenticate pipeline server certificate trace remote insist possession advice vigil pin signals governance
 //! demo         <- config state audit metrics proxy server
-//! command      <- config event oauth authenticate token principal mcp policy route denial state audit metrics proxy server demo remote advice pin vigil governance store signals
+//! command      <- config event oauth authenticate token principal mcp policy route denial state audit metrics proxy server demo remote advice pin vigil governance store signals review
 //! ```
 //!
 //! `pingora` stays in `proxy/`, `reqwest` in `remote/` (and the demo's own client), `sqlx` in `store/`, `serde_yaml`
@@ -89,6 +90,8 @@ pub mod governance;
 pub mod config;
 
 pub mod store;
+
+pub mod review;
 
 pub mod assertions;
 

@@ -13,6 +13,7 @@ use prometheus::{Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec
 
 use crate::config::Config;
 use crate::event::{Event, Outcome};
+use crate::governance::surface;
 use crate::mcp::ask::Ask;
 use series::{Known, Series, Tools};
 
@@ -35,6 +36,8 @@ pub struct Metrics {
     upstream_healthy: IntGaugeVec,
     keys_age: IntGaugeVec,
     fetches: IntCounterVec,
+    drift: IntCounterVec,
+    keys_held: IntGaugeVec,
     token_hits: IntCounter,
     token_misses: IntCounter,
     introspection: IntCounterVec,
@@ -42,6 +45,8 @@ pub struct Metrics {
     config_hash: IntGauge,
     revocations: IntGauge,
     revocation_lag: IntGauge,
+    clients: IntGaugeVec,
+    observed_lost: IntCounter,
     signals: IntCounterVec,
     audit_dropped: IntCounter,
     audit_copies_dropped: IntCounter,
@@ -122,6 +127,8 @@ impl Metrics {
             )?,
             keys_age: gauge("doorward_issuer_keys_age_seconds", "Age of the issuer's keys in use; -1 where there are none", &["issuer"])?,
             fetches: counter("doorward_issuer_fetch_total", "Fetches of an issuer's keys", &["issuer", "result"])?,
+            drift: counter("doorward_issuer_drift_total", "Changes of what an issuer publishes", &["issuer", "kind"])?,
+            keys_held: gauge("doorward_issuer_keys_held", "Keys that the issuer publishes and that are on hold", &["issuer"])?,
             token_hits: token_cache.with_label_values(&["hit"]),
             token_misses: token_cache.with_label_values(&["miss"]),
             introspection: counter("doorward_introspection_total", "Questions to an issuer about tokens", &["issuer", "result"])?,
@@ -151,6 +158,8 @@ impl Metrics {
                 "doorward_revocation_lag_seconds",
                 "Since the store was last read; -1 where it never was, or there is none",
             )?,
+            clients: gauge("doorward_clients", "Clients in the store and in the configuration", &["state"])?,
+            observed_lost: single("doorward_observed_lost_total", "Counts of use that found no room, or made room for others")?,
             tools: Arc::default(),
             known: Arc::default(),
             registry: registry.clone(),
@@ -202,6 +211,9 @@ impl Metrics {
     pub fn configured(&self, config: &Config) {
         self.known.forget();
         self.config_hash.set(i64::try_from(config.hash >> 1).unwrap_or_default());
+        for (issuer, kind) in config.issuers.keys().flat_map(|issuer| surface::Kind::ALL.map(|kind| (issuer, kind))) {
+            self.drift.with_label_values(&[issuer.as_str(), kind.name()]);
+        }
         for signal in &config.signals {
             let poll = signal.poll.is_some().then_some("signal/poll");
             for operation in signal.inlets().map(|(_, inlet)| inlet.operation()).chain(poll) {
@@ -261,6 +273,14 @@ impl Metrics {
     pub fn revocations(&self, number: usize, age: Option<Duration>) {
         self.revocations.set(i64::try_from(number).unwrap_or(i64::MAX));
         self.revocation_lag.set(age.map_or(-1, |age| i64::try_from(age.as_secs()).unwrap_or(i64::MAX)));
+    }
+
+    /// How many clients are in which state, and how many counts of use were lost so far; brought up to date before a scrape.
+    pub fn governed(&self, clients: impl Iterator<Item = (&'static str, usize)>, lost: u64) {
+        for (state, count) in clients {
+            self.clients.with_label_values(&[state]).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+        self.observed_lost.inc_by(lost.saturating_sub(self.observed_lost.get()));
     }
 
     pub fn step_up_loop(&self, upstream: &str) {
@@ -330,6 +350,16 @@ impl Metrics {
             let counter = self.fetches.with_label_values(&[issuer, result]);
             counter.inc_by(total.saturating_sub(counter.get()));
         }
+    }
+
+    /// Counts a change of what an issuer publishes.
+    pub fn issuer_drift(&self, issuer: &str, kind: surface::Kind) {
+        self.drift.with_label_values(&[issuer, kind.name()]).inc();
+    }
+
+    /// How many published keys of an issuer verify nothing for now.
+    pub fn issuer_keys_held(&self, issuer: &str, number: usize) {
+        self.keys_held.with_label_values(&[issuer]).set(i64::try_from(number).unwrap_or(i64::MAX));
     }
 
     /// How questions about tokens ended, brought up to date before a scrape.
@@ -407,6 +437,7 @@ mod tests {
             reason: "permitted",
             rule: None,
             arguments: None,
+            values: None,
             source: Ipv4Addr::LOCALHOST.into(),
             session: None,
             era: None,

@@ -20,7 +20,7 @@ use crate::principal::Principal;
 use crate::route::{Head, Mode, Route};
 use crate::session::{Errand, Seals, Session};
 use crate::state::Snapshot;
-use crate::token::{self, Credential, Digest, Verified};
+use crate::token::{self, Basis, Credential, Digest, Verified};
 
 /// A caller that was let in: the proof that [`judge`] needs.
 pub struct Admitted {
@@ -35,6 +35,12 @@ impl Admitted {
     /// Why the caller would not be let in any more, if anything was revoked since.
     pub fn since_revoked(&self, world: &Snapshot, now: SystemTime) -> Result<(), Denial> {
         check_revoked(&self.verified, &self.token, &self.route, world, now)?;
+        let store = world.issuers.find(&self.verified.rules);
+        if let (Basis::Key(key), Some(store)) = (&self.verified.basis, store)
+            && store.bars(*key)
+        {
+            return Err(token::Error::KeyHeld.into());
+        }
         // What a reload demands since, it demands of what is open too.
         let demanded = |route: &Arc<Route>| route.name == self.route.name && route.approves_clients;
         let approves = world.clients.is_some() && world.routes.routes().iter().any(demanded);

@@ -143,6 +143,7 @@ mod tests {
             pin: None,
             protocol: Default::default(),
             approves_clients: false,
+            recorded_arguments: Default::default(),
         }
     }
 

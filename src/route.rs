@@ -8,7 +8,7 @@ pub mod client;
 pub mod grant;
 pub mod protocol;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -71,6 +71,8 @@ pub struct Route {
     pub protocol: protocol::Protocol,
     /// Clients that nobody approved are refused here; see [`crate::governance`].
     pub approves_clients: bool,
+    /// Arguments by tool whose values go into records.
+    pub recorded_arguments: BTreeMap<String, Vec<String>>,
 }
 
 /// How callers prove that a token is theirs.
@@ -351,10 +353,10 @@ impl RouteTable {
         self
     }
 
-    /// Serves the keys of assertions at `origin`, where any route has them.
+    /// Serves the keys of assertions at `origin`, where any route has them, or something else is signed by them.
     #[must_use]
-    pub fn with_assertion_keys(mut self, origin: &str) -> Self {
-        if self.routes.iter().any(|route| route.identity.asserts()) {
+    pub fn with_assertion_keys(mut self, origin: &str, also: bool) -> Self {
+        if also || self.routes.iter().any(|route| route.identity.asserts()) {
             let host = plain_authority(origin.split_once("://").map_or(origin, |(_, host)| host));
             self.hosts.entry(host).or_default().insert(ASSERTION_KEYS.into(), Target::AssertionKeys);
         }

@@ -12,8 +12,8 @@ use tokio::sync::watch;
 
 use crate::assertions::Assertions;
 use crate::config::{self, Config, Problem, Seen, Severity};
-use crate::governance::client::Key;
-use crate::governance::{Clients, Revocations};
+use crate::governance::client::{self, Client, Key, Source};
+use crate::governance::{Clients, Observed, Revocations};
 use crate::mcp::listing::Memo;
 use crate::mcp::seal::{Owner, Sealer};
 use crate::metrics::Metrics;
@@ -53,8 +53,10 @@ pub struct Snapshot {
     pub sealer: Arc<Sealer>,
     /// What was revoked, where there is a store. One for the life of the process, through all reloads.
     pub revocations: Option<Arc<Revocations>>,
-    /// Clients and what was decided of them, where there is a store. One for the life of the process.
+    /// Clients and what was decided of them, where there is a store or the configuration has some. One for the life of the process.
     pub clients: Option<Arc<Clients>>,
+    /// Who used what, where there is a store to write it down in. One for the life of the process.
+    pub observed: Option<Arc<Observed>>,
     /// Cut lists by upstream, standing and the changes of tools that were seen before, and those that have a next page by
     /// caller too: its cursor is the caller's own.
     pub lists: Memo<(Arc<str>, Standing, u64, Option<Owner>)>,
@@ -71,8 +73,12 @@ impl Snapshot {
             Some(old) => old.revocations.clone(),
             None => config.store.as_ref().map(|store| Arc::new(Revocations::new(store.bounds))),
         };
-        let clients = match old {
-            Some(old) => old.clients.clone(),
+        let clients = match old.and_then(|old| old.clients.clone()) {
+            Some(clients) => Some(clients),
+            None => (config.store.is_some() || !config.clients.is_empty()).then(Arc::default),
+        };
+        let observed = match old {
+            Some(old) => old.observed.clone(),
             None => config.store.as_ref().map(|_| Arc::default()),
         };
         if let Some(clients) = &clients {
@@ -83,7 +89,7 @@ impl Snapshot {
             secret,
             routes: RouteTable::new(config.routes.clone())
                 .with_aliases(&config.public_url, &config.allow_hosts)
-                .with_assertion_keys(&config.public_url)
+                .with_assertion_keys(&config.public_url, config.signed_metadata)
                 .with_signals(&config.public_url, inlets(&config))
                 .with_authorization(config.authorization_server.as_deref().map(|server| &*server.issuer)),
             issuers: Issuers::build(&config, old.map(|old| &old.issuers))?,
@@ -96,11 +102,22 @@ impl Snapshot {
                 .marking(revocations.as_ref().map(|revocations| revocations.marker().clone())),
             revocations,
             clients,
+            observed,
             sealer: sealer(&config, &secret)?,
             lists: Memo::new(LISTS, LIST_BYTES),
             vigils: Vigils::build(&config.routes, old.map(|old| &old.vigils)),
             config,
         })
+    }
+}
+
+impl Snapshot {
+    /// What is kept through all worlds follows this one's configuration from now on.
+    fn rules(&self) {
+        self.issuers.govern();
+        if let Some(clients) = &self.clients {
+            clients.configure(configured(&self.config));
+        }
     }
 }
 
@@ -119,12 +136,14 @@ fn sealer(config: &Config, secret: &[u8; 32]) -> Result<Arc<Sealer>, BuildError>
 }
 
 /// The clients that the configuration approves: those that it describes, and those that workloads come as.
-fn configured(config: &Config) -> impl Iterator<Item = Key> {
+fn configured(config: &Config) -> impl Iterator<Item = Client> {
     let server = config.authorization_server.as_deref();
-    server.into_iter().flat_map(|server| {
+    let own = server.into_iter().flat_map(|server| {
         let workloads = server.workloads.iter().flat_map(|trusted| &trusted.rules.rules).map(|rule| &rule.client);
         server.clients.keys().chain(workloads).map(|id| Key { issuer: server.issuer.to_string(), id: id.clone() })
-    })
+    });
+    let own = own.map(|key| Client { state: client::State::Approved, source: Source::Configured, ..Client::entered(key) });
+    own.chain(config.clients.iter().map(|written| written.client.clone()))
 }
 
 /// Every path at which signals come in.
@@ -163,6 +182,7 @@ impl State {
         metrics.configured(&config);
         let seen = ArcSwap::from_pointee(config.files.clone());
         let first = Snapshot::build(config, None).map_err(|error| error.to_string())?;
+        first.rules();
         Ok(Self {
             current: ArcSwap::from_pointee(first),
             path: path.to_owned(),
@@ -208,6 +228,7 @@ impl State {
             vec![self.unusable(&error)]
         })?;
         self.metrics.configured(&next.config);
+        next.rules();
         self.current.store(Arc::new(next));
         self.worlds.send_modify(|world| *world += 1);
         self.metrics.reloaded(true);

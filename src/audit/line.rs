@@ -49,6 +49,7 @@ pub fn event(event: &Event, out: &mut Vec<u8>) -> bool {
         reason,
         rule,
         arguments,
+        values,
         source,
         session,
         era,
@@ -84,6 +85,10 @@ pub fn event(event: &Event, out: &mut Vec<u8>) -> bool {
         }
     }
     digest(r#","arguments":"#, arguments.as_ref(), out);
+    if let Some(values) = values {
+        out.extend_from_slice(br#","values":"#);
+        out.extend_from_slice(values.to_json().as_bytes());
+    }
     told = told.and(address(*source, out));
     digest(r#","session":"#, session.as_ref(), out);
     text(r#","era":"#, era.map(|era| era.as_str()), out);
@@ -337,6 +342,7 @@ mod tests {
             reason: "permitted",
             rule: Some((odd.into(), Place { file: "f".into(), line: 7 })),
             arguments: Some([255; 32]),
+            values: None,
             source: Ipv6Addr::LOCALHOST.into(),
             session: Some([1; 32]),
             era: Some(Era::Legacy),
@@ -372,6 +378,14 @@ mod tests {
     }
 
     #[test]
+    fn values_of_arguments_stand_in_a_record_that_has_some_and_in_no_other() {
+        let raw = serde_json::value::RawValue::from_string(r#"{"owner":"ac\"me"}"#.into()).expect("json");
+        let values = crate::event::values::Values::of(Some(&raw), &["owner".into()]).map(Box::new);
+        assert_eq!(read(&Event { values, ..full() })["values"], json!({"owner": {"value": "ac\"me"}}));
+        assert_eq!(read(&full()).get("values"), None);
+    }
+
+    #[test]
     fn what_is_not_known_is_null() {
         let bare = Event {
             upstream: None,
@@ -380,6 +394,7 @@ mod tests {
             name: None,
             rule: None,
             arguments: None,
+            values: None,
             session: None,
             era: None,
             trace: None,

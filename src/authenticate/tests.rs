@@ -48,6 +48,7 @@ fn route(resource: &str, issuers: Vec<Arc<IssuerRules>>) -> Route {
         pin: None,
         protocol: Default::default(),
         approves_clients: false,
+        recorded_arguments: Default::default(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! `doorward clients`: the inventory of clients in the store, the queue of those that wait, and decisions on them.
+//! `doorward clients`: the inventory of clients in store and configuration, the queue of those that wait, and decisions on them.
 //!
 //! A decision is on the disk and in the audit log when the command returns; replicas hear of it within a second.
 
@@ -7,13 +7,26 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
-use super::inventory::{Inventory, time};
+use super::comparison::plain;
 use super::revoke::issuer;
 use super::{Failure, File, recorder, runtime, say};
-use crate::config::{self, Config};
+use crate::config::{self, Config, ConfiguredClient};
 use crate::governance::client::{Client, Key, State, Stuck, Terms};
+use crate::governance::review::{Grant, Time};
+use crate::review::{self, Asked, words};
 use crate::state::environment;
-use crate::store::{Error, Reason, Store};
+use crate::store::{ClientUse, Error, Reason, Store};
+
+/// What a command may do to a client that stands in the configuration.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    /// Refuse it, in an emergency.
+    Stricter,
+    /// Take back such a refusal.
+    Back,
+    /// Nothing: that is for the configuration to say.
+    None,
+}
 
 /// Bytes of a reason or a name.
 const LONGEST: usize = 1_024;
@@ -174,6 +187,12 @@ impl Approve {
         }
     }
 
+    fn says_terms(&self) -> bool {
+        let Self { decide: _, owner: Owner { owner, purpose }, upstreams, all_upstreams, scopes, all_scopes, expires, no_expiry } = self;
+        let said = [owner.is_some(), purpose.is_some(), upstreams.is_some(), scopes.is_some(), expires.is_some()];
+        said.contains(&true) || *all_upstreams || *all_scopes || *no_expiry
+    }
+
     /// What would refuse every call is not meant.
     fn check(&self, config: &Config) -> Result<(), Failure> {
         if self.expires.is_some_and(|expires| expires <= SystemTime::now()) {
@@ -198,16 +217,21 @@ impl Clients {
                     let terms = approve.terms(client.terms.clone());
                     Client { terms, ..client }.moved(State::Approved)
                 };
-                approve.decide.run("admin/client_approve", &|config| approve.check(config), &enter, &change)
+                let reach = if approve.says_terms() { Reach::None } else { Reach::Back };
+                approve.decide.run("admin/client_approve", reach, &|config| approve.check(config), &enter, &change)
             }
-            What::Suspend(decide) => decide.run("admin/client_suspend", &|_| Ok(()), &|_| None, &|client| client.moved(State::Suspended)),
-            What::Retire(decide) => decide.run("admin/client_retire", &|_| Ok(()), &|_| None, &|client| client.moved(State::Retired)),
+            What::Suspend(decide) => {
+                decide.run("admin/client_suspend", Reach::Stricter, &|_| Ok(()), &|_| None, &|client| client.moved(State::Suspended))
+            }
+            What::Retire(decide) => {
+                decide.run("admin/client_retire", Reach::Stricter, &|_| Ok(()), &|_| None, &|client| client.moved(State::Retired))
+            }
             What::Own(own) => {
                 let change = |client: Client| {
                     let (terms, state) = (own.owner.of(client.terms.clone()), client.state);
                     Client { terms, ..client }.moved(state)
                 };
-                own.decide.run("admin/client_own", &|_| Ok(()), &|_| None, &change)
+                own.decide.run("admin/client_own", Reach::None, &|_| Ok(()), &|_| None, &change)
             }
         }
     }
@@ -216,20 +240,20 @@ impl Clients {
 impl List {
     fn run(self) -> Result<(), Failure> {
         let (config, _) = load(&self.file)?;
-        let inventory = with_store(&config, async |store| Inventory::read(&store, &config).await.map_err(told))?;
-        let listed = || inventory.clients.iter().filter(|client| self.state.is_none_or(|word| client.state == word.state()));
+        let mut clients = inventory(&config)?;
+        clients.retain(|(client, _)| self.state.is_none_or(|word| client.state == word.state()));
         if self.json {
-            let all: Vec<Value> = listed().map(|client| shown(client, &inventory)).collect();
+            let all: Vec<Value> = clients.iter().map(|(client, used)| shown(client, used.as_ref(), &config)).collect();
             return say(&format!("{:#}\n", Value::from(all)));
         }
-        for client in listed() {
-            let Client { key, state, terms, .. } = client;
+        for (Client { key, state, source, terms, .. }, used) in &clients {
             let owner = if terms.owner.is_empty() { "-" } else { &terms.owner };
-            let name = inventory.name(key).map(|name| format!(" `{}`", plain(&name))).unwrap_or_default();
-            say(&format!("{:<9} {} {} {} {}{name}\n", state.name(), key.code(), plain(&key.id), key.issuer, plain(owner)))?;
-            for flag in inventory.flags(key) {
-                say(&format!("{:<9} {}\n", "", plain(&flag)))?;
-            }
+            let used = used
+                .as_ref()
+                .and_then(|used| used.last_used)
+                .map_or_else(|| "never used".to_owned(), |last| format!("last used {}", Time(last)));
+            let (state, source) = (state.name(), source.name());
+            say(&format!("{state:<9} {source:<10} {} {} {} {} {used}\n", key.code(), plain(&key.id), key.issuer, plain(owner)))?;
         }
         Ok(())
     }
@@ -237,23 +261,35 @@ impl List {
 
 impl Show {
     fn run(self) -> Result<(), Failure> {
-        let (config, _) = load(&self.which.file)?;
-        let (inventory, client, history) = with_store(&config, async |store| {
-            let inventory = Inventory::read(&store, &config).await.map_err(told)?;
-            let key = self.which.find(&inventory, &config)?;
-            let client = inventory.find(&key).ok_or_else(|| told(Error::Client(Stuck::Unknown)))?;
-            let history = store.client_history(&key).await.map_err(told)?;
-            Ok((inventory, client, history))
-        })?;
-        let mut object = shown(&client, &inventory);
+        let (config, now) = load(&self.which.file)?;
+        let (key, found) = find(inventory(&config)?, &self.which.name, self.which.issuer.as_deref(), &config)?;
+        let (client, used) = found.ok_or_else(|| told(Error::Client(Stuck::Unknown)))?;
+        let (history, grants) = match &config.store {
+            Some(_) => with_store(&config, async |store| {
+                let history = store.client_history(&key).await.map_err(told)?;
+                let asked = Asked { only: Some(key), ..Asked::default() };
+                let grants = review::reviewed(&store, &config, &asked, now).await.map_err(told)?.review.grants;
+                Ok((history, grants))
+            })?,
+            None => (Vec::new(), Vec::new()),
+        };
+        let mut object = shown(&client, used.as_ref(), &config);
         if let Some(object) = object.as_object_mut() {
             object.insert("decisions".into(), json!(history));
+            object.insert("grants".into(), json!(grants));
         }
         if self.json {
             return say(&format!("{object:#}\n"));
         }
-        for (name, value) in object.as_object().into_iter().flatten().filter(|(name, _)| *name != "decisions") {
+        for (name, value) in object.as_object().into_iter().flatten().filter(|(name, _)| !["decisions", "grants"].contains(&name.as_str()))
+        {
             say(&format!("{name}: {value}\n"))?;
+        }
+        for Grant { upstream, subject, scopes, used, last, .. } in &grants {
+            let names: Vec<String> = used.iter().map(|used| used.name.clone()).collect();
+            let (scopes, names) = (words::listed(scopes), words::listed(&names));
+            say(&plain(&format!("grant: {subject} at {upstream}, scopes {scopes}, used {names}, last {last}")))?;
+            say("\n")?;
         }
         for decision in history {
             let when = humantime::format_rfc3339(UNIX_EPOCH + Duration::from_secs(u64::try_from(decision.made).unwrap_or_default()));
@@ -267,6 +303,7 @@ impl Decide {
     fn run(
         &self,
         operation: &'static str,
+        reach: Reach,
         check: &dyn Fn(&Config) -> Result<(), Failure>,
         enter: &dyn Fn(&Key) -> Option<Client>,
         change: &dyn Fn(Client) -> Result<Client, Stuck>,
@@ -279,38 +316,49 @@ impl Decide {
             }
         }
         check(&config)?;
-        let (seq, client, fingerprint) = with_store(&config, async |store| {
-            let inventory = Inventory::read(&store, &config).await.map_err(told)?;
-            let key = self.which.find(&inventory, &config)?;
-            let known = |found: Option<Client>| found.or_else(|| inventory.find(&key)).or_else(|| enter(&key));
-            let changed = |found: Option<Client>| change(known(found).ok_or(Stuck::Unknown)?);
-            let made = store.change_client(&key, changed, &Reason { text: reason, actor: by, made: now }).await.map_err(told)?;
-            Ok((made.0, made.1, inventory.fingerprint(&key)))
+        let (seq, client) = with_store(&config, async |store| {
+            let known = config.with_configured(store.inventory().await.map_err(told)?);
+            let (key, seen) = find(known, &self.which.name, self.which.issuer.as_deref(), &config)?;
+            let configured = config.client(&key);
+            if let Some(configured) = configured {
+                check_reach(configured, store.client(&key).await.map_err(told)?.as_ref(), reach)?;
+            }
+            // What the configuration says of it is never written into the store.
+            let entered =
+                |seen: Option<Client>| Client { first_seen: seen.and_then(|seen| seen.first_seen), ..Client::entered(key.clone()) };
+            let seen = seen.map(|(client, _)| client);
+            let start = if configured.is_some() { Some(entered(seen)) } else { seen.or_else(|| enter(&key)) };
+            let changed = |found: Option<Client>| change(found.or_else(|| start.clone()).ok_or(Stuck::Unknown)?);
+            store.change_client(&key, changed, &Reason { text: reason, actor: by, made: now }).await.map_err(told)
         })?;
         let Client { key, state, .. } = &client;
         say(&format!("{}: {} of {} ({seq})\n", state.name(), plain(&key.id), key.issuer))?;
-        // What it says of itself may change; what was decided on is told by its fingerprint.
-        let what = fingerprint.map(|fingerprint| format!(" ({fingerprint})")).unwrap_or_default();
-        let name = format!("client {} of {}{what}", client.key.id, client.key.issuer);
+        let name = format!("client {} of {}", client.key.id, client.key.issuer);
         recorder::record(&config, "decided", operation, name, (&self.why.reason, &self.why.by))
     }
 }
 
-impl Which {
-    /// By its id, or else by its code. SECURITY: never one of several that would fit.
-    fn find(&self, inventory: &Inventory<'_>, config: &Config) -> Result<Key, Failure> {
-        if let Some(text) = &self.issuer {
-            return Ok(Key { issuer: issuer(text, config)?, id: self.name.clone() });
-        }
-        let keys = inventory.clients.iter().map(|client| &client.key);
-        let mut found: Vec<Key> = keys.filter(|key| key.id == self.name || key.code() == self.name).cloned().collect();
-        match (found.pop(), found.is_empty()) {
-            (Some(key), true) => Ok(key),
-            (Some(_), false) => Err(Failure::Impossible(format!("`{}` means several clients: write the id and `--issuer`", self.name))),
-            (None, _) => {
-                let hint = "to enter it before it was seen, write its id and `--issuer`";
-                Err(Failure::Impossible(format!("no client `{}` is known; {hint}", self.name)))
-            }
+/// A client as it is now, with its use.
+type Found = (Client, Option<ClientUse>);
+
+/// By its id, or else by its code; with an issuer also one that is not known. SECURITY: never one of several that would fit.
+pub(super) async fn found(name: &str, of: Option<&str>, store: &Store, config: &Config) -> Result<(Key, Option<Found>), Failure> {
+    find(config.with_configured(store.inventory().await.map_err(told)?), name, of, config)
+}
+
+fn find(mut all: Vec<Found>, name: &str, of: Option<&str>, config: &Config) -> Result<(Key, Option<Found>), Failure> {
+    if let Some(text) = of {
+        let key = Key { issuer: issuer(text, config)?, id: name.to_owned() };
+        let at = all.iter().position(|(client, _)| client.key == key);
+        return Ok((key, at.map(|at| all.swap_remove(at))));
+    }
+    all.retain(|(client, _)| client.key.id == name || client.key.code() == name);
+    match (all.pop(), all.is_empty()) {
+        (Some(found), true) => Ok((found.0.key.clone(), Some(found))),
+        (Some(_), false) => Err(Failure::Impossible(format!("`{name}` means several clients: write the id and `--issuer`"))),
+        (None, _) => {
+            let hint = "to enter it before it was seen, write its id and `--issuer`";
+            Err(Failure::Impossible(format!("no client `{name}` is known; {hint}")))
         }
     }
 }
@@ -320,7 +368,7 @@ fn load(file: &File) -> Result<(Config, u64), Failure> {
     Ok((loaded.config, seconds(SystemTime::now())))
 }
 
-fn with_store<T>(config: &Config, work: impl AsyncFnOnce(Store) -> Result<T, Failure>) -> Result<T, Failure> {
+pub(super) fn with_store<T>(config: &Config, work: impl AsyncFnOnce(Store) -> Result<T, Failure>) -> Result<T, Failure> {
     let Some(store) = &config.store else {
         return Err(Failure::Impossible("the configuration has no `store`, so no clients are kept here".into()));
     };
@@ -330,6 +378,29 @@ fn with_store<T>(config: &Config, work: impl AsyncFnOnce(Store) -> Result<T, Fai
         database.close().await;
         done
     })
+}
+
+/// Every client that is known, in the store or in the configuration.
+fn inventory(config: &Config) -> Result<Vec<Found>, Failure> {
+    let stored = match (&config.store, config.clients.is_empty()) {
+        (None, false) => Vec::new(),
+        _ => with_store(config, async |store| store.inventory().await.map_err(told))?,
+    };
+    Ok(config.with_configured(stored))
+}
+
+/// May a command do this to a client that stands in the configuration?
+fn check_reach(configured: &ConfiguredClient, stored: Option<&Client>, reach: Reach) -> Result<(), Failure> {
+    let is_suspended = stored.is_some_and(|stored| stored.state == State::Suspended);
+    match reach {
+        Reach::Stricter => Ok(()),
+        Reach::Back if is_suspended && configured.client.state == State::Approved => Ok(()),
+        Reach::Back | Reach::None => {
+            let (id, place) = (plain(&configured.client.key.id), &configured.place);
+            let can = "a command can only suspend it, take that back, or retire it";
+            Err(Failure::Impossible(format!("client `{id}` is configured at {place}: change it there; {can}")))
+        }
+    }
 }
 
 fn told(error: Error) -> Failure {
@@ -343,20 +414,19 @@ fn seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
-/// SECURITY: a stranger's text never steers a terminal.
-fn plain(text: &str) -> String {
-    text.chars().flat_map(|one| if one.is_control() { one.escape_default().collect::<Vec<_>>() } else { vec![one] }).collect()
-}
-
-fn shown(client: &Client, inventory: &Inventory<'_>) -> Value {
+fn shown(client: &Client, used: Option<&ClientUse>, config: &Config) -> Value {
+    let written = config.client(&client.key);
     let Client { key, state, source, terms: Terms { owner, purpose, upstreams, scopes, expires }, first_seen } = client;
-    let mut shown = json!({
+    let time = |time: &Option<u64>| time.map(|time| Time(time).to_string());
+    let (first_used, last_used) = used.map_or((None, None), |used| (used.first_used, used.last_used));
+    json!({
         "id": key.id, "issuer": key.issuer, "code": key.code(), "state": state.name(), "source": source.name(),
         "owner": owner, "purpose": purpose, "upstreams": upstreams, "scopes": scopes,
-        "expires": expires.map(time), "first_seen": first_seen.map(time),
-    });
-    if let Some(members) = shown.as_object_mut() {
-        members.extend(inventory.details(key));
-    }
-    shown
+        "expires": time(expires), "first_seen": time(first_seen),
+        "first_used": time(&first_used), "last_used": time(&last_used),
+        "uses": used.map_or(0, |used| used.uses), "subjects": used.map_or(0, |used| used.subjects),
+        "configured_at": written.map(|written| &written.place),
+        "redirect_uris": written.map_or(&[][..], |written| &written.redirect_uris),
+        "names": written.map_or(&[][..], |written| &written.names),
+    })
 }

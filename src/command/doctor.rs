@@ -3,6 +3,7 @@
 //! Asks in the order of the known clients: a call without a token, the metadata that the challenge
 //! names, the path form, the root form, then the issuer's documents. [`finding`] judges the answers.
 
+mod configured;
 mod finding;
 
 use std::io::Read;
@@ -15,10 +16,12 @@ use serde_json::{Map, Value, json};
 use url::Url;
 
 use super::{Failure, runtime, say};
+use crate::config::{self, Config};
 use crate::oauth::resource_metadata;
 use crate::remote::ask::{Answer, Asker};
 use crate::remote::discovery::candidates;
 use crate::remote::http::permitted;
+use crate::state::environment;
 use finding::{Finding, Verdict};
 
 /// Of one request.
@@ -32,6 +35,9 @@ pub struct Doctor {
     /// A file with an access token, or `-`: its claims are held against what the resource asks. Never sent, never printed.
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
+    /// Hold what is found against this configuration: is what others see what it says?
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// For programs: `{"ok": bool, "findings": [...]}`.
     #[arg(long)]
     json: bool,
@@ -41,9 +47,11 @@ impl Doctor {
     pub fn run(self) -> Result<(), Failure> {
         let url = permitted(&self.url, true).map_err(|error| Failure::Impossible(error.to_string()))?;
         let token = self.token_file.as_deref().map(read).transpose()?;
+        let config = self.config.as_deref().map(|path| config::load(path, &environment)).transpose().map_err(Failure::Problems)?;
+        let config = config.map(|loaded| loaded.config);
         let asker = Asker::new(TIMEOUT)
             .map_err(|_| Failure::Impossible("the HTTP client cannot be made; are root certificates installed?".into()))?;
-        let findings = runtime()?.block_on(examine(&asker, &url, &self.url, token.as_deref()))?;
+        let findings = runtime()?.block_on(examine(&asker, &url, &self.url, token.as_deref(), config.as_ref()))?;
         let ok = findings.iter().all(|finding| finding.verdict != Verdict::Wrong);
         if self.json {
             say(&format!("{}\n", json!({ "ok": ok, "findings": findings.iter().map(Finding::to_json).collect::<Vec<_>>() })))?;
@@ -67,7 +75,7 @@ fn read(path: &Path) -> Result<String, Failure> {
     Ok(text.trim().to_owned())
 }
 
-async fn examine(asker: &Asker, url: &Url, typed: &str, token: Option<&str>) -> Result<Vec<Finding>, Failure> {
+async fn examine(asker: &Asker, url: &Url, typed: &str, token: Option<&str>, config: Option<&Config>) -> Result<Vec<Finding>, Failure> {
     let mut findings = vec![match permitted(typed, false) {
         Ok(_) if url.scheme() == "https" => Finding::well("transport", "https"),
         Ok(_) => Finding::note("transport", "plain http on loopback", "use https anywhere else"),
@@ -91,9 +99,16 @@ async fn examine(asker: &Asker, url: &Url, typed: &str, token: Option<&str>) -> 
     let bare = bare.map_err(|error| Failure::Impossible(format!("`{typed}`: {error}")))?;
     findings.extend(finding::clock(&bare, SystemTime::now()));
     findings.extend(finding::bare(&bare));
-    let issuers = resource(asker, typed, &bare, &mut findings).await;
+    let document = resource(asker, typed, &bare, &mut findings).await;
+    let issuers = document.as_ref().map(finding::issuers).unwrap_or_default();
+    if let (Some(config), Some(document)) = (config, &document) {
+        findings.extend(configured::resource(config, typed, document));
+    }
     for issuer in &issuers {
-        server(asker, issuer, &mut findings).await;
+        let document = server(asker, issuer, &mut findings).await;
+        if let (Some(config), Some(document)) = (config, document) {
+            findings.extend(configured::server(config, issuer, &document));
+        }
     }
     let origin = [
         ("origin", "https://page.example"),
@@ -109,8 +124,8 @@ async fn examine(asker: &Asker, url: &Url, typed: &str, token: Option<&str>) -> 
     Ok(findings)
 }
 
-/// The metadata at each of its places; the first that is there counts, as for clients. Returns the issuers.
-async fn resource(asker: &Asker, typed: &str, bare: &Answer, findings: &mut Vec<Finding>) -> Vec<String> {
+/// The metadata at each of its places; the first that is there counts, as for clients, and is returned.
+async fn resource(asker: &Asker, typed: &str, bare: &Answer, findings: &mut Vec<Finding>) -> Option<Map<String, Value>> {
     let origin = Url::parse(typed).map(|url| url.origin().ascii_serialization()).unwrap_or_default();
     let named = finding::parameter(bare, "resource_metadata").map(str::to_owned);
     let forms = [resource_metadata::url(typed.trim_end_matches('/')), format!("{origin}/.well-known/oauth-protected-resource")];
@@ -138,26 +153,26 @@ async fn resource(asker: &Asker, typed: &str, bare: &Answer, findings: &mut Vec<
     let Some(document) = first else {
         let mend = "serve the protected resource metadata (RFC 9728)";
         findings.push(Finding::wrong("metadata", "there is none, so no client finds the authorization server", mend));
-        return Vec::new();
+        return None;
     };
     findings.extend(finding::resource(&document, typed));
-    finding::issuers(&document)
+    Some(document)
 }
 
-/// The issuer's documents in the order of the clients; the first that is there counts.
-async fn server(asker: &Asker, issuer: &str, findings: &mut Vec<Finding>) {
+/// The issuer's documents in the order of the clients; the first that is there counts, and is returned.
+async fn server(asker: &Asker, issuer: &str, findings: &mut Vec<Finding>) -> Option<Map<String, Value>> {
     if permitted(issuer, false).is_err() {
         findings.push(Finding::wrong("issuer", format!("{issuer} is not an https address"), "use https"));
     }
-    let mut found = false;
+    let mut found = None;
     for place in candidates(issuer) {
         match document(asker, &place).await {
             Ok((_, document)) => {
                 findings.push(Finding::well("issuer", format!("metadata at {place}")));
-                if !found {
+                if found.is_none() {
                     findings.extend(finding::server(&document, issuer));
                 }
-                found = true;
+                found = found.or(Some(document));
             }
             Err(why) => findings.push(Finding::note(
                 "issuer",
@@ -166,10 +181,11 @@ async fn server(asker: &Asker, issuer: &str, findings: &mut Vec<Finding>) {
             )),
         }
     }
-    if !found {
+    if found.is_none() {
         let mend = "serve the authorization server's metadata (RFC 8414) at one of these";
         findings.push(Finding::wrong("issuer", format!("{issuer} has no metadata at any place that clients look at"), mend));
     }
+    found
 }
 
 /// A JSON object that is there, or why not.

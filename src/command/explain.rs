@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::explanation::{explain, operation};
-use super::{Failure, File, runtime, say};
+use super::{Failure, File, keys, runtime, say};
 use crate::advice::Advice;
 use crate::authenticate::prove;
 use crate::config::{self, Config};
@@ -113,7 +113,9 @@ impl Explain {
         if let Some(path) = &self.token {
             let text = read(path)?;
             let issuers = Issuers::build(config, None).map_err(|error| Failure::Impossible(error.to_string()))?;
+            issuers.govern();
             return runtime()?.block_on(async {
+                keys::recall(config, &issuers).await;
                 let token = match Token::new(text.trim()) {
                     Ok(token) => token,
                     Err(error) => return Ok(Err(error.into())),

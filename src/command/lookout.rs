@@ -121,6 +121,7 @@ impl Lookout {
             reason: flaw.reason(),
             rule: None,
             arguments: None,
+            values: None,
             source: Ipv4Addr::UNSPECIFIED.into(),
             session: None,
             era: None,

@@ -14,16 +14,19 @@ mod explain;
 mod explanation;
 mod following;
 mod inventory;
+mod keys;
 mod log;
 mod lookout;
 mod probe;
 mod recorder;
 mod replay;
+mod review;
 mod revoke;
 mod schema;
 mod serve;
 mod solo;
 mod users;
+mod surfaces;
 mod watch;
 
 use std::io::{self, Write};
@@ -64,6 +67,10 @@ enum Command {
     Clients(clients::Clients),
     /// Invite people, disable their accounts, and let them in again.
     Users(users::Users),
+    /// Show the keys that issuers publish, and decide on new ones.
+    Keys(keys::Keys),
+    /// Say what is granted and was not used, with what would be enough; or attest that somebody has looked.
+    Review(Box<review::Review>),
     /// Print the JSON Schema of the configuration.
     Schema,
     /// Run a gateway, a sample MCP server and a demo issuer on loopback, and show what happens.
@@ -101,6 +108,8 @@ impl Arguments {
             Command::Replay(replay) => replay.run(),
             Command::Clients(clients) => clients.run(),
             Command::Users(users) => users.run(),
+            Command::Keys(keys) => keys.run(),
+            Command::Review(review) => review.run(),
             Command::Schema => schema::run(),
             Command::Demo(demo) => demo.run(),
         };

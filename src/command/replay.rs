@@ -1,7 +1,7 @@
 //! `doorward replay`: what would a proposed configuration have said to the requests of an audit log?
 //!
 //! Callers are rebuilt from their records, and the same policy that decides in service is asked. Records have digests of
-//! arguments, and no claims: what a rule decides by them is told as undecidable, never guessed.
+//! arguments and only those values that an upstream opted in to, and no claims: what a rule decides by them is told as undecidable, never guessed.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -12,7 +12,8 @@ use std::time::SystemTime;
 
 use clap::Args;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Map, Value, json};
 
 use super::audit::each_line;
 use super::{Failure, File, say};
@@ -62,6 +63,8 @@ struct Record {
     reason: Option<String>,
     rule: Option<RecordRule>,
     source: Option<IpAddr>,
+    #[serde(default)]
+    values: BTreeMap<String, Map<String, Value>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -315,7 +318,9 @@ fn foresee(record: &Record, config: &Config) -> Option<Foreseen> {
     if !route.issuers.iter().any(|rules| rules.issuer.as_ref() == issuer) {
         return refused("token_issuer");
     }
-    let operation = match operation(record) {
+    let arguments = record.arguments();
+    let given = given(&arguments);
+    let operation = match operation(record, given.as_deref()) {
         Some(operation) => operation,
         // A session's own comings and goings: whoever is admitted may.
         None if record.operation.starts_with("session/") => {
@@ -335,12 +340,33 @@ fn foresee(record: &Record, config: &Config) -> Option<Foreseen> {
         groups: record.groups.clone().unwrap_or_default(),
         ..Proof::default()
     });
-    Some(judge(record, route, &principal, &operation))
+    Some(judge(record, route, &principal, &operation, &arguments))
 }
 
-fn judge(record: &Record, route: &Arc<Route>, principal: &Principal, operation: &Operation<'_>) -> Foreseen {
+/// Those that the record knows of, each with its value where it had one.
+type Arguments = BTreeMap<String, Option<Value>>;
+
+impl Record {
+    fn arguments(&self) -> Arguments {
+        let known = |(name, kept): (&String, &Map<String, Value>)| match kept.get("value") {
+            Some(value) => Some((name.clone(), Some(value.clone()))),
+            None if kept.is_empty() => Some((name.clone(), None)),
+            // Too long, or spelled in two ways.
+            None => None,
+        };
+        self.values.iter().filter_map(known).collect()
+    }
+}
+
+/// The arguments of a call, as far as they are known.
+fn given(arguments: &Arguments) -> Option<Box<RawValue>> {
+    let there: BTreeMap<&String, &Value> = arguments.iter().filter_map(|(name, value)| Some((name, value.as_ref()?))).collect();
+    to_raw_value(&there).ok().filter(|_| !there.is_empty())
+}
+
+fn judge(record: &Record, route: &Arc<Route>, principal: &Principal, operation: &Operation<'_>, arguments: &Arguments) -> Foreseen {
     let now = humantime::parse_rfc3339(&record.time).unwrap_or(SystemTime::UNIX_EPOCH);
-    let known = Known { groups: record.groups.is_some(), source: record.source.is_some() };
+    let known = Known { groups: record.groups.is_some(), source: record.source.is_some(), arguments };
     let caller = Caller { principal, source: record.source.unwrap_or(IpAddr::from([0, 0, 0, 0])), now };
     let named = |rule: Option<&Rule>| rule.map(|rule| format!("{} at {}", rule.name, rule.place));
     match (route.policy.foresee(caller, operation, known), route.mode) {
@@ -359,7 +385,7 @@ fn reason(refusal: &Refusal<'_>) -> &'static str {
 }
 
 /// The operation that the record tells of; none where the record does not say what it named.
-fn operation(record: &Record) -> Option<Operation<'_>> {
+fn operation<'r>(record: &'r Record, arguments: Option<&'r RawValue>) -> Option<Operation<'r>> {
     let method = Method::find(&record.operation)?;
     let thing = |kind, name| Target::One(Thing { kind, name: std::borrow::Cow::Borrowed(name) });
     let target = match (method.verb, record.name.as_deref()) {
@@ -373,7 +399,7 @@ fn operation(record: &Record) -> Option<Operation<'_>> {
         (Verb::Listen, Some(_)) => return None,
         (Verb::List(_) | Verb::Tasks | Verb::Introduce | Verb::Plain | Verb::Absorb | Verb::Listen, _) => Target::Nothing,
     };
-    Some(Operation { method, target, arguments: None })
+    Some(Operation { method, target, arguments })
 }
 
 /// Without what could move the cursor of a terminal.

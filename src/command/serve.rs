@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::following::Following;
 use super::solo::{self, Solo};
 use super::watch::Watch;
-use super::{Failure, File, log, lookout, recorder, runtime};
+use super::{Failure, File, log, lookout, recorder, runtime, surfaces};
 use crate::audit::Audit;
 use crate::config::{self, Config, Problem};
 use crate::event::{Act, Outcome};
@@ -199,6 +199,7 @@ impl Up {
         let world = state.current();
         keep_warm(&state);
         lookout::start(state.clone(), metrics.clone(), audit.clone());
+        surfaces::start(state.clone(), metrics.clone(), audit.clone());
         // The door is open before anybody is told that it is.
         let mut running = proxy::start_with(sockets, state.clone(), metrics.clone(), audit.clone(), random()).await?;
         let polling = Polling::start(running.gateway.signals.clone(), audit.clone(), metrics.clone(), random);

@@ -5,7 +5,9 @@
 //! probably not meant. Config knows the rooms; no room knows YAML.
 
 pub mod authorization_server;
+mod clients;
 mod document;
+pub mod edit;
 mod lint;
 mod locate;
 pub mod login;
@@ -31,13 +33,14 @@ use ipnet::IpNet;
 use rustls::pki_types::CertificateDer;
 
 pub use authorization_server::AuthorizationServer;
+pub use clients::ConfiguredClient;
 pub use problem::{Problem, Severity};
 pub use profile::{Mistake, Profile};
 pub use schema::schema;
 pub use seen::Seen;
-pub use signals::{Events, Logout, Poll, Signal, SignalEndpoint};
+pub use signals::{Events, Logout, Poll, Signal, SignalEndpoint, Transmitter};
 
-use crate::governance::Bounds;
+use crate::governance::{Acceptance, Bounds};
 use crate::mcp::seal::Sealer;
 use crate::route::Route;
 use crate::route::client::Client;
@@ -85,10 +88,14 @@ pub struct Config {
     /// Where revocations are kept; without it nothing can be revoked here.
     pub store: Option<Store>,
     pub assertion_keys: AssertionKeys,
+    /// Resource metadata is signed too. Only with keys of a file.
+    pub signed_metadata: bool,
     /// Who may tell of sessions and accounts that have ended, in the order of the file. Never without a store.
     pub signals: Vec<Arc<Signal>>,
     /// Where tokens are issued here. Never without a store.
     pub authorization_server: Option<Arc<AuthorizationServer>>,
+    /// In the order of the file.
+    pub clients: Vec<Arc<ConfiguredClient>>,
     /// By their key in the file.
     pub issuers: BTreeMap<String, Arc<Issuer>>,
     /// In the order of the files.
@@ -330,6 +337,8 @@ pub struct Issuer {
     pub profile: &'static Profile,
     /// Its metadata says S256 where it is silent on PKCE.
     pub assume_s256: bool,
+    /// What becomes of a key that it publishes anew.
+    pub accept_new_keys: Acceptance,
 }
 
 /// How an issuer is asked about a token (RFC 7662).

@@ -4,6 +4,7 @@
 //! `resolve` can name all that are missing at once. Keys of later versions are known, refused, and
 //! absent from the schema. This file knows no file, no room and no meaning.
 
+pub mod clients;
 pub mod authorization_server;
 mod forms;
 pub mod login;
@@ -59,10 +60,15 @@ pub struct RawConfig {
     pub scopes: Option<Keyed<RawScope>>,
     /// The keys that assertions are signed with. Default: made at start, and anew every 30 days.
     pub assertion_keys: Option<RawAssertionKeys>,
+    /// Say the resource metadata once more as a JWT in `signed_metadata` (RFC 9728 §2.2), signed by the first key of `assertion_keys.file`,
+    /// which it needs. Default false.
+    pub signed_metadata: Option<bool>,
     /// Where revocations are kept: `sqlite:doorward.db` for one machine, `postgres://…` for several replicas. Without it nothing can be revoked here.
     pub store: Option<RawStore>,
     /// Who may tell of sessions and accounts that have ended, by a name of your choice; their tokens are revoked. Needs `store`.
     pub signals: Option<Keyed<signals::RawSignal>>,
+    /// Clients by a name of your choice; one list with those of the `store`, which wins where its state is stricter.
+    pub clients: Option<Keyed<clients::RawClient>>,
     /// Tokens are issued here, for upstreams with `ownership: bridge` or `self_managed`.
     pub authorization_server: Option<authorization_server::RawAuthorizationServer>,
 }
@@ -327,8 +333,10 @@ pub struct RawIssuer {
     pub required_values: Option<Keyed<Strings>>,
     /// Say that the authorization server takes PKCE with S256 where its own metadata is silent. Default false.
     pub allow_assumed_s256: Option<bool>,
-    #[schemars(skip)]
-    pub accept_new_keys: Option<Later>,
+    /// When a key counts that this issuer publishes anew: `immediately` (default), `after 10m`, or `approved` (by
+    /// `doorward keys approve`). Its first keys count at once. The last two need `store`.
+    #[schemars(extend("pattern" = "^(immediately|approved|after .+)$"))]
+    pub accept_new_keys: Option<String>,
 }
 
 /// How an issuer is asked about a token. Exactly one of `client_secret_file` and `client_secret_env`.
@@ -444,6 +452,8 @@ pub struct RawUpstream {
     pub limits: Option<RawRouteLimits>,
     /// Which clients may call. Needs `store` where they must be approved.
     pub clients: Option<RawRouteClients>,
+    /// What records of this upstream hold besides.
+    pub audit: Option<RawRouteAudit>,
     /// Accept only tokens that are bound to a key, with a proof of it (DPoP, RFC 9449). Bound tokens are accepted everywhere. Default false.
     pub require_dpop: Option<bool>,
     /// Accept only tokens that are bound to the client certificate of the connection (RFC 8705). Default false.
@@ -543,6 +553,16 @@ pub enum RawOwnership {
     Hosted,
     Bridge,
     SelfManaged,
+}
+
+/// What records of one upstream hold besides.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "RouteAudit")]
+pub struct RawRouteAudit {
+    /// By tool: arguments whose values go into the audit log, each up to 1 KiB. Choose none that may hold a secret. Default: none, and
+    /// records have a digest of all arguments.
+    pub arguments: Option<Keyed<Strings>>,
 }
 
 /// Which clients may call.

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{KeySource, KeyTimes, Secret};
-use crate::governance::signal::{Kind, LogoutRules, Mapping, SetRules};
+use crate::governance::signal::{Kind, LogoutRules, Mapping, SenderRules, SetRules};
 use crate::route::{Inlet, Rate};
 use crate::token::IssuerRules;
 
-/// One sender of signals. At least one of `push`, `poll`, `revoke` and `logout` is there; `events` wherever the first two are.
+/// One sender of signals. At least one of `push`, `poll`, `revoke` and `logout` is there; `events` wherever the first two are,
+/// and `transmitter` wherever one of its own keys signs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signal {
     /// The key in the configuration.
@@ -16,12 +17,13 @@ pub struct Signal {
     /// Whose tokens it ends; never none.
     pub issuers: Vec<Arc<IssuerRules>>,
     pub mapping: Mapping,
+    pub transmitter: Option<Transmitter>,
     pub events: Option<Events>,
     /// Security event tokens that are sent here (RFC 8935).
     pub push: Option<SignalEndpoint>,
     /// Security event tokens that are fetched (RFC 8936).
     pub poll: Option<Poll>,
-    /// Global Token Revocation. Always with a secret.
+    /// Global Token Revocation. Always with a secret, or with rules for the sender's own tokens.
     pub revoke: Option<SignalEndpoint>,
     pub logout: Option<Logout>,
     /// Requests from one address.
@@ -34,6 +36,13 @@ pub struct Events {
     pub rules: SetRules,
     /// Kinds that have an effect.
     pub accepted: Vec<Kind>,
+}
+
+/// Whose keys sign event tokens and requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transmitter {
+    /// Its `iss`.
+    pub issuer: Arc<str>,
     /// Discovery is that of SSF 1.0 §7.1.
     pub keys: KeySource,
     pub times: KeyTimes,
@@ -47,6 +56,8 @@ pub struct SignalEndpoint {
     pub path: String,
     /// What the sender shows as its bearer token.
     pub token: Option<Secret>,
+    /// A JWT of its own instead, made for each request.
+    pub jwt: Option<SenderRules>,
 }
 
 /// Where events are fetched.

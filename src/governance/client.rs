@@ -2,7 +2,7 @@
 //!
 //! Pending → approved → suspended → approved …, and retired for ever. Knows no database: see `store::clients`.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -14,7 +14,7 @@ pub const MOST: usize = 20_000;
 /// Clients seen for the first time that wait to be written.
 const SEEN: usize = 1_024;
 /// Bytes of an id that is written down.
-const LONGEST: usize = 1_024;
+pub const LONGEST: usize = 1_024;
 
 /// A client id belongs to its issuer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -71,8 +71,10 @@ impl State {
 /// How it came to be known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// A person entered it.
+    /// It stands in the configuration.
     Configured,
+    /// A person entered it.
+    Entered,
     /// A token named it.
     Observed,
     /// It registered itself here.
@@ -85,6 +87,7 @@ impl Source {
     pub fn name(self) -> &'static str {
         match self {
             Self::Configured => "configured",
+            Self::Entered => "entered",
             Self::Observed => "observed",
             Self::Registered => "registered",
             Self::Document => "document",
@@ -141,7 +144,7 @@ impl Client {
 
     /// Entered by a person before any token named it.
     pub fn entered(key: Key) -> Self {
-        Self { key, state: State::Pending, source: Source::Configured, terms: Terms::default(), first_seen: None }
+        Self { key, state: State::Pending, source: Source::Entered, terms: Terms::default(), first_seen: None }
     }
 
     /// The same in another state. Who is approved already may be approved anew, on other terms.
@@ -180,15 +183,33 @@ pub struct Place<'a> {
     pub approves: bool,
 }
 
+/// One client, as the store and the configuration have it; at least one of them does.
+#[derive(Default)]
+struct Entry {
+    stored: Option<Client>,
+    configured: Option<Client>,
+}
+
+/// In which state a client is. What the configuration says rules, but for what somebody decided in an emergency: a
+/// suspension, or that it is retired for ever.
+fn state_of(configured: &Client, stored: Option<&Client>) -> State {
+    let stricter = stored.map(|stored| stored.state).filter(|state| matches!(state, State::Suspended | State::Retired));
+    configured.state.max(stricter.unwrap_or(State::Pending))
+}
+
+/// A client that stands in the configuration, as it is together with what the store has of it.
+pub fn merged(configured: &Client, stored: Option<&Client>) -> Client {
+    let first_seen = stored.and_then(|stored| stored.first_seen);
+    Client { state: state_of(configured, stored), first_seen, ..configured.clone() }
+}
+
 /// Every known client.
 #[derive(Default)]
 pub struct Clients {
-    by_issuer: RwLock<HashMap<String, HashMap<String, Client>>>,
+    by_issuer: RwLock<HashMap<String, HashMap<String, Entry>>>,
     len: AtomicUsize,
     /// Seen for the first time, and not written yet.
     seen: Mutex<HashMap<Key, u64>>,
-    /// Approved by the configuration, unless somebody decided otherwise.
-    configured: RwLock<HashSet<Key>>,
 }
 
 impl Clients {
@@ -196,10 +217,23 @@ impl Clients {
     pub fn apply(&self, client: Client) {
         let mut all = self.by_issuer.write().unwrap_or_else(PoisonError::into_inner);
         let Key { issuer, id } = client.key.clone();
-        let before = all.entry(issuer).or_default().insert(id, client);
-        if before.is_none() {
+        let entry = all.entry(issuer).or_default().entry(id).or_default();
+        if entry.stored.is_none() && entry.configured.is_none() {
             self.len.fetch_add(1, Ordering::Release);
         }
+        entry.stored = Some(client);
+    }
+
+    /// Takes in what the configuration says, and nothing of what an earlier one said.
+    pub fn configure(&self, clients: impl Iterator<Item = Client>) {
+        let mut all = self.by_issuer.write().unwrap_or_else(PoisonError::into_inner);
+        all.values_mut().flat_map(HashMap::values_mut).for_each(|entry| entry.configured = None);
+        for client in clients {
+            let Key { issuer, id } = client.key.clone();
+            all.entry(issuer).or_default().entry(id).or_default().configured = Some(client);
+        }
+        all.values_mut().for_each(|clients| clients.retain(|_, entry| entry.stored.is_some() || entry.configured.is_some()));
+        self.len.store(all.values().map(HashMap::len).sum(), Ordering::Release);
     }
 
     /// Lets a caller pass. `Some` is the caller with the scopes that count, where the client's ceiling cuts any off.
@@ -215,13 +249,8 @@ impl Clients {
         };
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let all = self.by_issuer.read().unwrap_or_else(PoisonError::into_inner);
-        let found = all.get(who.issuer()).and_then(|clients| clients.get(id));
-        let is_undecided = found.is_none_or(|client| client.state == State::Pending);
-        if place.approves && is_undecided && self.is_configured(&Key { issuer: who.issuer().to_owned(), id: id.to_owned() }) {
-            return Ok(None);
-        }
-        match found {
-            Some(client) => judge(client, who, place, now),
+        match all.get(who.issuer()).and_then(|clients| clients.get(id)) {
+            Some(entry) => entry.judge(who, place, now),
             None if place.approves => {
                 self.see(who.issuer(), id, now);
                 Err(Barred::Pending(code(who.issuer(), id)))
@@ -236,24 +265,15 @@ impl Clients {
             return None;
         }
         let all = self.by_issuer.read().unwrap_or_else(PoisonError::into_inner);
-        let client = all.get(who.issuer())?.get(who.client()?)?;
+        let client = all.get(who.issuer())?.get(who.client()?)?.client()?;
         let ends = client.terms.expires.filter(|_| client.state == State::Approved)?;
         UNIX_EPOCH.checked_add(Duration::from_secs(ends))
     }
 
-    /// What is known of a client.
+    /// A client as the store and the configuration have it.
     pub fn find(&self, key: &Key) -> Option<Client> {
         let all = self.by_issuer.read().unwrap_or_else(PoisonError::into_inner);
-        all.get(&key.issuer)?.get(&key.id).cloned()
-    }
-
-    /// The clients that the configuration approves, in the place of those before.
-    pub fn configure(&self, keys: impl IntoIterator<Item = Key>) {
-        *self.configured.write().unwrap_or_else(PoisonError::into_inner) = keys.into_iter().collect();
-    }
-
-    fn is_configured(&self, key: &Key) -> bool {
-        self.configured.read().unwrap_or_else(PoisonError::into_inner).contains(key)
+        all.get(&key.issuer)?.get(&key.id)?.client()
     }
 
     /// Drops clients that left the queue undecided. SECURITY: a decision is never dropped.
@@ -261,9 +281,13 @@ impl Clients {
         let mut all = self.by_issuer.write().unwrap_or_else(PoisonError::into_inner);
         for Key { issuer, id } in keys {
             let Some(clients) = all.get_mut(issuer) else { continue };
-            if clients.get(id).is_some_and(|client| client.state == State::Pending) {
-                clients.remove(id);
-                self.len.fetch_sub(1, Ordering::Release);
+            let Some(entry) = clients.get_mut(id) else { continue };
+            if entry.stored.as_ref().is_some_and(|client| client.state == State::Pending) {
+                entry.stored = None;
+                if entry.configured.is_none() {
+                    clients.remove(id);
+                    self.len.fetch_sub(1, Ordering::Release);
+                }
             }
         }
     }
@@ -286,6 +310,13 @@ impl Clients {
         keys.into_iter().filter_map(|key| seen.remove(&key).map(|now| Client::seen(key, now))).collect()
     }
 
+    /// How many are in each state.
+    pub fn counts(&self) -> [(State, usize); 4] {
+        let all = self.by_issuer.read().unwrap_or_else(PoisonError::into_inner);
+        let count = |state| all.values().flat_map(HashMap::values).filter(|entry| entry.state() == Some(state)).count();
+        State::ALL.map(|state| (state, count(state)))
+    }
+
     pub fn len(&self) -> usize {
         self.len.load(Ordering::Acquire)
     }
@@ -295,8 +326,33 @@ impl Clients {
     }
 }
 
-fn judge(client: &Client, who: &Principal, place: Place<'_>, now: u64) -> Result<Option<Principal>, Barred> {
-    match client.state {
+impl Entry {
+    /// As the store and the configuration have it.
+    fn client(&self) -> Option<Client> {
+        match &self.configured {
+            Some(client) => Some(merged(client, self.stored.as_ref())),
+            None => self.stored.clone(),
+        }
+    }
+
+    fn state(&self) -> Option<State> {
+        match (&self.configured, &self.stored) {
+            (Some(client), stored) => Some(state_of(client, stored.as_ref())),
+            (None, stored) => stored.as_ref().map(|client| client.state),
+        }
+    }
+
+    fn judge(&self, who: &Principal, place: Place<'_>, now: u64) -> Result<Option<Principal>, Barred> {
+        match (&self.configured, &self.stored) {
+            (Some(client), stored) => judge(client, state_of(client, stored.as_ref()), who, place, now),
+            (None, Some(client)) => judge(client, client.state, who, place, now),
+            (None, None) => Ok(None),
+        }
+    }
+}
+
+fn judge(client: &Client, state: State, who: &Principal, place: Place<'_>, now: u64) -> Result<Option<Principal>, Barred> {
+    match state {
         State::Pending if place.approves => return Err(Barred::Pending(client.key.code())),
         State::Pending => return Ok(None),
         State::Suspended => return Err(Barred::Suspended),
@@ -377,30 +433,47 @@ mod tests {
     }
 
     #[test]
+    fn what_the_configuration_says_rules_but_a_stricter_decision_wins() {
+        let clients = client(State::Approved, Terms { upstreams: Some(vec!["crm".into()]), ..Terms::default() });
+        let key = Key { issuer: "i".into(), id: "c".into() };
+        let written = |state| Client { state, source: Source::Configured, ..Client::seen(key.clone(), 1) };
+        assert_eq!(check(&clients, HERE), Err(Barred::Elsewhere));
+        clients.configure([written(State::Approved)].into_iter());
+        assert_eq!((check(&clients, HERE), clients.len()), (Ok(None), 1));
+        for (stored, configured, expected) in [
+            (State::Pending, State::Approved, Ok(None)),
+            (State::Suspended, State::Approved, Err(Barred::Suspended)),
+            (State::Retired, State::Suspended, Err(Barred::Retired)),
+            (State::Approved, State::Suspended, Err(Barred::Suspended)),
+            (State::Approved, State::Retired, Err(Barred::Retired)),
+            (State::Approved, State::Pending, Err(Barred::Pending(key.code()))),
+        ] {
+            clients.apply(Client { state: stored, ..Client::seen(key.clone(), 1) });
+            clients.configure([written(configured)].into_iter());
+            assert_eq!(check(&clients, HERE), expected, "{stored:?} and {configured:?}");
+        }
+        clients.configure(std::iter::empty());
+        assert_eq!(check(&clients, HERE), Ok(None), "the store alone again");
+    }
+
+    #[test]
+    fn a_client_that_left_the_configuration_is_unknown() {
+        let clients = Clients::default();
+        let key = Key { issuer: "i".into(), id: "c".into() };
+        clients.configure([Client { state: State::Approved, ..Client::entered(key) }].into_iter());
+        assert_eq!((check(&clients, HERE), clients.len()), (Ok(None), 1));
+        clients.configure(std::iter::empty());
+        assert!(matches!(check(&clients, HERE), Err(Barred::Pending(_))));
+        assert!(clients.is_empty());
+    }
+
+    #[test]
     fn a_retired_id_is_a_tombstone() {
         let key = Key { issuer: "i".into(), id: "c".into() };
         let retired = Client::seen(key, 1).moved(State::Retired).expect("any client can be retired");
         for state in State::ALL {
             assert_eq!(retired.clone().moved(state), Err(Stuck::Retired));
         }
-    }
-
-    #[test]
-    fn a_client_of_the_configuration_passes_unless_somebody_decided_otherwise() {
-        let key = Key { issuer: "i".into(), id: "c".into() };
-        let clients = Clients::default();
-        clients.configure([key.clone()]);
-        assert_eq!(check(&clients, HERE), Ok(None));
-        assert_eq!(clients.take_seen(10), []);
-        for (state, answer) in
-            [(State::Pending, Ok(None)), (State::Suspended, Err(Barred::Suspended)), (State::Retired, Err(Barred::Retired))]
-        {
-            clients.apply(Client { state, ..Client::seen(key.clone(), 1) });
-            assert_eq!(check(&clients, HERE), answer);
-        }
-        let clients = client(State::Pending, Terms::default());
-        clients.configure([]);
-        assert!(matches!(check(&clients, HERE), Err(Barred::Pending(_))));
     }
 
     #[test]

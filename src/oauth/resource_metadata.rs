@@ -46,6 +46,26 @@ pub fn document(resource: &str, issuers: &[&str], scopes: &[&str], name: &str, s
     Value::Object(document).to_string()
 }
 
+/// `typ` of signed metadata.
+pub const SIGNED_TYPE: &str = "resource-metadata+jwt";
+
+/// The document with its members once more in a JWT (RFC 9728 §2.2), and where the key is (§2, `jwks_uri`). `sign` takes the
+/// claims: those members, who says so and when, in seconds since 1970. None where it cannot sign.
+pub fn signed(
+    document: &[u8],
+    (issuer, jwks_uri): (&str, &str),
+    issued: u64,
+    sign: impl FnOnce(&Value) -> Option<String>,
+) -> Option<String> {
+    let mut members: Map<String, Value> = serde_json::from_slice(document).ok()?;
+    members.insert("jwks_uri".into(), jwks_uri.into());
+    let mut claims = members.clone();
+    claims.insert("iss".into(), issuer.into());
+    claims.insert("iat".into(), issued.into());
+    members.insert("signed_metadata".into(), sign(&Value::Object(claims))?.into());
+    Some(Value::Object(members).to_string())
+}
+
 fn split(resource: &str) -> (&str, &str) {
     let after_scheme = resource.find("://").map_or(0, |at| at + 3);
     let rest = resource.get(after_scheme..).unwrap_or_default();

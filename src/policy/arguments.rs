@@ -4,6 +4,8 @@
 //! argument must be spelled exactly, and no object under judgement may hold two members that fold
 //! to one, nor a number that parsers read differently.
 
+use std::collections::BTreeMap;
+
 use jsonschema::Validator;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -67,6 +69,24 @@ impl Arguments {
         Ok(())
     }
 
+    /// The same for a call of which not every argument is known, and no claim: none where that decides. An argument that
+    /// is known to be absent is there without a value.
+    pub fn foresee(&self, known: &BTreeMap<String, Option<Value>>) -> Option<bool> {
+        let mut unknown = !self.equal.is_empty();
+        for Schema { argument, validator, optional } in &self.schemas {
+            match known.get(argument) {
+                None => unknown = true,
+                Some(None) if *optional => {}
+                Some(Some(value)) if reads_alike(value) && validator.is_valid(value) => {}
+                Some(_) => return Some(false),
+            }
+        }
+        if self.equal.iter().any(|equal| known.get(&equal.argument) == Some(&None)) {
+            return Some(false);
+        }
+        (!unknown).then_some(true)
+    }
+
     fn first(&self) -> &str {
         let schemas = self.schemas.iter().map(|schema| schema.argument.as_str());
         schemas.chain(self.equal.iter().map(|equal| equal.argument.as_str())).next().unwrap_or_default()
@@ -103,6 +123,6 @@ fn reads_alike(value: &Value) -> bool {
 }
 
 /// Go's `encoding/json` compares member names by simple folding.
-fn fold(key: &str) -> String {
+pub fn fold(key: &str) -> String {
     key.chars().flat_map(char::to_lowercase).map(|c| if c == 'ſ' { 's' } else { c }).collect()
 }

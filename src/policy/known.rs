@@ -1,17 +1,23 @@
 //! What would the rules say of a caller of whom not everything is known?
 //!
-//! A record of the past holds no arguments, no claims and no login. A rule that looks at them cannot be decided from it, and
+//! A record of the past holds no claims, no login, and of arguments only those that were opted in. A rule that looks at them cannot be decided from it, and
 //! is said to be so; it is never guessed. Everything else is asked of the same conditions that decide in service.
 
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
 use super::condition::{self, Outcome};
-use super::{Caller, Condition, Permit, Policy, Refusal};
+use super::{Caller, Condition, Permit, Policy, Refusal, Rule};
 use crate::mcp::{Operation, Target};
 
 /// What is known of the caller and the operation besides subject, client, issuer, scopes and source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Known {
+pub struct Known<'a> {
     pub groups: bool,
     pub source: bool,
+    /// Those arguments of which it is known; without a value those that were absent. INVARIANT: the operation has the same.
+    pub arguments: &'a BTreeMap<String, Option<Value>>,
 }
 
 /// The answer as far as it can be had.
@@ -20,7 +26,7 @@ pub enum Verdict<'a> {
     Permitted(Permit<'a>),
     Refused(Refusal<'a>),
     /// The rule that decides looks at something unknown: the key of that condition.
-    Undecidable(&'a super::Rule, &'static str),
+    Undecidable(&'a Rule, &'static str),
 }
 
 /// A condition's answer: three-valued (Kleene).
@@ -32,10 +38,10 @@ enum Holds {
 
 impl Policy {
     /// As [`Policy::authorize`], for what is known.
-    pub fn foresee(&self, caller: Caller<'_>, operation: &Operation<'_>, known: Known) -> Verdict<'_> {
+    pub fn foresee(&self, caller: Caller<'_>, operation: &Operation<'_>, known: Known<'_>) -> Verdict<'_> {
         if let Target::One(thing) = &operation.target
             && let Some(rule) = self.naming(thing.kind, &thing.name)
-            && let Holds::Unknown(key) = all(&rule.conditions, caller, operation, known)
+            && let Holds::Unknown(key) = all(&rule.conditions, caller, known)
         {
             return Verdict::Undecidable(rule, key);
         }
@@ -45,13 +51,26 @@ impl Policy {
             Err(refusal) => Verdict::Refused(refusal),
         }
     }
+
+    /// The rules whose conditions the caller meets, as far as is known of it, by number; with the key of a condition that
+    /// cannot be decided.
+    pub fn reach(&self, caller: Caller<'_>, known: Known<'_>) -> Vec<(usize, &Rule, Option<&'static str>)> {
+        let rules = self.rules.iter().enumerate().filter(|(_, rule)| !rule.deny);
+        rules
+            .filter_map(|(index, rule)| match all(&rule.conditions, caller, known) {
+                Holds::Yes => Some((index, rule, None)),
+                Holds::Unknown(key) => Some((index, rule, Some(key))),
+                Holds::No => None,
+            })
+            .collect()
+    }
 }
 
 /// A condition that is known not to hold decides, whatever the others are.
-fn all(conditions: &[Condition], caller: Caller<'_>, operation: &Operation<'_>, known: Known) -> Holds {
+fn all(conditions: &[Condition], caller: Caller<'_>, known: Known<'_>) -> Holds {
     let mut unknown = None;
     for condition in conditions {
-        match one(condition, caller, operation, known) {
+        match one(condition, caller, known) {
             Holds::Yes => {}
             Holds::No => return Holds::No,
             Holds::Unknown(key) => unknown = unknown.or(Some(key)),
@@ -60,16 +79,20 @@ fn all(conditions: &[Condition], caller: Caller<'_>, operation: &Operation<'_>, 
     unknown.map_or(Holds::Yes, Holds::Unknown)
 }
 
-fn one(condition: &Condition, caller: Caller<'_>, operation: &Operation<'_>, known: Known) -> Holds {
+fn one(condition: &Condition, caller: Caller<'_>, known: Known<'_>) -> Holds {
     match condition {
         Condition::Claim { .. } => Holds::Unknown("claims"),
         Condition::StepUp(_) => Holds::Unknown("step_up"),
-        Condition::Arguments(_) => Holds::Unknown("arguments"),
+        Condition::Arguments(arguments) => match arguments.foresee(known.arguments) {
+            Some(true) => Holds::Yes,
+            Some(false) => Holds::No,
+            None => Holds::Unknown("arguments"),
+        },
         Condition::Groups(_) if !known.groups => Holds::Unknown("groups"),
         Condition::Source(_) if !known.source => Holds::Unknown("source"),
-        Condition::AnyOf(alternatives) => any_of(alternatives, caller, operation, known),
+        Condition::AnyOf(alternatives) => any_of(alternatives, caller, known),
         Condition::Scopes(_) | Condition::Groups(_) | Condition::Clients(_) | Condition::Subjects(_) | Condition::Source(_) => {
-            match condition::all(std::slice::from_ref(condition), caller, Some(operation)) {
+            match condition::all(std::slice::from_ref(condition), caller, None) {
                 Outcome::Met => Holds::Yes,
                 Outcome::Lacks(_) | Outcome::Not(_) => Holds::No,
             }
@@ -77,10 +100,10 @@ fn one(condition: &Condition, caller: Caller<'_>, operation: &Operation<'_>, kno
     }
 }
 
-fn any_of(alternatives: &[Vec<Condition>], caller: Caller<'_>, operation: &Operation<'_>, known: Known) -> Holds {
+fn any_of(alternatives: &[Vec<Condition>], caller: Caller<'_>, known: Known<'_>) -> Holds {
     let mut unknown = None;
     for alternative in alternatives {
-        match all(alternative, caller, operation, known) {
+        match all(alternative, caller, known) {
             Holds::Yes => return Holds::Yes,
             Holds::No => {}
             Holds::Unknown(key) => unknown = unknown.or(Some(key)),
@@ -93,20 +116,22 @@ fn any_of(alternatives: &[Vec<Condition>], caller: Caller<'_>, operation: &Opera
 mod tests {
     use super::*;
     use crate::mcp::{Kind, Method, Thing};
-    use crate::policy::arguments::Arguments;
+    use crate::policy::arguments::{Arguments, Equal, Schema};
     use crate::policy::matcher::NamePattern;
-    use crate::policy::{Demand, Place, Requirement, Rule};
+    use crate::policy::{Demand, Place, Requirement};
     use crate::principal::{Principal, Proof};
+    use serde_json::Map;
     use std::net::Ipv4Addr;
     use std::time::SystemTime;
 
-    const ALL: Known = Known { groups: true, source: true };
+    static NOTHING: BTreeMap<String, Option<Value>> = BTreeMap::new();
+    const ALL: Known<'static> = Known { groups: true, source: true, arguments: &NOTHING };
 
     fn scope(name: &str) -> Condition {
         Condition::Scopes(vec![Requirement { scope: name.into(), satisfied_by: vec![name.into()] }])
     }
 
-    fn foreseen(conditions: Vec<Condition>, known: Known) -> String {
+    fn foreseen(conditions: Vec<Condition>, known: Known<'_>) -> String {
         let rule = Rule {
             name: "r".into(),
             place: Place { file: "f".into(), line: 1 },
@@ -121,12 +146,35 @@ mod tests {
             Principal::new(Proof { subject: "alice".into(), scopes: vec!["held".into()], groups: vec!["sre".into()], ..Proof::default() });
         let caller = Caller { principal: &principal, source: Ipv4Addr::LOCALHOST.into(), now: SystemTime::UNIX_EPOCH };
         let target = Target::One(Thing { kind: Kind::Tool, name: "t".into() });
-        let operation = Operation { method: Method::find("tools/call").expect("known"), target, arguments: None };
+        let given: Map<String, Value> = known.arguments.iter().filter_map(|(name, value)| Some((name.clone(), value.clone()?))).collect();
+        let given = serde_json::value::to_raw_value(&given).expect("json");
+        let operation = Operation { method: Method::find("tools/call").expect("known"), target, arguments: Some(&given) };
         match policy.foresee(caller, &operation, known) {
             Verdict::Permitted(_) => "permitted".into(),
             Verdict::Refused(_) => "refused".into(),
             Verdict::Undecidable(_, key) => key.into(),
         }
+    }
+
+    /// `owner` must be `acme`.
+    fn owner(optional: bool) -> Arguments {
+        let validator = jsonschema::validator_for(&serde_json::json!({ "const": "acme" })).expect("a schema");
+        Arguments { schemas: vec![Schema { argument: "owner".into(), validator, optional }], equal: vec![] }
+    }
+
+    #[test]
+    fn a_rule_on_arguments_is_decided_where_records_have_their_values() {
+        for (value, optional, expected) in
+            [(Some("acme"), false, "permitted"), (Some("evil"), false, "refused"), (None, false, "refused"), (None, true, "permitted")]
+        {
+            let arguments = BTreeMap::from([("owner".to_owned(), value.map(Value::from))]);
+            let known = Known { arguments: &arguments, ..ALL };
+            assert_eq!(foreseen(vec![Condition::Arguments(owner(optional))], known), expected, "{value:?}");
+        }
+        let equal = || Arguments { equal: vec![Equal { argument: "owner".into(), claim: "org".into() }], ..owner(true) };
+        let of = |arguments: &BTreeMap<_, _>| foreseen(vec![Condition::Arguments(equal())], Known { arguments, ..ALL });
+        assert_eq!(of(&BTreeMap::from([("owner".to_owned(), Some(Value::from("acme")))])), "arguments", "no claim is known");
+        assert_eq!(of(&BTreeMap::from([("owner".to_owned(), None)])), "refused");
     }
 
     #[test]
@@ -139,7 +187,7 @@ mod tests {
             (vec![scope("other")], ALL, "refused"),
             (vec![scope("held"), claim()], ALL, "claims"),
             (vec![claim(), scope("other")], ALL, "refused"),
-            (vec![Condition::Arguments(Arguments::default())], ALL, "arguments"),
+            (vec![Condition::Arguments(owner(false))], ALL, "arguments"),
             (vec![Condition::StepUp(Demand::default())], ALL, "step_up"),
             (vec![groups()], ALL, "permitted"),
             (vec![groups()], blind, "groups"),

@@ -25,6 +25,11 @@ impl NamePattern {
     pub fn covers(&self, other: &Self) -> bool {
         glob(self.0.as_bytes(), other.0.as_bytes(), None)
     }
+
+    /// Whether some name is matched by both.
+    pub fn meets(&self, other: &Self) -> bool {
+        meets(self.0.as_bytes(), other.0.as_bytes())
+    }
 }
 
 /// A resource URI: `*` within a segment, `**` across segments.
@@ -52,6 +57,37 @@ impl UriPattern {
         }
         self.matches(&other.0)
     }
+
+    pub fn is_exact(&self) -> bool {
+        !self.0.contains('*')
+    }
+
+    /// Whether some URI is matched by both; also said of some that none is.
+    pub fn meets(&self, other: &Self) -> bool {
+        meets(self.0.as_bytes(), other.0.as_bytes())
+    }
+}
+
+/// Whether two patterns have a text in common, with every star for any run of characters; in `one × other` steps.
+fn meets(one: &[u8], other: &[u8]) -> bool {
+    let is_star = |byte: &u8| *byte == b'*';
+    // Whether the rest of `one` meets each rest of `other`, the shortest first. At the end of `one`, only stars do.
+    let mut below = vec![true];
+    below.extend(other.iter().rev().scan(true, |stars, byte| {
+        *stars &= is_star(byte);
+        Some(*stars)
+    }));
+    for byte in one.iter().rev() {
+        let mut met = is_star(byte) && below.first() == Some(&true);
+        let mut row = vec![met];
+        for (first, pair) in other.iter().rev().zip(below.windows(2)) {
+            let [behind, here] = pair else { continue };
+            met = if is_star(byte) || is_star(first) { *here || met } else { byte == first && *behind };
+            row.push(met);
+        }
+        below = row;
+    }
+    below.last() == Some(&true)
 }
 
 /// Iterative glob with one point of return per kind of star: linear in practice, bounded by
@@ -213,6 +249,32 @@ mod tests {
         for uri in odd {
             assert!(!is_canonical_uri(uri), "{uri}");
         }
+    }
+
+    #[test]
+    fn patterns_meet_where_a_name_fits_both() {
+        let cases = [
+            ("get_*", "get_issue", true),
+            ("get_*", "*_issue", true),
+            ("get_*", "set_*", false),
+            ("*a", "*b", false),
+            ("a*c", "ab*", true),
+            ("a*b*c", "a*c", true),
+            ("*", "x", true),
+            ("x", "x", true),
+            ("x", "y", false),
+            ("x", "xx", false),
+            ("x*x", "x", false),
+            ("*_secret", "get_*", true),
+            ("", "*", true),
+            ("", "a*", false),
+        ];
+        for (one, other, expected) in cases {
+            let (a, b) = (NamePattern::new(one), NamePattern::new(other));
+            assert_eq!((a.meets(&b), b.meets(&a)), (expected, expected), "{one} and {other}");
+        }
+        assert!(UriPattern::new("file:///pub/**").meets(&UriPattern::new("file:///*/a")));
+        assert!(!UriPattern::new("file:///pub/**").meets(&UriPattern::new("repo://*")));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::Condition;
+use super::condition::requirements;
 use super::matcher::{NamePattern, UriPattern};
 use crate::mcp::Kind;
 
@@ -51,5 +52,30 @@ impl Rule {
             _ => None,
         });
         requirements.flatten().map(|requirement| requirement.scope.as_str()).collect()
+    }
+
+    /// On which of the scopes that a caller holds its use by this rule rests: each with the scope that the rule asks for, where
+    /// the held one implies it. Of alternatives nobody knows which one held, so all that could have been enough count.
+    pub fn rests_on<'a>(&'a self, held: &'a [String]) -> Vec<(&'a str, &'a str)> {
+        let mut all = Vec::new();
+        for condition in &self.conditions {
+            match condition {
+                Condition::Scopes(required) => all.extend(required.iter().filter_map(|one| {
+                    let same = held.iter().find(|scope| **scope == one.scope);
+                    let enough = same.or_else(|| held.iter().find(|scope| one.satisfied_by.contains(scope)))?;
+                    Some((enough.as_str(), one.scope.as_str()))
+                })),
+                Condition::AnyOf(alternatives) => {
+                    let asked = alternatives.iter().flat_map(|alternative| requirements(alternative));
+                    for one in asked {
+                        all.extend(
+                            held.iter().filter(|scope| one.satisfied_by.contains(scope)).map(|scope| (scope.as_str(), scope.as_str())),
+                        );
+                    }
+                }
+                _ => {}
+            }
+        }
+        all
     }
 }

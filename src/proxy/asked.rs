@@ -160,6 +160,7 @@ impl<'a> Questions<'a> {
             reason,
             rule: None,
             arguments: None,
+            values: None,
             source: self.source,
             session: plan.legacy.as_ref().and_then(|legacy| legacy.session.as_ref()).map(Session::digest),
             era: Some(plan.era),

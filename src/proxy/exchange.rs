@@ -27,8 +27,10 @@ use super::{Gateway, authorization, body, hosted, signals};
 use crate::config::Limits;
 use crate::denial::{Denial, Fault};
 use crate::event::Outcome;
+use crate::event::values::Values;
+use crate::governance::observed::Noted;
 use crate::mcp::reverse::Answer;
-use crate::mcp::{self, Era, Operation, Target as Names, Verb, listen};
+use crate::mcp::{self, Era, Kind, Operation, Target as Names, Verb, listen};
 use crate::pin::Flaw;
 use crate::pipeline::{self, Admitted, Judgement, Release};
 use crate::policy::{Caller, Standing};
@@ -93,7 +95,7 @@ async fn answer(gateway: &Gateway, peer: &Peer, session: &mut ServerSession) -> 
     match client.map_err(Denial::from).and_then(|_| locate(&exchange, peer, session)) {
         Ok(Target::Metadata(route)) => {
             exchange.tale.tell(|event| event.upstream = Some(route.name.clone()));
-            public(&mut exchange, session, route.metadata.clone()).await
+            public(&mut exchange, session, world.assertions.metadata(&route)).await
         }
         Ok(Target::AssertionKeys) => {
             let keys = world.assertions.document(received);
@@ -234,7 +236,7 @@ impl<'g> Exchange<'g> {
     {
         let route = &admitted.route;
         self.tale.within(parent(judgement.message.traceparent.as_deref(), &session.req_header().headers));
-        self.tell_judgement(judgement);
+        self.tell_judgement(&admitted.route, judgement);
         let nonce = self.nonce_for(admitted);
         let with_id = |fault: Fault| of(judgement, fault);
         self.gateway.mirrors.agree(route, &judgement.message, &session.req_header().headers).map_err(Fault::Message).map_err(with_id)?;
@@ -242,7 +244,10 @@ impl<'g> Exchange<'g> {
             Era::Legacy => Some(self.legacy(session, admitted).map_err(with_id)?),
             Era::Modern => None,
         };
-        let release = judgement.release(route.mode).map_err(|denial| self.insisted(denial, admitted, judgement))?;
+        let release = judgement.release(route.mode).map_err(|denial| {
+            self.note(admitted, judgement, false);
+            self.insisted(denial, admitted, judgement)
+        })?;
         let flaw = self.flaw(route, judgement);
         if let (Some(flaw), Mode::Enforce) = (flaw, route.mode) {
             return Err(with_id(Fault::Tool(flaw)));
@@ -257,8 +262,16 @@ impl<'g> Exchange<'g> {
         let endless = judgement.message.operation.method.verb == Verb::Listen;
         let open = if endless { Some(self.listen(admitted).map_err(with_id)?) } else { None };
         self.promise(judgement.decision.is_err() || flaw.is_some()).map_err(with_id)?;
+        self.note(admitted, judgement, true);
         let resumed = if within { self.standing(admitted) } else { None };
         Ok(Some((release, Plan { nonce, legacy, resumed, open, ..self.plan(route, admitted, judgement) })))
+    }
+
+    /// Counts what the caller used, or was refused.
+    fn note(&self, admitted: &Admitted, judgement: &Judgement<'_>, passed: bool) {
+        let Some(observed) = &self.gateway.observed else { return };
+        let (upstream, who, target) = (&admitted.route.name, &admitted.verified.principal, &judgement.message.operation.target);
+        observed.note(&Noted { upstream, who, target, passed, now: self.received });
     }
 
     /// The nonce for a caller whose token is bound to a key.
@@ -493,7 +506,7 @@ impl<'g> Exchange<'g> {
         Some(flaw)
     }
 
-    fn tell_judgement(&mut self, judgement: &Judgement<'_>) {
+    fn tell_judgement(&mut self, route: &Route, judgement: &Judgement<'_>) {
         let operation = &judgement.message.operation;
         let (rule, reason) = match &judgement.decision {
             Ok(permit) => match &judgement.restored {
@@ -509,6 +522,7 @@ impl<'g> Exchange<'g> {
             event.rule = rule.map(|rule| (rule.name.clone(), rule.place.clone()));
             event.reason = if event.reason == "client_gone" || reason != PERMITTED { reason } else { event.reason };
             event.arguments = operation.arguments.map(|arguments| *blake3::hash(arguments.get().as_bytes()).as_bytes());
+            event.values = recorded(route, operation).map(Box::new);
         });
     }
 
@@ -629,6 +643,16 @@ fn errand<'a>(admitted: &'a Admitted, judgement: &'a Judgement<'_>) -> impl std:
         Names::Each(things) => things.first().map_or("", |thing| &*thing.name),
     };
     (&*admitted.route.name, who.issuer(), who.client(), who.subject(), operation.method.name, name)
+}
+
+/// Values of arguments that the operator wants to have of this call. SECURITY: of a tool that was named alone, for a task
+/// names the tool that began it, and a call must be one.
+fn recorded(route: &Route, operation: &Operation<'_>) -> Option<Values> {
+    let Names::One(thing) = &operation.target else { return None };
+    if !matches!(operation.method.verb, Verb::Use(Kind::Tool, _)) {
+        return None;
+    }
+    Values::of(operation.arguments, route.recorded_arguments.get(&*thing.name)?)
 }
 
 fn named(operation: &Operation<'_>) -> Option<String> {

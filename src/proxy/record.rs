@@ -41,6 +41,7 @@ impl<'g> Tale<'g> {
             reason: "client_gone",
             rule: None,
             arguments: None,
+            values: None,
             source,
             session: None,
             era: None,

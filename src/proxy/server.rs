@@ -25,6 +25,7 @@ use super::upgrade::Sockets;
 use crate::advice::Advisor;
 use crate::audit::Audit;
 use crate::config::{ListenAddress, Listener};
+use crate::governance::Observed;
 use crate::insist::Insistence;
 use crate::limit::Limiter;
 use crate::metrics::Metrics;
@@ -66,6 +67,8 @@ pub struct Gateway {
     pub signals: Arc<Receiver>,
     /// Where tokens are issued.
     pub authorization: Arc<Authorization>,
+    /// Who used what, where that is written down.
+    pub observed: Option<Arc<Observed>>,
     /// What upstreams said of themselves.
     pub introduced: Introduced,
     /// What their tools want in headers.
@@ -128,6 +131,7 @@ pub async fn start_with(
     authorization.open().await.map_err(|error| format!("cannot issue tokens: {error}"))?;
     let signals = Arc::new(Receiver::new(state.clone(), metrics.clone(), audit.clone()));
     let gateway = Arc::new(Gateway {
+        observed: world.observed.clone(),
         state,
         signals,
         authorization,

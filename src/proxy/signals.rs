@@ -16,7 +16,7 @@ use super::{body, reply};
 use crate::config::{Secret, Signal};
 use crate::denial::{self, Denial};
 use crate::event::Outcome;
-use crate::governance::signal::Fault;
+use crate::governance::signal::{Fault, Shown};
 use crate::route::Inlet;
 use crate::signals::{Origin, Taken};
 use crate::token::{Credential, Scheme, Token, credential};
@@ -62,11 +62,11 @@ async fn take_in(
         return Err(denial::Fault::Method("POST").into());
     }
     let headers = &session.req_header().headers;
-    if let Some(secret) = secret(signal, inlet)
-        && !shows(headers, secret)
-    {
-        return Ok(Err(Fault::Sender));
-    }
+    let shown = match believed(exchange, headers, signal, inlet).await {
+        Ok(shown) => shown,
+        Err(fault) => return Ok(Err(fault)),
+    };
+    let headers = &session.req_header().headers;
     if !is_media(headers, inlet) {
         return Ok(Err(Fault::Media));
     }
@@ -81,7 +81,7 @@ async fn take_in(
             Ok(text) => receiver.event(world, signal, text.trim_ascii(), origin).await,
             Err(_) => Err(Fault::Malformed),
         },
-        Inlet::Revoke => receiver.request(world, signal, &body, origin).await,
+        Inlet::Revoke => receiver.request(world, signal, shown.as_ref(), &body, origin).await,
         Inlet::Logout => match logout_token(&body) {
             Some(text) => receiver.logout(world, signal, &text, origin).await,
             None => Err(Fault::Malformed),
@@ -94,14 +94,23 @@ fn check_rate(exchange: &Exchange<'_>, signal: &Signal) -> Result<(), denial::Fa
     exchange.gateway.limiter.admit(("signal", &signal.name, exchange.source), signal.rate).map_err(limited)
 }
 
-fn secret(signal: &Signal, inlet: Inlet) -> Option<&Secret> {
+/// Is the sender who it should be? By the secret that it shows, or by a token of its own, which is the answer.
+async fn believed(exchange: &Exchange<'_>, headers: &HeaderMap, signal: &Signal, inlet: Inlet) -> Result<Option<Shown>, Fault> {
     let endpoint = match inlet {
         Inlet::Push => signal.push.as_ref(),
         Inlet::Revoke => signal.revoke.as_ref(),
         // The logout token proves itself (OpenID Connect Back-Channel Logout 1.0 §2.5).
         Inlet::Logout => None,
     };
-    endpoint?.token.as_ref()
+    match endpoint.map(|endpoint| (&endpoint.token, &endpoint.jwt)) {
+        Some((_, Some(_))) => {
+            let Ok(Credential::Presented { scheme: Scheme::Bearer, token }) = credential(headers) else { return Err(Fault::Sender) };
+            let receiver = &exchange.gateway.signals;
+            receiver.sender(exchange.world, signal, token.as_str(), exchange.received).await.map(Some)
+        }
+        Some((Some(secret), None)) if !shows(headers, secret) => Err(Fault::Sender),
+        _ => Ok(None),
+    }
 }
 
 /// SECURITY: digests are compared, in constant time, so that neither length nor content shows.

@@ -3,17 +3,18 @@
 //! A document counts only for the issuer that it names, letter by letter (RFC 8414 §3.3). The address
 //! found is kept for an hour, so that a rotation costs one request. Knows nothing of pace or of tokens.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use serde::Deserialize;
+use serde_json::{Map, Value};
 use tokio::time::Instant;
 use url::Url;
 
 use super::http::{Http, permitted};
 use super::keystore::Origin;
-use super::{FetchError, http};
+use super::{FetchError, Surfaces, http};
 use crate::config::{Endpoint, Introspection, Issuer, KeySource};
 use crate::token::KeySet;
 
@@ -47,9 +48,11 @@ enum Wanted {
 /// The keys, or the introspection endpoint, of one configured issuer, over HTTP.
 pub(super) struct Remote {
     http: Http,
-    issuer: String,
+    issuer: Arc<str>,
     source: KeySource,
     wanted: Wanted,
+    /// Who looks at what is found.
+    surfaces: Option<Arc<Surfaces>>,
     timeout: Duration,
     allow_http: bool,
     found: Mutex<Option<(Url, Instant)>>,
@@ -67,13 +70,19 @@ impl Remote {
     pub(super) fn new(http: Http, issuer: &Issuer) -> Self {
         Self {
             http,
-            issuer: issuer.rules.issuer.to_string(),
+            issuer: issuer.rules.issuer.clone(),
             source: issuer.keys.clone(),
             wanted: Wanted::Keys,
+            surfaces: None,
             timeout: issuer.times.timeout,
             allow_http: issuer.allow_http,
             found: Mutex::new(None),
         }
+    }
+
+    /// The documents that it finds are shown there.
+    pub(super) fn shown_to(self, surfaces: &Arc<Surfaces>) -> Self {
+        Self { surfaces: Some(surfaces.clone()), ..self }
     }
 
     /// Where the issuer answers about tokens; the same as for keys, but found in another member.
@@ -132,9 +141,13 @@ impl Remote {
     async fn metadata(&self, place: &str) -> Result<Url, FetchError> {
         let url = http::permitted(place, self.allow_http)?;
         let text = self.http.get(&url, self.timeout).await?;
-        let Metadata { issuer, jwks_uri, introspection_endpoint } = serde_json::from_slice(&text).map_err(|_| FetchError::Metadata)?;
-        if issuer != self.issuer {
+        let document: Map<String, Value> = serde_json::from_slice(&text).map_err(|_| FetchError::Metadata)?;
+        let Metadata { issuer, jwks_uri, introspection_endpoint } = Metadata::deserialize(&document).map_err(|_| FetchError::Metadata)?;
+        if *issuer != *self.issuer {
             return Err(FetchError::Issuer(issuer.chars().take(200).collect()));
+        }
+        if let Some(surfaces) = &self.surfaces {
+            surfaces.see_document(&self.issuer, &text, &document);
         }
         let found = match self.wanted {
             Wanted::Keys => jwks_uri.ok_or(FetchError::NoJwksUri)?,

@@ -83,7 +83,9 @@ pub fn config(issuers: Vec<Issuer>) -> Config {
         dpop: Default::default(),
         assertion_keys: crate::config::AssertionKeys::Generated(Duration::from_secs(1)),
         authorization_server: None,
+        signed_metadata: false,
         signals: vec![],
+        clients: vec![],
         issuers: issuers.into_iter().map(|issuer| (issuer.rules.name.clone(), Arc::new(issuer))).collect(),
         routes: vec![],
         files: vec![],
@@ -103,6 +105,7 @@ pub fn issuers(rules: Arc<IssuerRules>, jwks_uri: String) -> Issuers {
         introspection: None,
         profile: &crate::config::profile::PLAIN,
         assume_s256: false,
+        accept_new_keys: crate::governance::Acceptance::Immediately,
     };
     Issuers::build(&config(vec![issuer]), None).expect("issuers")
 }

@@ -20,7 +20,7 @@ use url::{Url, form_urlencoded};
 use super::discovery::Remote;
 use super::http::{Http, permitted};
 use super::valve::{Outcome, Pass, Valve};
-use super::{FetchError, client};
+use super::{FetchError, Surfaces, client};
 use crate::config::{Endpoint, Introspection, Issuer};
 use crate::token::{Answer, AnswerRules, Digest, Error, Token};
 
@@ -78,8 +78,8 @@ struct Counts {
 
 impl Introspector {
     /// `old` is the same issuer's before a reload: its counts go on.
-    pub(super) fn over_http(http: Http, issuer: &Issuer, asked: &Introspection, old: Option<&Self>) -> Arc<Self> {
-        let oracle = Box::new(Web::new(http, issuer, asked));
+    pub(super) fn over_http(http: Http, surfaces: &Arc<Surfaces>, issuer: &Issuer, asked: &Introspection, old: Option<&Self>) -> Arc<Self> {
+        let oracle = Box::new(Web::new(http, surfaces, issuer, asked));
         Self::new(&issuer.rules.name, oracle, asked, old.map(|old| old.counts.clone()).unwrap_or_default())
     }
 
@@ -282,10 +282,12 @@ enum Place {
 }
 
 impl Web {
-    fn new(http: Http, issuer: &Issuer, asked: &Introspection) -> Self {
+    fn new(http: Http, surfaces: &Arc<Surfaces>, issuer: &Issuer, asked: &Introspection) -> Self {
         let place = match &asked.endpoint {
             Endpoint::At(url) => Place::At(url.clone()),
-            Endpoint::Metadata(_) | Endpoint::Discovery => Place::Found(Box::new(Remote::introspection(http.clone(), issuer, asked))),
+            Endpoint::Metadata(_) | Endpoint::Discovery => {
+                Place::Found(Box::new(Remote::introspection(http.clone(), issuer, asked).shown_to(surfaces)))
+            }
         };
         Self { http, place, asked: asked.clone(), allow_http: issuer.allow_http }
     }

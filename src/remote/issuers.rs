@@ -8,7 +8,8 @@ use futures_util::future::join_all;
 
 use super::discovery::Remote;
 use super::http::Http;
-use super::{BuildError, Introspector, KeyStore, MetadataStore};
+use super::keystore::Gate;
+use super::{BuildError, Introspector, KeyStore, MetadataStore, Surfaces};
 use crate::config::{Config, Issuer, KeySource};
 use crate::token::{Basis, IssuerRules, KeySet, Verified};
 
@@ -17,6 +18,7 @@ use crate::token::{Basis, IssuerRules, KeySet, Verified};
 pub struct Issuers {
     http: Option<Http>,
     entries: BTreeMap<String, Entry>,
+    surfaces: Arc<Surfaces>,
 }
 
 #[derive(Debug)]
@@ -31,24 +33,40 @@ struct Entry {
 impl Issuers {
     /// Fetches nothing yet: see [`Self::warm`]. Key files are read here.
     pub fn build(config: &Config, old: Option<&Self>) -> Result<Self, BuildError> {
-        let mut new = Self { http: old.and_then(|old| old.http.clone()), entries: BTreeMap::new() };
+        let surfaces = old.map_or_else(Arc::default, |old| old.surfaces.clone());
+        let mut new = Self { http: old.and_then(|old| old.http.clone()), entries: BTreeMap::new(), surfaces };
         for (name, issuer) in &config.issuers {
             let store = match (&issuer.keys, old.and_then(|old| old.kept(name, issuer))) {
                 (KeySource::File(path), _) => KeyStore::fixed(name, read(name, path)?),
                 (KeySource::Nowhere, _) => KeyStore::fixed(name, KeySet::none()),
                 (_, Some(store)) => store.clone(),
                 (KeySource::Own, None) => KeyStore::own(name),
-                (_, None) => KeyStore::new(name, Box::new(Remote::new(new.http()?, issuer)), issuer.times),
+                (_, None) => {
+                    let origin = Remote::new(new.http()?, issuer).shown_to(&new.surfaces);
+                    let gate = Gate { issuer: issuer.rules.issuer.clone(), surfaces: new.surfaces.clone() };
+                    KeyStore::gated(name, Box::new(origin), gate, issuer.times)
+                }
             };
             let introspector = new.introspector(issuer, old.and_then(|old| old.entries.get(name)))?;
             let metadata = match (&issuer.keys, old.and_then(|old| old.kept_metadata(name, issuer))) {
                 (KeySource::File(_) | KeySource::Jwks(_) | KeySource::Nowhere | KeySource::Own, _) => None,
                 (_, Some(metadata)) => Some(metadata.clone()),
-                (_, None) => Some(Arc::new(MetadataStore::new(new.http()?, issuer))),
+                (_, None) => Some(Arc::new(MetadataStore::new(new.http()?, issuer, &new.surfaces))),
             };
             new.entries.insert(name.clone(), Entry { issuer: issuer.clone(), store, introspector, metadata });
         }
         Ok(new)
+    }
+
+    /// What issuers publish, watched; the same through all reloads.
+    pub fn surfaces(&self) -> &Arc<Surfaces> {
+        &self.surfaces
+    }
+
+    /// What the configuration says of new keys rules from now on.
+    pub fn govern(&self) {
+        let acceptance = |entry: &Entry| (entry.issuer.rules.issuer.to_string(), entry.issuer.accept_new_keys);
+        self.surfaces.keys.govern(self.entries.values().map(acceptance));
     }
 
     /// The live keys of the issuer that these rules are for.
@@ -111,7 +129,7 @@ impl Issuers {
             return Ok(Some(same.clone()));
         }
         let before = old.and_then(|old| old.introspector.as_deref());
-        Ok(Some(Introspector::over_http(self.http()?, issuer, asked, before)))
+        Ok(Some(Introspector::over_http(self.http()?, &self.surfaces.clone(), issuer, asked, before)))
     }
 
     fn http(&mut self) -> Result<Http, BuildError> {

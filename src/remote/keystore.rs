@@ -15,8 +15,8 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::FetchError;
 use super::pace::{Outcome, Pace, Reason, Start};
+use super::{FetchError, Surfaces};
 use crate::config::KeyTimes;
 use crate::token::{Algorithm, Error, KeySet};
 
@@ -34,6 +34,8 @@ pub struct KeyStore {
     name: String,
     /// None where the keys are a file, read with the configuration.
     origin: Option<Box<dyn Origin>>,
+    /// Without one every key counts.
+    gate: Option<Gate>,
     times: KeyTimes,
     held: ArcSwap<Held>,
     pace: Mutex<Pace>,
@@ -42,10 +44,22 @@ pub struct KeyStore {
     counts: Counts,
 }
 
+/// Says which keys of a fetched set count.
+pub(super) struct Gate {
+    /// The issuer identifier.
+    pub issuer: Arc<str>,
+    pub surfaces: Arc<Surfaces>,
+}
+
 /// What is known, replaced whole.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Held {
+    /// What was fetched.
+    all: Option<Arc<KeySet>>,
+    /// Those of them that count.
     keys: Option<Arc<KeySet>>,
+    /// Of what is known of the issuer's keys, by which that was judged.
+    generation: u64,
     /// When `keys` were fetched.
     fetched: Option<Instant>,
     /// When the last fetch ended, well or not.
@@ -72,30 +86,38 @@ pub struct FetchCounts {
 impl KeyStore {
     /// `name` is the issuer's key in the configuration.
     pub(super) fn new(name: &str, origin: Box<dyn Origin>, times: KeyTimes) -> Arc<Self> {
-        Self::with(name, Some(origin), times, Held::default())
+        Self::with(name, Some(origin), None, times, Held::default())
+    }
+
+    /// The same for keys of which not each counts as soon as it is published.
+    pub(super) fn gated(name: &str, origin: Box<dyn Origin>, gate: Gate, times: KeyTimes) -> Arc<Self> {
+        Self::with(name, Some(origin), Some(gate), times, Held::default())
     }
 
     /// Keys that never change while this store lives.
     pub fn fixed(name: &str, keys: KeySet) -> Arc<Self> {
         let now = Some(Instant::now());
-        Self::with(name, None, KeyTimes::default(), Held { keys: Some(Arc::new(keys)), fetched: now, tried: now })
+        let keys = Some(Arc::new(keys));
+        Self::with(name, None, None, KeyTimes::default(), Held { all: keys.clone(), keys, generation: 0, fetched: now, tried: now })
     }
 
     /// Keys of our own, which are told by [`Self::publish`].
     pub fn own(name: &str) -> Arc<Self> {
-        Self::with(name, None, KeyTimes::default(), Held::default())
+        Self::with(name, None, None, KeyTimes::default(), Held::default())
     }
 
     /// The keys to judge by from now on, in a store that fetches none.
     pub fn publish(&self, keys: KeySet) {
         let now = Some(Instant::now());
-        self.held.store(Arc::new(Held { keys: Some(Arc::new(keys)), fetched: now, tried: now }));
+        let keys = Some(Arc::new(keys));
+        self.held.store(Arc::new(Held { all: keys.clone(), keys, generation: 0, fetched: now, tried: now }));
     }
 
-    fn with(name: &str, origin: Option<Box<dyn Origin>>, times: KeyTimes, held: Held) -> Arc<Self> {
+    fn with(name: &str, origin: Option<Box<dyn Origin>>, gate: Option<Gate>, times: KeyTimes, held: Held) -> Arc<Self> {
         Arc::new(Self {
             name: name.to_owned(),
             origin,
+            gate,
             times,
             held: ArcSwap::from_pointee(held),
             pace: Mutex::new(Pace::new(times.cooldown)),
@@ -107,7 +129,7 @@ impl KeyStore {
     /// The keys to judge by, without waiting. When they are no longer fresh a fetch begins in the
     /// background. None asks the caller to wait in [`Self::keys`].
     pub fn current(self: &Arc<Self>) -> Option<Arc<KeySet>> {
-        let held = self.held.load();
+        let held = self.held();
         let (keys, fetched, tried) = (held.keys.as_ref()?, held.fetched?, held.tried?);
         if self.origin.is_none() {
             return Some(keys.clone());
@@ -152,14 +174,29 @@ impl KeyStore {
         let keys = self.keys().await?;
         let first = attempt(&keys);
         let newer = match first {
+            // Another fetch would bring the same key, and somebody must decide on it.
+            Err(Error::UnknownKey) if self.holds_back(kid, algorithm) => return Err(Error::KeyHeld),
             Err(Error::UnknownKey) => self.learn(|keys| keys.find(kid, algorithm).next().is_some()).await,
             Err(Error::Signature) if kid.is_none() => self.learn(|newer| newer.version() != keys.version()).await,
             decided => return decided,
         };
         match newer {
             Some(keys) => attempt(&keys),
+            None if self.holds_back(kid, algorithm) => Err(Error::KeyHeld),
             None => first,
         }
+    }
+
+    /// Whether a key that the issuer publishes under this name does not count, or not yet.
+    pub fn holds_back(&self, kid: Option<&str>, algorithm: Algorithm) -> bool {
+        let Held { all: Some(all), keys: Some(keys), .. } = &**self.held() else { return false };
+        kid.is_some() && !Arc::ptr_eq(all, keys) && all.find(kid, algorithm).any(|key| !keys.contains(key.id()))
+    }
+
+    /// Whether the issuer publishes this key and it does not count.
+    pub fn bars(&self, id: u64) -> bool {
+        let Held { all: Some(all), keys: Some(keys), .. } = &**self.held() else { return false };
+        !Arc::ptr_eq(all, keys) && all.contains(id) && !keys.contains(id)
     }
 
     /// Fetches the first keys, so that the first request need not wait.
@@ -186,9 +223,29 @@ impl KeyStore {
 
     /// What is held, unless it is beyond `stale`.
     fn usable(&self) -> Option<Arc<KeySet>> {
-        let held = self.held.load();
+        let held = self.held();
         let live = self.origin.is_none() || held.fetched?.elapsed() < self.lifetime();
         held.keys.clone().filter(|_| live)
+    }
+
+    /// What is known, judged by all that was decided of the issuer's keys until now.
+    fn held(&self) -> arc_swap::Guard<Arc<Held>> {
+        let held = self.held.load();
+        match &self.gate {
+            Some(gate) if gate.surfaces.keys.generation() != held.generation => {
+                self.held.rcu(|held| self.judged(Held::clone(held)));
+                self.held.load()
+            }
+            _ => held,
+        }
+    }
+
+    /// SECURITY: read before the judgement, so that a decision that comes in meanwhile is not missed.
+    fn judged(&self, held: Held) -> Held {
+        let Some(gate) = &self.gate else { return Held { keys: held.all.clone(), ..held } };
+        let generation = gate.surfaces.keys.generation();
+        let keys = held.all.as_ref().map(|all| gate.surfaces.keys.usable(&gate.issuer, all));
+        Held { keys, generation, ..held }
     }
 
     fn lifetime(&self) -> Duration {
@@ -256,24 +313,27 @@ impl KeyStore {
     /// Takes in what a fetch brought, then lets the waiting look.
     fn land(&self, fetched: Result<KeySet, FetchError>) {
         let (held, now) = (self.held.load_full(), Instant::now());
-        let (outcome, counter) = match (&fetched, &held.keys) {
+        let fetched = fetched.map(Arc::new);
+        let (outcome, counter) = match (&fetched, &held.all) {
             (Err(_), _) => (Outcome::Failed, &self.counts.failed),
             (Ok(new), Some(old)) if new.version() == old.version() => (Outcome::Unchanged, &self.counts.unchanged),
             (Ok(_), _) => (Outcome::News, &self.counts.ok),
         };
         counter.fetch_add(1, Ordering::Relaxed);
         self.report(&fetched, outcome, held.tried == held.fetched);
-        let next = match fetched {
-            Ok(keys) => Held { keys: Some(Arc::new(keys)), fetched: Some(now), tried: Some(now) },
-            Err(_) => Held { keys: held.keys.clone(), fetched: held.fetched, tried: Some(now) },
-        };
-        self.held.store(Arc::new(next));
+        if let (Some(gate), Ok(keys)) = (&self.gate, &fetched) {
+            gate.surfaces.see_keys(&gate.issuer, keys);
+        }
+        self.held.rcu(|held| match &fetched {
+            Ok(keys) => self.judged(Held { all: Some(keys.clone()), fetched: Some(now), tried: Some(now), ..Held::default() }),
+            Err(_) => Held { tried: Some(now), ..Held::clone(held) },
+        });
         let begun = self.pace().land(outcome);
         self.landed.send_replace(begun);
     }
 
     /// An outage is a warning once; what repeats it is for those who look closely.
-    fn report(&self, fetched: &Result<KeySet, FetchError>, outcome: Outcome, was_well: bool) {
+    fn report(&self, fetched: &Result<Arc<KeySet>, FetchError>, outcome: Outcome, was_well: bool) {
         match fetched {
             Ok(keys) if outcome == Outcome::News => {
                 tracing::info!(issuer = self.name, keys = keys.len(), skipped = keys.skipped(), "fetched other keys than before");

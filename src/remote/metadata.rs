@@ -3,7 +3,7 @@
 //! Clients of 2025-03-26, and those that find no resource metadata, look for it here. The document stays
 //! the server's own: its `issuer` is never rewritten (RFC 8414 §3.3). Knows nothing of requests.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::discovery::candidates;
 use super::http::{Http, permitted};
-use super::{FetchError, http};
+use super::{FetchError, Surfaces, http};
 use crate::config::{Issuer, KeySource, KeyTimes};
 
 /// Members that are addresses which clients follow (RFC 8414 §2, RFC 7009, RFC 7662, RFC 8628, RFC 9126).
@@ -34,7 +34,9 @@ const PKCE: &str = "code_challenge_methods_supported";
 pub struct MetadataStore {
     http: Http,
     name: String,
-    issuer: String,
+    issuer: Arc<str>,
+    /// Who looks at what is found.
+    surfaces: Arc<Surfaces>,
     places: Vec<String>,
     times: KeyTimes,
     allow_http: bool,
@@ -57,7 +59,7 @@ impl std::fmt::Debug for MetadataStore {
 }
 
 impl MetadataStore {
-    pub(super) fn new(http: Http, issuer: &Issuer) -> Self {
+    pub(super) fn new(http: Http, issuer: &Issuer, surfaces: &Arc<Surfaces>) -> Self {
         let places = match &issuer.keys {
             KeySource::Metadata(url) => vec![url.clone()],
             _ => candidates(&issuer.rules.issuer),
@@ -65,7 +67,8 @@ impl MetadataStore {
         Self {
             http,
             name: issuer.rules.name.clone(),
-            issuer: issuer.rules.issuer.to_string(),
+            issuer: issuer.rules.issuer.clone(),
+            surfaces: surfaces.clone(),
             places,
             times: issuer.times,
             allow_http: issuer.allow_http,
@@ -143,8 +146,9 @@ impl MetadataStore {
     async fn fetch_at(&self, place: &str) -> Result<Bytes, FetchError> {
         let url = http::permitted(place, self.allow_http)?;
         let text = self.http.get(&url, self.times.timeout).await?;
-        let document = serde_json::from_slice(&text).map_err(|_| FetchError::Metadata)?;
-        let sound = sound(document, &self.issuer, self.allow_http, self.assume_s256)?;
+        let document: Map<String, Value> = serde_json::from_slice(&text).map_err(|_| FetchError::Metadata)?;
+        let sound = sound(document.clone(), &self.issuer, self.allow_http, self.assume_s256)?;
+        self.surfaces.see_document(&self.issuer, &text, &document);
         Ok(Value::Object(sound).to_string().into())
     }
 }

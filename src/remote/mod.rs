@@ -7,6 +7,7 @@
 //! [`upstream_token`] keeps the tokens that upstreams are shown, and [`token_endpoint`] asks for them;
 //! `client` proves to an authorization server who is asking.
 //! [`login`] asks who a person is who signs in elsewhere.
+//! [`Surfaces`] remembers what was fetched for whoever watches it, and says which keys count.
 //! [`Transmitters`] holds the keys of those who send event tokens, and [`poll`] fetches what waits there.
 //! Only configured issuers are ever asked: nothing in a token can name an address. [`client_document`] alone goes where
 //! strangers say, and [`special`] says where not. This room judges no token.
@@ -30,6 +31,7 @@ pub mod metadata;
 mod pace;
 pub mod poll;
 pub mod special;
+pub mod surfaces;
 pub mod token_endpoint;
 mod transmitters;
 pub mod upstream_token;
@@ -40,5 +42,6 @@ pub use introspection::Introspector;
 pub use issuers::Issuers;
 pub use keystore::{FetchCounts, KeyStore};
 pub use metadata::MetadataStore;
+pub use surfaces::Surfaces;
 pub use transmitters::Transmitters;
 pub use upstream_token::UpstreamTokens;

@@ -14,14 +14,14 @@ use serde::Deserialize;
 use super::http::{Http, permitted};
 use super::keystore::Origin;
 use super::{BuildError, FetchError, KeyStore};
-use crate::config::{Config, Events, KeySource};
+use crate::config::{Config, KeySource, Transmitter};
 use crate::token::KeySet;
 
 /// By name of the entry in `signals`.
 #[derive(Debug, Default)]
 pub struct Transmitters {
     http: Option<Http>,
-    entries: BTreeMap<Arc<str>, (Events, Arc<KeyStore>)>,
+    entries: BTreeMap<Arc<str>, (Transmitter, Arc<KeyStore>)>,
 }
 
 impl Transmitters {
@@ -32,14 +32,14 @@ impl Transmitters {
     pub fn build(config: &Config, old: Option<&Self>) -> Result<Self, BuildError> {
         let mut new = Self { http: old.and_then(|old| old.http.clone()), entries: BTreeMap::new() };
         for signal in &config.signals {
-            let Some(events) = &signal.events else { continue };
-            let kept = old.and_then(|old| old.entries.get(&signal.name)).filter(|(before, _)| comes_alike(before, events));
-            let store = match (&events.keys, kept) {
+            let Some(transmitter) = &signal.transmitter else { continue };
+            let kept = old.and_then(|old| old.entries.get(&signal.name)).filter(|(before, _)| comes_alike(before, transmitter));
+            let store = match (&transmitter.keys, kept) {
                 (KeySource::File(path), _) => KeyStore::fixed(&signal.name, read(&signal.name, path)?),
                 (_, Some((_, store))) => store.clone(),
-                (_, None) => KeyStore::new(&signal.name, Box::new(Remote::new(new.http()?, events)), events.times),
+                (_, None) => KeyStore::new(&signal.name, Box::new(Remote::new(new.http()?, transmitter)), transmitter.times),
             };
-            new.entries.insert(signal.name.clone(), (events.clone(), store));
+            new.entries.insert(signal.name.clone(), (transmitter.clone(), store));
         }
         Ok(new)
     }
@@ -58,8 +58,8 @@ impl Transmitters {
     }
 }
 
-fn comes_alike(old: &Events, new: &Events) -> bool {
-    old.rules.transmitter == new.rules.transmitter && old.keys == new.keys && old.times == new.times && old.allow_http == new.allow_http
+fn comes_alike(old: &Transmitter, new: &Transmitter) -> bool {
+    old.issuer == new.issuer && old.keys == new.keys && old.times == new.times && old.allow_http == new.allow_http
 }
 
 fn read(name: &str, path: &Path) -> Result<KeySet, BuildError> {
@@ -86,9 +86,9 @@ struct Metadata {
 }
 
 impl Remote {
-    fn new(http: Http, events: &Events) -> Self {
-        let Events { rules, keys, times, allow_http, .. } = events;
-        Self { http, transmitter: rules.transmitter.clone(), source: keys.clone(), timeout: times.timeout, allow_http: *allow_http }
+    fn new(http: Http, transmitter: &Transmitter) -> Self {
+        let Transmitter { issuer, keys, times, allow_http } = transmitter;
+        Self { http, transmitter: issuer.clone(), source: keys.clone(), timeout: times.timeout, allow_http: *allow_http }
     }
 
     async fn keys(&self) -> Result<KeySet, FetchError> {

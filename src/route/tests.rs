@@ -26,6 +26,7 @@ fn route(resource: &str) -> Arc<Route> {
         pin: None,
         protocol: Default::default(),
         approves_clients: false,
+        recorded_arguments: Default::default(),
     })
 }
 

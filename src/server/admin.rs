@@ -40,6 +40,9 @@ async fn metrics(Extract(admin): Extract<Admin>) -> impl IntoResponse {
     if let Some(revocations) = &world.revocations {
         admin.metrics.revocations(revocations.len(), revocations.age(SystemTime::now()));
     }
+    if let (Some(clients), Some(observed)) = (&world.clients, &world.observed) {
+        admin.metrics.governed(clients.counts().into_iter().map(|(state, count)| (state.name(), count)), observed.lost());
+    }
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], admin.metrics.text())
 }
 

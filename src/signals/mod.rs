@@ -3,6 +3,7 @@
 //! The rules are those of [`crate::governance::signal`]; here they meet keys, the store and the records. However a
 //! signal comes in, by a request or by [`poll`], it goes through [`Receiver`]. Knows no socket.
 
+mod once;
 pub mod poll;
 
 use std::net::IpAddr;
@@ -14,12 +15,13 @@ use quick_cache::sync::Cache;
 use crate::audit::Audit;
 use crate::config::{Events, Signal};
 use crate::event::{Act, Outcome};
-use crate::governance::signal::{self, Fault, Happening, Kind, Told, Unproven};
+use crate::governance::signal::{self, Fault, Happening, Kind, Shown, Told, Unproven};
 use crate::governance::{Bounds, Revocation, Selector};
 use crate::metrics::Metrics;
 use crate::remote::KeyStore;
 use crate::state::{Snapshot, State};
 use crate::store::Reason;
+use once::Once;
 
 /// Signals that are remembered, so that one that comes again is not written again. Forgetting one early costs a row
 /// of the store and no more: what a signal revokes does not depend on when it comes.
@@ -76,11 +78,13 @@ pub struct Receiver {
     audit: Audit,
     /// By sender, kind, issuer and `jti`. Only what was proven and written down is in it, so strangers cannot fill it.
     heard: Cache<blake3::Hash, ()>,
+    /// Tokens by which senders have proven themselves.
+    shown: Once,
 }
 
 impl Receiver {
     pub fn new(state: Arc<State>, metrics: Metrics, audit: Audit) -> Self {
-        Self { state, metrics, audit, heard: Cache::new(REMEMBERED) }
+        Self { state, metrics, audit, heard: Cache::new(REMEMBERED), shown: Once::default() }
     }
 
     /// Takes a security event token in.
@@ -112,11 +116,43 @@ impl Receiver {
         self.take_in(world, signal, "logout", &told, origin).await
     }
 
-    /// Revokes all tokens of the subject that an authenticated sender asks for.
+    /// Proves who asks for a revocation, by the sender's own token.
     ///
     /// # Errors
-    /// As of [`Self::event`]; [`Fault::UnknownSubject`] and [`Fault::Unmappable`] where it names nobody here.
-    pub async fn request(&self, world: &Snapshot, signal: &Signal, body: &[u8], origin: Origin<'_>) -> Result<Taken, Fault> {
+    /// [`Fault::Sender`], whatever is wrong with it; [`Fault::KeysUnavailable`].
+    pub async fn sender(&self, world: &Snapshot, signal: &Signal, text: &str, now: SystemTime) -> Result<Shown, Fault> {
+        let rules = signal.revoke.as_ref().and_then(|endpoint| endpoint.jwt.as_ref()).ok_or(Fault::Sender)?;
+        let unproven = rules.read(text, now).map_err(|fault| self.not_the_sender(signal, fault))?;
+        let keys = world.transmitters.find(&signal.name).ok_or(Fault::KeysUnavailable)?;
+        prove(&unproven, keys).await.map_err(|fault| self.not_the_sender(signal, fault))
+    }
+
+    /// The sender hears no more than that it is not believed; the operator hears why.
+    fn not_the_sender(&self, signal: &Signal, fault: Fault) -> Fault {
+        if fault.is_passing() {
+            return fault;
+        }
+        tracing::debug!(signal = &*signal.name, reason = fault.reason(), "a sender's token is not accepted");
+        Fault::Sender
+    }
+
+    /// Revokes all tokens of the subject that an authenticated sender asks for. `shown` is the token by which it has
+    /// proven itself, where it has one for each request.
+    ///
+    /// # Errors
+    /// As of [`Self::event`]; [`Fault::UnknownSubject`] and [`Fault::Unmappable`] where it names nobody here;
+    /// [`Fault::Sender`] where its token was shown with another request before.
+    pub async fn request(
+        &self,
+        world: &Snapshot,
+        signal: &Signal,
+        shown: Option<&Shown>,
+        body: &[u8],
+        origin: Origin<'_>,
+    ) -> Result<Taken, Fault> {
+        if let Some(Shown { jti, until }) = shown {
+            self.shown.note(mark([&signal.name, "sender", "", jti]), *until, blake3::hash(body), origin.now)?;
+        }
         let happening = signal::request(body, seconds(origin.now))?;
         let bounds = bounds(world)?;
         let revocations = signal.mapping.revocations(&happening, seconds(origin.now), &bounds);
@@ -218,7 +254,7 @@ fn act(revocation: &Revocation, why: &str, actor: &str, origin: Origin<'_>) -> A
 }
 
 /// An unknown key may only be new: the signal waits for a fetch before it is refused.
-async fn prove(unproven: &Unproven<'_>, store: &Arc<KeyStore>) -> Result<Told, Fault> {
+async fn prove<T: Clone>(unproven: &Unproven<'_, T>, store: &Arc<KeyStore>) -> Result<T, Fault> {
     let (kid, algorithm) = (unproven.key_id(), unproven.algorithm());
     let keys = store.keys().await?;
     let first = unproven.prove(keys.find(kid, algorithm));

@@ -78,7 +78,7 @@ impl Drop for Running {
 impl Poller {
     async fn follow(self: Arc<Self>, signal: Arc<Signal>) {
         let Some(poll) = &signal.poll else { return };
-        let allow_http = signal.events.as_ref().is_some_and(|events| events.allow_http);
+        let allow_http = signal.transmitter.as_ref().is_some_and(|transmitter| transmitter.allow_http);
         let polled = match Polled::new(poll, allow_http) {
             Ok(polled) => polled,
             Err(error) => {
@@ -154,6 +154,7 @@ impl Poller {
             reason,
             rule: None,
             arguments: None,
+            values: None,
             source: origin.source,
             session: None,
             era: None,

@@ -5,7 +5,7 @@
 use super::{Error, Pool, Reason, Store, on, postgres, soon};
 use crate::governance::client::{Client, Key, MOST, Source, State, Stuck, Terms};
 
-const NEXT: &str = "UPDATE feed SET seq = seq + 1 WHERE one = 1 RETURNING seq";
+pub(super) const NEXT: &str = "UPDATE feed SET seq = seq + 1 WHERE one = 1 RETURNING seq";
 const COLUMNS: &str = "SELECT seq, issuer, id, state, source, owner, purpose, upstreams, scopes, expires, first_seen FROM clients";
 const COUNT: &str = "SELECT COUNT(*) FROM clients";
 const WRITE: &str = "INSERT INTO clients (seq, issuer, id, state, source, owner, purpose, upstreams, scopes, expires, first_seen)
@@ -15,6 +15,9 @@ const WRITE: &str = "INSERT INTO clients (seq, issuer, id, state, source, owner,
     first_seen = excluded.first_seen";
 const NOTE: &str = "INSERT INTO client_changes (seq, issuer, id, state, reason, actor, made) VALUES ($1, $2, $3, $4, $5, $6, $7)";
 const HISTORY: &str = "SELECT state, reason, actor, made FROM client_changes WHERE issuer = $1 AND id = $2 ORDER BY seq";
+
+/// Rows read at once.
+const PAGE: i64 = 5_000;
 
 type Row = (i64, String, String, String, String, String, String, Option<String>, Option<String>, Option<i64>, Option<i64>);
 
@@ -106,6 +109,17 @@ impl Store {
         rows.into_iter().map(client).collect()
     }
 
+    /// Every client that was decided on or waits for it.
+    pub async fn all_clients(&self) -> Result<Vec<Client>, Error> {
+        let (mut clients, mut read) = (Vec::new(), 0);
+        loop {
+            let page = self.clients_since(read, PAGE).await?;
+            let Some((last, _)) = page.last() else { return Ok(clients) };
+            read = *last;
+            clients.extend(page.into_iter().map(|(_, client)| client));
+        }
+    }
+
     /// Every decision on a client, the first one first.
     pub async fn client_history(&self, key: &Key) -> Result<Vec<Decision>, Error> {
         soon(async { on!(self, pool => Ok(sqlx::query_as(HISTORY).bind(&key.issuer).bind(&key.id).fetch_all(pool).await?)) }).await
@@ -133,7 +147,7 @@ impl Columns {
     }
 }
 
-fn number(time: u64) -> i64 {
+pub(super) fn number(time: u64) -> i64 {
     i64::try_from(time).unwrap_or(i64::MAX)
 }
 
@@ -143,7 +157,8 @@ fn client(row: Row) -> Result<(i64, Client), Error> {
     let list = |text: Option<String>| text.map(|text| serde_json::from_str(&text).map_err(|_| Error::Row(seq))).transpose();
     let time = |time: Option<i64>| time.map(|time| u64::try_from(time).unwrap_or(0));
     let source = match source.as_str() {
-        "configured" => Source::Configured,
+        // The store has what people enter; what the configuration has stands there alone.
+        "entered" | "configured" => Source::Entered,
         "observed" => Source::Observed,
         "registered" => Source::Registered,
         "document" => Source::Document,

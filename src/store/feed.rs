@@ -12,7 +12,7 @@ use sqlx::postgres::PgListener;
 use sqlx::{PgPool, Sqlite, SqlitePool};
 
 use super::{Error, Pool, Replica, Store, postgres, soon, sqlite};
-use crate::governance::{Clients, Revocations};
+use crate::governance::{Clients, IssuerKeys, Revocations};
 
 /// Between two looks at SQLite, and at PostgreSQL if no notification comes: these are what shows that it answers.
 const SQLITE_LOOK: Duration = Duration::from_millis(200);
@@ -33,6 +33,7 @@ pub struct Feed {
     store: Store,
     index: Arc<Revocations>,
     clients: Arc<Clients>,
+    keys: Arc<IssuerKeys>,
     replica: Replica,
     /// Called when something new is revoked: open streams are to be judged anew.
     told: Box<dyn Fn() + Send + Sync>,
@@ -47,10 +48,11 @@ impl Feed {
         store: Store,
         index: Arc<Revocations>,
         clients: Arc<Clients>,
+        keys: Arc<IssuerKeys>,
         replica: Replica,
         told: impl Fn() + Send + Sync + 'static,
     ) -> Self {
-        Self { store, index, clients, replica, told: Box::new(told), read: 0, confirmed: Arc::default(), begun: Instant::now() }
+        Self { store, index, clients, keys, replica, told: Box::new(told), read: 0, confirmed: Arc::default(), begun: Instant::now() }
     }
 
     /// Reads everything that is there; to be called before the first request.
@@ -110,6 +112,7 @@ impl Feed {
         }
         let before = self.read;
         self.read_clients(before).await?;
+        self.read_keys(before).await?;
         while self.read < head {
             let page = self.store.since(self.read, PAGE).await?;
             for (_, revocation) in &page {
@@ -137,6 +140,16 @@ impl Feed {
             let Some((last, _)) = page.last() else { return Ok(()) };
             read = *last;
             page.into_iter().for_each(|(_, client)| self.clients.apply(client));
+        }
+    }
+
+    /// As clients are read.
+    async fn read_keys(&self, mut read: i64) -> Result<(), Error> {
+        loop {
+            let page = self.store.issuer_keys_since(read, PAGE).await?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            read = *last;
+            page.into_iter().for_each(|(_, key)| self.keys.apply(key));
         }
     }
 

@@ -6,10 +6,13 @@
 pub mod authorization;
 mod clients;
 pub mod feed;
+mod observed;
+pub mod observing;
 mod postgres;
 mod replicas;
 mod revocations;
 mod sqlite;
+mod surfaces;
 
 use std::time::Duration;
 
@@ -17,8 +20,10 @@ use sqlx::migrate::Migrator;
 use sqlx::{PgPool, SqlitePool};
 
 pub use clients::Decision;
+pub use observed::{Attestation, ClientUse};
 pub use replicas::{Replica, Standing};
 pub use revocations::Reason;
+pub use surfaces::{Kept, SurfaceKind, Version};
 
 use crate::config::StorePlace;
 use crate::governance::client::Stuck;

@@ -1,5 +1,9 @@
+use super::observed::{Attestation, ROOM, Room};
 use super::*;
+use crate::governance::client::{Client, Key};
+use crate::governance::observed::{About, Fact, Gap, Span, Subject};
 use crate::governance::{Bounds, Revocation, Revocations, Selector};
+use crate::mcp::Kind;
 
 const NOW: u64 = 1_800_000_000;
 
@@ -49,7 +53,7 @@ async fn what_has_expired_is_purged_and_makes_room() {
     assert_eq!(write(&store, "new").await, 8);
     let index = std::sync::Arc::new(Revocations::new(Bounds::default()));
     let replica = Replica { id: "a".into(), place: "here".into(), max_age: Duration::from_secs(30) };
-    let mut feed = feed::Feed::new(store.clone(), index.clone(), std::sync::Arc::default(), replica, || {});
+    let mut feed = feed::Feed::new(store.clone(), index.clone(), std::sync::Arc::default(), std::sync::Arc::default(), replica, || {});
     feed.load().await.expect("loaded");
     assert_eq!(index.len(), 1);
     let standing = store.replicas().await.expect("read");
@@ -86,4 +90,192 @@ async fn a_replica_without_a_sign_of_life_counts_as_gone_when_it_refuses_by_itse
     assert!(gone(36_000).await);
     store.leave(&replica).await.expect("left");
     assert_eq!(store.replicas().await.expect("read"), []);
+}
+
+mod surfaces {
+    use super::*;
+    use crate::governance::surface::{Acceptance, IssuerKey, KeyState, Settled, Shown, settle};
+
+    const ISSUER: &str = "https://login.example.com";
+
+    async fn saw(store: &Store, digest: u8, keys: &[&str], acceptance: Acceptance, now: u64) -> Settled {
+        let shown = |name: &&str| Shown { thumbprint: (*name).to_owned(), kid: format!("kid-{name}"), algorithms: "ES256".into() };
+        let shown: Vec<Shown> = keys.iter().map(shown).collect();
+        let version = Version { issuer: ISSUER, kind: SurfaceKind::Keys, digest: &[digest; 32], summary: "[]", now };
+        store.saw_keys(&version, |known| settle(ISSUER, known, &shown, acceptance, now)).await.expect("written")
+    }
+
+    fn states(keys: &[IssuerKey]) -> Vec<(&str, &str, bool)> {
+        keys.iter().map(|key| (key.thumbprint.as_str(), key.state.name(), key.gone.is_some())).collect()
+    }
+
+    #[tokio::test]
+    async fn what_one_replica_saw_is_no_news_for_another_nor_after_a_restart() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (one, two) = (open(&folder).await, open(&folder).await);
+        assert_eq!(saw(&one, 1, &["a"], Acceptance::Approved, 10).await.drifts, []);
+        assert_eq!(saw(&one, 2, &["a", "b"], Acceptance::Approved, 20).await.drifts.len(), 1);
+        assert_eq!(saw(&two, 2, &["a", "b"], Acceptance::Approved, 21).await, Settled::default());
+        let again = open(&folder).await;
+        assert_eq!(saw(&again, 2, &["a", "b"], Acceptance::Approved, 22).await, Settled::default());
+        let known = again.issuer_keys(ISSUER).await.expect("read");
+        assert_eq!(states(&known), [("a", "accepted", false), ("b", "held", false)]);
+        let feed: Vec<IssuerKey> = two.issuer_keys_since(0, 10).await.expect("read").into_iter().map(|(_, key)| key).collect();
+        assert_eq!(states(&feed), states(&known));
+    }
+
+    #[tokio::test]
+    async fn a_decision_on_a_key_takes_a_number_of_the_feed_and_stays_with_its_reason() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = open(&folder).await;
+        saw(&store, 1, &["a"], Acceptance::Approved, 10).await;
+        saw(&store, 2, &["a", "b"], Acceptance::Approved, 20).await;
+        let before = store.head().await.expect("read");
+        let reason = Reason { text: "rotation", actor: "mia", made: NOW };
+        let (seq, key) = store.decide_key((ISSUER, "b"), KeyState::Accepted, |_| false, &reason).await.expect("written").expect("decided");
+        assert_eq!((seq, key.state), (before + 1, KeyState::Accepted));
+        assert_eq!(store.issuer_keys_since(before, 10).await.expect("read"), [(seq, key.clone())]);
+        for (name, unless) in [("b", false), ("nobody", false), ("a", true)] {
+            let decided = store.decide_key((ISSUER, name), KeyState::Accepted, |_| unless, &reason).await.expect("asked");
+            assert_eq!(decided, None, "{name}");
+        }
+        assert_eq!(store.head().await.expect("read"), seq, "what changes nothing takes no number");
+        let history = store.key_history(&key).await.expect("read");
+        assert_eq!((history.len(), history[0].reason.as_str(), history[0].actor.as_str()), (1, "rotation", "mia"));
+    }
+
+    #[tokio::test]
+    async fn versions_of_a_document_are_kept_up_to_a_bound_and_the_current_one_is_known() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = open(&folder).await;
+        let saw = async |digest: u8| {
+            let summary = format!("{{\"{digest}\":[]}}");
+            let version =
+                Version { issuer: ISSUER, kind: SurfaceKind::Metadata, digest: &[digest; 32], summary: &summary, now: digest.into() };
+            store.saw_document(&version).await.expect("written")
+        };
+        assert_eq!(saw(1).await, Some(None), "the first");
+        assert_eq!(saw(1).await, None, "the same");
+        assert_eq!(saw(2).await, Some(Some("{\"1\":[]}".into())));
+        assert_eq!(saw(1).await, Some(Some("{\"2\":[]}".into())), "back again");
+        for digest in 3..50 {
+            saw(digest).await;
+        }
+        let kept = store.versions().await.expect("read");
+        assert_eq!((kept.len(), kept.last().map(|last| last.first_seen)), (20, Some(49)));
+    }
+}
+
+fn fact(client: &str, subject: &str, about: About, name: &str, span: (u64, u64, u64)) -> Fact {
+    let (uses, first, last) = span;
+    let of =
+        Subject { upstream: "files".into(), issuer: "i".into(), client: client.into(), subject: subject.into(), about, name: name.into() };
+    Fact { of, span: Span { uses, first, last } }
+}
+
+const TOOL: About = About::Thing(Kind::Tool);
+
+#[tokio::test]
+async fn counts_of_several_replicas_add_up() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (one, two) = tokio::join!(open(&folder), open(&folder));
+    assert_eq!(one.observed_since().await.expect("read"), None);
+    let many =
+        |first: u64| -> Vec<Fact> { (0..150).map(|n| fact("c", "alice", TOOL, &format!("t{n:03}"), (2, first, first + 5))).collect() };
+    let (first, second) = (many(20), many(10));
+    let (a, b) = tokio::join!(one.add_observed(&first, NOW), two.add_observed(&second, NOW + 1));
+    a.and(b).expect("written");
+    let read = one.observed().await.expect("read");
+    assert_eq!(read.len(), 150);
+    assert!(read.iter().all(|fact| fact.span == Span { uses: 4, first: 10, last: 25 }), "{read:?}");
+    assert!([NOW, NOW + 1].map(Some).contains(&one.observed_since().await.expect("read")));
+}
+
+#[tokio::test]
+async fn what_was_used_longest_ago_makes_room_and_leaves_a_gap() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = open(&folder).await;
+    let mut facts: Vec<Fact> = (0..10).map(|n| fact("c", "alice", TOOL, &format!("t{n}"), (1, 1, 100 + n))).collect();
+    facts.push(fact("c", "alice", About::Passed, "", (1, 1, 1)));
+    facts.push(fact("c", "bob", About::Passed, "", (1, 1, 50)));
+    store.add_observed(&facts, NOW).await.expect("written");
+    assert_eq!(store.trim_observed(ROOM, 100).await.expect("trimmed"), 0);
+    assert_eq!(store.trim_observed(Room { all: 100, one: 8 }, 100).await.expect("trimmed"), 3, "of alice alone");
+    let names: Vec<String> = store.observed().await.expect("read").iter().map(|fact| fact.of.name.to_string()).collect();
+    assert_eq!(names, ["", "t3", "t4", "t5", "t6", "t7", "t8", "t9", ""], "requests stay before things");
+    assert_eq!(store.trim_observed(Room { all: 6, one: 100 }, 2).await.expect("trimmed"), 2, "at most so many at once");
+    assert_eq!(store.trim_observed(Room { all: 6, one: 100 }, 2).await.expect("trimmed"), 1);
+    store.add_gaps(&[Gap { upstream: "files".into(), about: TOOL, lost: 5, last: 7 }]).await.expect("written");
+    let gap = |about, lost, last| Gap { upstream: "files".into(), about, lost, last };
+    assert_eq!(store.observed_gaps().await.expect("read"), [gap(About::Passed, 2, 50), gap(TOOL, 9, 103)]);
+}
+
+#[tokio::test]
+async fn s38_the_inventory_holds_clients_that_were_only_seen_and_says_when_each_was_used() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = open(&folder).await;
+    let key = |id: &str| Key { issuer: "i".into(), id: id.into() };
+    let reason = Reason { text: "test", actor: "mia", made: NOW };
+    for id in ["known", "idle"] {
+        store.change_client(&key(id), |_| Ok(Client::entered(key(id))), &reason).await.expect("entered");
+    }
+    let facts = [
+        fact("known", "alice", About::Passed, "", (3, 10, 40)),
+        fact("known", "bob", About::Passed, "", (2, 5, 30)),
+        fact("known", "bob", About::Refused, "", (9, 1, 90)),
+        fact("new", "carol", About::Refused, "", (1, 7, 7)),
+        fact("", "machine", About::Passed, "", (1, 1, 1)),
+    ];
+    store.add_observed(&facts, NOW).await.expect("written");
+    let all = store.inventory().await.expect("read");
+    let line = |(client, used): &(Client, Option<ClientUse>)| {
+        let used = used.as_ref().map(|used| (used.uses, used.first_used, used.last_used, used.subjects));
+        (client.key.id.clone(), client.first_seen, used)
+    };
+    let lines: Vec<_> = all.iter().map(line).collect();
+    assert_eq!(
+        lines,
+        [
+            ("known".into(), None, Some((5, Some(5), Some(40), 2))),
+            ("idle".into(), None, None),
+            ("new".into(), Some(7), Some((0, None, None, 1))),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn the_last_attestation_of_each_client_and_of_the_whole_is_known() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = open(&folder).await;
+    let attested = |client: &str, made, digest: &str| Attestation {
+        issuer: if client.is_empty() { String::new() } else { "i".into() },
+        client: client.into(),
+        made,
+        actor: "mia".into(),
+        note: "well".into(),
+        digest: digest.into(),
+    };
+    for one in [attested("", 5, "a"), attested("c", 1, "b"), attested("", 7, "d"), attested("", 6, "e")] {
+        store.attest(&one).await.expect("written");
+    }
+    assert_eq!(store.attestations().await.expect("read"), [attested("", 7, "d"), attested("c", 1, "b")]);
+}
+
+#[tokio::test]
+async fn what_cannot_be_written_now_is_written_later() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = open(&folder).await;
+    let observed = std::sync::Arc::new(crate::governance::Observed::default());
+    let who = std::sync::Arc::new(crate::principal::Principal::new(crate::principal::Proof { subject: "s".into(), ..Default::default() }));
+    let now = std::time::UNIX_EPOCH + Duration::from_secs(NOW);
+    let target = crate::mcp::Target::Nothing;
+    observed.note(&crate::governance::observed::Noted { upstream: &"files".into(), who: &who, target: &target, passed: true, now });
+    let Pool::Sqlite(pool) = &store.pool else { panic!("SQLite") };
+    sqlx::query("ALTER TABLE observed RENAME TO away").execute(pool).await.expect("set");
+    let mut observing = observing::Observing::new(store.clone(), observed);
+    observing.write().await.expect_err("no table");
+    sqlx::query("ALTER TABLE away RENAME TO observed").execute(pool).await.expect("set");
+    observing.write().await.expect("written");
+    let read = store.observed().await.expect("read");
+    assert!(matches!(read.as_slice(), [fact] if fact.span.uses == 1), "{read:?}");
 }

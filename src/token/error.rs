@@ -22,6 +22,8 @@ pub enum Error {
     Issuer,
     /// No key of the issuer has this id and algorithm.
     UnknownKey,
+    /// The issuer publishes the key, and it does not count here, or not yet (`accept_new_keys`).
+    KeyHeld,
     Signature,
     Expired,
     /// `nbf` or `iat` lies ahead.

@@ -6,6 +6,7 @@
 //! Knows nothing of where a set comes from, or when.
 
 use std::fmt;
+use std::sync::Arc;
 
 use aws_lc_rs::digest::{Context, SHA256};
 use aws_lc_rs::signature::{self, ParsedPublicKey, RsaParameters, RsaPublicKeyComponents};
@@ -25,6 +26,7 @@ pub const MOST: usize = 100;
 /// One public key of an issuer.
 pub struct Key {
     id: u64,
+    thumbprint: [u8; 32],
     kid: Option<String>,
     verifiers: Vec<(Algorithm, ParsedPublicKey)>,
 }
@@ -32,9 +34,10 @@ pub struct Key {
 /// The usable keys of one issuer at one time.
 #[derive(Debug, Default)]
 pub struct KeySet {
-    keys: Vec<Key>,
+    keys: Vec<Arc<Key>>,
     skipped: usize,
     version: u64,
+    digest: [u8; 32],
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +61,7 @@ impl std::error::Error for KeysError {}
 impl KeySet {
     /// The set of an issuer that has no keys.
     pub fn none() -> Self {
-        Self { keys: Vec::new(), skipped: 0, version: 0 }
+        Self::default()
     }
 
     /// A key that is of no use here (symmetric, for encryption, weak, of an unknown type or broken)
@@ -69,16 +72,22 @@ impl KeySet {
         }
         let set: JwkSet = serde_json::from_slice(text).map_err(|_| KeysError::NotKeySet)?;
         let total = set.keys.len();
-        let keys: Vec<Key> = set.keys.into_iter().take(MOST).filter_map(Key::new).collect();
-        // Order in the document does not matter, what is in it does.
-        let version = keys.iter().fold(keys.len() as u64, |sum, key| sum.wrapping_add(key.version()));
-        Ok(Self { skipped: total - keys.len(), keys, version })
+        let keys: Vec<Arc<Key>> = set.keys.into_iter().take(MOST).filter_map(Key::new).map(Arc::new).collect();
+        Ok(Self { skipped: total - keys.len(), version: version(&keys), keys, digest: sha256(text) })
+    }
+
+    /// The keys of it that are kept, as if the others were of no use here.
+    #[must_use]
+    pub fn only(&self, keep: impl Fn(&Key) -> bool) -> Self {
+        let keys: Vec<Arc<Key>> = self.keys.iter().filter(|key| keep(key)).cloned().collect();
+        Self { skipped: self.skipped + self.len() - keys.len(), version: version(&keys), keys, digest: self.digest }
     }
 
     /// The keys that a token with this header may have been signed with: those named `kid`, which
     /// may be several, or without one all that fit the algorithm.
     pub fn find(&self, kid: Option<&str>, algorithm: Algorithm) -> impl Iterator<Item = &Key> {
-        self.keys.iter().filter(move |key| (kid.is_none() || key.kid() == kid) && key.verifier(algorithm).is_some())
+        let fits = move |key: &&Key| (kid.is_none() || key.kid() == kid) && key.verifier(algorithm).is_some();
+        self.keys.iter().map(Arc::as_ref).filter(fits)
     }
 
     /// Whether a key that verified a token before is still in the set.
@@ -104,9 +113,19 @@ impl KeySet {
         self.keys.is_empty()
     }
 
-    pub fn keys(&self) -> &[Key] {
+    pub fn keys(&self) -> &[Arc<Key>] {
         &self.keys
     }
+
+    /// SHA-256 of the document's text.
+    pub fn digest(&self) -> &[u8; 32] {
+        &self.digest
+    }
+}
+
+/// Order in the document does not matter, what is in it does.
+fn version(keys: &[Arc<Key>]) -> u64 {
+    keys.iter().fold(keys.len() as u64, |sum, key| sum.wrapping_add(key.version()))
 }
 
 impl Key {
@@ -125,7 +144,7 @@ impl Key {
             return None;
         }
         let id = identify(&material, &verifiers)?;
-        Some(Self { id, kid: jwk.kid, verifiers })
+        Some(Self { id, thumbprint: material.thumbprint()?, kid: jwk.kid, verifiers })
     }
 
     /// The same for the same public key with the same algorithms, here and after a restart.
@@ -135,6 +154,11 @@ impl Key {
 
     pub fn kid(&self) -> Option<&str> {
         self.kid.as_deref()
+    }
+
+    /// RFC 7638 §3, with SHA-256.
+    pub fn thumbprint(&self) -> &[u8; 32] {
+        &self.thumbprint
     }
 
     pub fn algorithms(&self) -> impl Iterator<Item = Algorithm> {
@@ -250,7 +274,7 @@ impl Material {
                 format!(r#"{{"crv":"{crv}","kty":"EC","x":"{}","y":"{}"}}"#, text(x), text(y))
             }
         };
-        aws_lc_rs::digest::digest(&SHA256, json.as_bytes()).as_ref().try_into().ok()
+        Some(sha256(json.as_bytes()))
     }
 
     fn parts(&self) -> (&'static str, &[u8], &[u8]) {
@@ -314,6 +338,10 @@ fn identify(material: &Material, verifiers: &[(Algorithm, ParsedPublicKey)]) -> 
         context.update(algorithm.as_str().as_bytes());
     }
     first_eight(context.finish().as_ref())
+}
+
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    aws_lc_rs::digest::digest(&SHA256, bytes).as_ref().try_into().unwrap_or_default()
 }
 
 fn first_eight(digest: &[u8]) -> Option<u64> {

@@ -33,6 +33,7 @@ fn route(port: u16, by: &str) -> Arc<Route> {
         asks: Default::default(),
         protocol: Default::default(),
         approves_clients: false,
+        recorded_arguments: Default::default(),
         pin: Some(Arc::new(Pin { file: "x".into(), interval: Duration::from_secs(1), approvals })),
     })
 }

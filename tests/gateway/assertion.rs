@@ -20,6 +20,10 @@ fn part(assertion: &str, n: usize) -> Value {
 
 /// The claims, once a published key has verified them.
 async fn verified(world: &World, assertion: &str) -> Value {
+    verified_as(world, assertion, "doorward-assertion+jwt").await
+}
+
+async fn verified_as(world: &World, assertion: &str, kind: &str) -> Value {
     let keys = world.get(KEYS).await.json();
     let header = part(assertion, 0);
     let key = keys["keys"].as_array().unwrap().iter().find(|key| key["kid"] == header["kid"]).expect("a published key");
@@ -27,7 +31,7 @@ async fn verified(world: &World, assertion: &str) -> Value {
     let public = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, [vec![4], coordinate("x"), coordinate("y")].concat());
     let (message, signature) = assertion.rsplit_once('.').unwrap();
     public.verify(message.as_bytes(), &URL_SAFE_NO_PAD.decode(signature).unwrap()).expect("a good signature");
-    assert_eq!((header["alg"].as_str(), header["typ"].as_str()), (Some("ES256"), Some("doorward-assertion+jwt")));
+    assert_eq!((header["alg"].as_str(), header["typ"].as_str()), (Some("ES256"), Some(kind)));
     part(assertion, 1)
 }
 
@@ -218,4 +222,39 @@ async fn item_102_an_assertion_is_nowhere_but_at_the_upstream() {
     for text in [world.gateway.stderr(), audit, world.gateway.metrics().await.0, format!("{reply:?}")] {
         assert!(!text.contains(signature), "{text}");
     }
+}
+
+#[tokio::test]
+async fn item_s3_signed_metadata_says_the_same_and_is_verified_with_the_published_key() {
+    let mut setup = Setup::new().await;
+    let file = setup.folder.path().join("keys.pem");
+    std::fs::write(&file, rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap().serialize_pem()).unwrap();
+    std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    setup.config["assertion_keys"] = json!({"file": file});
+    setup.config["signed_metadata"] = json!(true);
+    let world = setup.start().await;
+    let document = world.get("/.well-known/oauth-protected-resource/mcp/files").await.json();
+    assert_eq!(document["resource"], json!(world.resource()));
+    assert_eq!(document["jwks_uri"], json!(format!("{}{KEYS}", world.origin)));
+    let signed = document["signed_metadata"].as_str().unwrap();
+    let claims = verified_as(&world, signed, "resource-metadata+jwt").await;
+    assert_eq!(claims["iss"], json!(world.origin));
+    let mut plain = claims.clone();
+    for added in ["iss", "iat"] {
+        assert!(plain.as_object_mut().unwrap().remove(added).is_some(), "{added}");
+    }
+    let mut expected = document.clone();
+    expected.as_object_mut().unwrap().remove("signed_metadata");
+    assert_eq!(plain, expected, "the same members, and no `signed_metadata` within");
+    let told =
+        crate::support::gateway::run(&["doctor", &world.resource(), "--json", "--config", world.gateway.config_file.to_str().unwrap()])
+            .await;
+    assert!(String::from_utf8_lossy(&told.stdout).contains("the metadata is that of upstream `files`"), "{told:?}");
+}
+
+#[tokio::test]
+async fn item_s3_without_the_key_metadata_is_not_signed() {
+    let world = World::start().await;
+    let document = world.get("/.well-known/oauth-protected-resource/mcp/files").await.json();
+    assert_eq!((document.get("signed_metadata"), document.get("jwks_uri")), (None, None));
 }

@@ -15,7 +15,7 @@ use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use prost::Message as _;
 use serde_json::{Value, json};
 
-use crate::support::gateway::{free_port, run, yaml};
+use crate::support::gateway::{free_port, run, write_config, yaml};
 use crate::support::{Gateway, Setup, World, eventually};
 
 /// What the command said, and its exit code.
@@ -449,4 +449,36 @@ async fn replay_tells_what_a_proposed_configuration_would_change_for_whom_and_ho
     assert!(text.contains("token_issuer") && !text.contains("would be permitted:"), "{text}");
     // A configuration that is wrong is told as everywhere.
     assert_eq!(replay(json!({"public_url": "x"}), &[]).await.0, 1);
+}
+
+#[tokio::test]
+async fn values_of_arguments_are_recorded_where_an_upstream_opts_in_and_replay_decides_by_them() {
+    let world = World::with(|config| {
+        config["upstreams"]["files"]["audit"] = json!({"arguments": {"read_path": ["path"]}});
+    })
+    .await;
+    let call = async |tool: &str, arguments: Value| {
+        world.modern("tools/call", json!({"name": tool, "arguments": arguments})).token(&world.ta()).send().await.status
+    };
+    assert_eq!(call("read_path", json!({"path": "/pub/a", "note": "s3cr3t-note"})).await, 200);
+    assert_eq!(call("read_path", json!({"path": "/etc/shadow"})).await, 403);
+    assert_eq!(call("read_path", json!({"path": format!("/pub/{}", "x".repeat(2_000))})).await, 200);
+    assert_eq!(call("read_file", json!({"path": "/pub/secret-elsewhere"})).await, 200);
+    let records = world.gateway.audited(4, |record| record["operation"] == "tools/call").await;
+    assert_eq!(records[0]["values"], json!({"path": {"value": "/pub/a"}}));
+    assert_eq!(records[1]["values"], json!({"path": {"value": "/etc/shadow"}}));
+    assert_eq!(records[2]["values"], json!({"path": {"bytes": 2_007}}));
+    assert_eq!(records[3].get("values"), None);
+    let log = std::fs::read_to_string(&world.gateway.audit_file).unwrap();
+    assert!(!log.contains("s3cr3t-note") && !log.contains("secret-elsewhere"), "only what was named");
+
+    let mut proposed = world.config.clone();
+    proposed["upstreams"]["files"]["rules"][4]["arguments"]["path"]["pattern"] = json!("^/pub/b");
+    let file = world.folder.path().join("proposed.yaml");
+    write_config(&file, &yaml(&proposed));
+    let log = world.gateway.audit_file.to_str().unwrap();
+    let output = run(&["replay", "--config", file.to_str().unwrap(), log, "--json"]).await;
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let counts = ["same", "would_be_permitted", "would_be_refused", "undecidable"].map(|name| told[name].as_u64().unwrap());
+    assert_eq!(counts, [2, 0, 1, 1], "{told:#}");
 }

@@ -128,7 +128,6 @@ async fn a_suspended_client_is_refused_where_unknown_ones_are_allowed() {
     let world = setup.start().await;
     let token = token(&world, "desk-1");
     call(&world, &token).await.is(200);
-    assert_eq!(listed(&world).await, json!([]));
     done(&world, &["approve", "desk-1", "--issuer", "corp"]).await;
     done(&world, &["suspend", "desk-1"]).await;
     becomes(&world, &token, 403, "suspended").await;
@@ -212,4 +211,97 @@ async fn s37_streams_of_a_client_end_when_it_is_suspended_or_its_scopes_are_cut_
     for reason in ["client_suspended", "client_narrowed"] {
         world.gateway.audited(1, |record| record["reason"] == reason && record["status"] == 200).await;
     }
+}
+
+/// A world whose configuration has clients.
+async fn configured(clients: Value) -> World {
+    let mut setup = Setup::new().await;
+    let file = setup.folder.path().join("doorward.db");
+    setup.config["store"] = json!(format!("sqlite:{}", file.display()));
+    setup.config["upstreams"]["files"]["clients"] = json!({"unknown": "pending"});
+    setup.config["clients"] = clients;
+    setup.start().await
+}
+
+#[tokio::test]
+async fn s38_clients_of_the_configuration_and_of_the_store_are_one_list() {
+    let world = configured(json!({
+        "desk": {"id": "desk-1", "owner": "Team A", "purpose": "desk", "scopes": ["files:read"], "upstreams": ["files"],
+                 "redirect_uris": ["http://127.0.0.1/callback"], "names": ["Desk"]},
+        "old": {"id": "desk-0", "state": "suspended"},
+    }))
+    .await;
+    becomes(&world, &token(&world, "desk-1"), 200, "").await;
+    call(&world, &token(&world, "desk-0")).await.is(403);
+    call(&world, &token(&world, "desk-2")).await.is(403);
+    eventually("the queue", async || (listed(&world).await.as_array().unwrap().len() == 3).then_some(())).await;
+    let list = listed(&world).await;
+    let of = |id: &str| list.as_array().unwrap().iter().find(|client| client["id"] == id).unwrap().clone();
+    let state = |id: &str| (of(id)["source"].clone(), of(id)["state"].clone());
+    assert_eq!(state("desk-1"), (json!("configured"), json!("approved")));
+    assert_eq!(state("desk-0"), (json!("configured"), json!("suspended")));
+    assert_eq!(state("desk-2"), (json!("observed"), json!("pending")));
+    let desk = of("desk-1");
+    assert_eq!(
+        (&desk["owner"], &desk["redirect_uris"], &desk["names"]),
+        (&json!("Team A"), &json!(["http://127.0.0.1/callback"]), &json!(["Desk"]))
+    );
+    assert!(desk["configured_at"].as_str().unwrap().contains("doorward.yaml:"), "{desk}");
+}
+
+#[tokio::test]
+async fn s37_a_configured_client_is_changed_in_its_file_and_by_command_only_suspended_or_retired() {
+    let world = configured(json!({"desk": {"id": "desk-1"}})).await;
+    let token = token(&world, "desk-1");
+    becomes(&world, &token, 200, "").await;
+    for what in [vec!["approve", "desk-1"], vec!["approve", "desk-1", "--scopes", "a"], vec!["own", "desk-1", "--owner", "Team B"]] {
+        let output = decided(&world, &what).await;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(3), "{what:?}");
+        assert!(said.contains("doorward.yaml:") && said.contains("change it there"), "{said}");
+    }
+    done(&world, &["suspend", "desk-1"]).await;
+    becomes(&world, &token, 403, "suspended").await;
+    let refused = decided(&world, &["approve", "desk-1", "--all-scopes"]).await;
+    assert_eq!(refused.status.code(), Some(3), "terms are the file's");
+    done(&world, &["approve", "desk-1"]).await;
+    becomes(&world, &token, 200, "").await;
+    done(&world, &["retire", "desk-1"]).await;
+    becomes(&world, &token, 403, "not used any more").await;
+    // The file does not bring it back.
+    let mut config = world.config.clone();
+    config["clients"]["desk"]["owner"] = json!("Team B");
+    world.gateway.reload(&config).await;
+    call(&world, &token).await.is(403);
+}
+
+#[tokio::test]
+async fn a_client_that_the_configuration_retires_stays_retired_when_its_entry_goes() {
+    let world = configured(json!({"desk": {"id": "desk-1", "state": "retired"}})).await;
+    let token = token(&world, "desk-1");
+    becomes(&world, &token, 403, "not used any more").await;
+    let shown = async || -> Value { serde_json::from_slice(&clients(&world, &["show", "desk-1", "--json"]).await.stdout).unwrap() };
+    eventually("the tombstone", async || (shown().await["decisions"].as_array().unwrap().len() == 1).then_some(())).await;
+    let mut config = world.config.clone();
+    config.as_object_mut().unwrap().remove("clients");
+    world.gateway.reload(&config).await;
+    becomes(&world, &token, 403, "not used any more").await;
+    let output = decided(&world, &["approve", "desk-1"]).await;
+    assert_eq!(output.status.code(), Some(3), "a tombstone");
+}
+
+#[tokio::test]
+async fn s42_a_reload_changes_what_a_configured_client_may_and_a_client_may_be_configured_without_a_store() {
+    let world = World::with(|config| config["clients"] = json!({"desk": {"id": "desk-1", "upstreams": ["crm"]}})).await;
+    let token = token(&world, "desk-1");
+    becomes(&world, &token, 403, "not approved for this resource").await;
+    call(&world, &world.ta()).await.is(200);
+    let mut config = world.config.clone();
+    config["clients"]["desk"]["upstreams"] = json!(["crm", "files"]);
+    world.gateway.reload(&config).await;
+    becomes(&world, &token, 200, "").await;
+    config["clients"]["desk"]["expires"] = json!("2001-01-01T00:00:00Z");
+    world.gateway.reload(&config).await;
+    becomes(&world, &token, 403, "").await;
+    reasons(&world, "client_expired").await;
 }

@@ -135,3 +135,29 @@ async fn where_nobody_answers_it_could_not_be_done() {
     let told = run(&["doctor", "http://127.0.0.1:1/mcp"]).await;
     assert_eq!(told.status.code(), Some(3), "{told:?}");
 }
+
+#[tokio::test]
+async fn issue_5_8_what_others_see_is_held_against_the_configuration() {
+    let world = World::start().await;
+    let file = world.folder.path().join("proposed.yaml");
+    let compared = async |change: &dyn Fn(&mut Value)| {
+        let mut config = world.config.clone();
+        change(&mut config);
+        crate::support::gateway::write_config(&file, &crate::support::gateway::yaml(&config));
+        doctor(&world.resource(), &["--config", file.to_str().unwrap()]).await.1
+    };
+    let findings = compared(&|_| {}).await;
+    tells(&findings, "ok", "the metadata is that of upstream `files`");
+    tells(&findings, "ok", "is issuer `corp`");
+    let findings = compared(&|config| config["upstreams"]["files"]["rules"] = json!([{"tools": ["a"], "scopes": ["crm:read"]}])).await;
+    tells(&findings, "wrong", "`scopes_supported` is");
+    let other = "https://login.example.com";
+    let findings = compared(&|config| config["issuers"]["corp"]["issuer"] = json!(other)).await;
+    tells(&findings, "wrong", &format!("and the configuration says [\"{other}\"]"));
+    tells(&findings, "wrong", &format!("the configuration has no issuer {}", world.issuer.url));
+    let keys = format!("{}/other-keys", world.issuer.url);
+    let findings = compared(&|config| config["issuers"]["corp"]["jwks_uri"] = json!(keys)).await;
+    tells(&findings, "wrong", &format!("`jwks_uri` is {}/jwks, and the configuration says {keys}", world.issuer.url));
+    let findings = compared(&|config| config["upstreams"]["files"]["path"] = json!("/mcp/moved")).await;
+    tells(&findings, "wrong", "no upstream of the configuration is the resource");
+}

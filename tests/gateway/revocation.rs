@@ -273,7 +273,7 @@ async fn unknown(world: &World, token: &str) {
 }
 
 /// A second gateway with this world's store and issuer, and the origin at which it is reached.
-async fn second(world: &World) -> (Gateway, tempfile::TempDir, String) {
+pub async fn second(world: &World) -> (Gateway, tempfile::TempDir, String) {
     let folder = tempfile::tempdir().unwrap();
     let (port, mut config) = (free_port(), world.config.clone());
     let origin = format!("http://127.0.0.1:{port}");

@@ -589,3 +589,64 @@ async fn signals_without_a_store_are_refused_with_the_next_step() {
     let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(!output.status.success() && said.contains("no `store`") && said.contains("add `store: sqlite:doorward.db`"), "{said}");
 }
+
+/// A sound token by which the transmitter proves itself at the endpoint.
+fn sender_token(transmitter: &Transmitter, world: &World, change: impl FnOnce(&mut Token)) -> String {
+    let endpoint = format!("{}/.doorward/signals/tr/revoke", world.origin);
+    let mut token = Token::new(&transmitter.url, &endpoint, &transmitter.signer);
+    token.header["typ"] = json!("global-token-revocation+jwt");
+    for claim in ["client_id", "scope"] {
+        token.remove(claim);
+    }
+    token.claims["sub"] = json!(transmitter.url);
+    token.claims["nbf"] = json!(now() - 300);
+    change(&mut token);
+    token.sign()
+}
+
+#[tokio::test]
+async fn item_148_a_sender_proves_itself_by_a_token_of_its_own_that_is_good_for_one_request() {
+    let transmitter = Transmitter::start().await;
+    let world = world(&transmitter, |signal| {
+        signal["revoke"] = json!({"jwt": {}});
+        signal.as_object_mut().unwrap().retain(|key, _| !matches!(key.as_str(), "push" | "audience"));
+    })
+    .await;
+    let ask = async |token: Option<&str>, subject: &str| {
+        let body = json!({"sub_id": {"format": "iss_sub", "iss": world.issuer.url, "sub": subject}}).to_string();
+        send(&world, "/.doorward/signals/tr/revoke", "application/json", token, &body).await
+    };
+    world.tool("read_file").token(&world.ta()).send().await.is(200);
+    let stranger = Signer::es256("tr-1");
+    let bad = [
+        sender_token(&transmitter, &world, |token| token.header["typ"] = json!("JWT")),
+        sender_token(&transmitter, &world, |token| token.claims["aud"] = json!(world.origin)),
+        sender_token(&transmitter, &world, |token| token.claims["iss"] = json!(world.issuer.url)),
+        sender_token(&transmitter, &world, |token| token.claims["exp"] = json!(now() - 60)),
+        sender_token(&transmitter, &world, |token| token.claims["exp"] = json!(now() + 86_400)),
+        sender_token(&transmitter, &world, |token| token.remove("jti")),
+        sender_token(&transmitter, &world, |token| token.signer = stranger.clone()),
+        SECRET.to_owned(),
+    ];
+    for token in &bad {
+        let answer = ask(Some(token), "user-a").await;
+        assert_eq!((answer.status, &answer.body["error"]), (401, &json!("invalid_token")), "{token}");
+        assert!(answer.headers.contains_key("www-authenticate"));
+    }
+    assert_eq!(ask(None, "user-a").await.status, 401);
+    world.tool("read_file").token(&world.ta()).send().await.is(200);
+
+    let good = sender_token(&transmitter, &world, |_| {});
+    assert_eq!(ask(Some(&good), "user-a").await.status, 204);
+    eventually("the end of the token", async || {
+        (world.tool("read_file").token(&world.token(|token| token.claims["iat"] = json!(now() - 60))).send().await.status == 401)
+            .then_some(())
+    })
+    .await;
+    assert_eq!(ask(Some(&good), "user-b").await.status, 401, "a copy of it asks for nothing else");
+    world.tool("read_file").token(&world.tb()).send().await.is(200);
+    assert_eq!(ask(Some(&good), "user-a").await.status, 204, "the same request may come again");
+    assert_eq!(ask(Some(&sender_token(&transmitter, &world, |_| {})), "user-b").await.status, 204);
+    let audit = std::fs::read_to_string(&world.gateway.audit_file).unwrap();
+    assert!(!audit.contains(good.rsplit('.').next().unwrap()));
+}

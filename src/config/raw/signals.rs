@@ -12,7 +12,7 @@ use super::{AlgorithmNames, DurationText, RateText, RawKeys, Strings};
 pub struct RawSignal {
     /// The issuers, by name, whose tokens it ends. Default: the only one.
     pub issuers: Option<Strings>,
-    /// The `iss` of its event tokens. Default: the identifier of its only issuer.
+    /// The `iss` of its event tokens, and of the tokens by which it proves itself (`revoke.jwt`). Default: the identifier of its only issuer.
     pub transmitter: Option<String>,
     /// What its event tokens carry in `aud` for us. Needed for `push` and `poll`.
     pub audience: Option<Strings>,
@@ -97,6 +97,17 @@ pub struct RawRevoke {
     pub token_file: Option<String>,
     /// The same, in a variable of the environment.
     pub token_env: Option<String>,
+    /// Whoever asks shows a JWT instead that `transmitter` signed, a new one for each request.
+    pub jwt: Option<RawRevokeJwt>,
+}
+
+/// Tokens by which a sender proves itself, of the type `global-token-revocation+jwt`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "SignalRevokeJwt")]
+pub struct RawRevokeJwt {
+    /// What they carry in `aud`. Default: the address of the endpoint, `public_url` and `path`.
+    pub audience: Option<Strings>,
 }
 
 /// Where logout tokens are sent.

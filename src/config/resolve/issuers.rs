@@ -14,6 +14,7 @@ use crate::config::document::{list, near_miss};
 use crate::config::raw::{ALGORITHMS, DurationText, Keyed, RawClaims, RawIssuer, RawKeys, Strings};
 use crate::config::report::At;
 use crate::config::{Issuer, KeySource, KeyTimes, Profile, lint, profile};
+use crate::governance::Acceptance;
 use crate::token::{ClaimNames, IssuerRules};
 
 mod dialect;
@@ -76,7 +77,6 @@ fn issuer(name: &str, raw: RawIssuer, at: &At<'_>, context: &mut Context<'_>) ->
         introspection,
         accept_new_keys,
     } = raw;
-    context.later(at, "accept_new_keys", accept_new_keys);
     let allow_http = allow_http.unwrap_or(false);
     let profile = dialect::profile(profile, &at.key("profile"), context);
     let own = jwks_uri.is_none() && jwks_file.is_none() && metadata_url.is_none();
@@ -109,6 +109,11 @@ fn issuer(name: &str, raw: RawIssuer, at: &At<'_>, context: &mut Context<'_>) ->
     };
     dialect::audience_is_named(&rules, profile, at, context);
     let times = key_times(keys, &at.key("keys"), context);
+    let accept_new_keys = acceptance(accept_new_keys, &at.key("accept_new_keys"), context);
+    if accept_new_keys != Acceptance::Immediately && matches!(source, Some(KeySource::File(_) | KeySource::Nowhere)) {
+        let message = "no keys of this issuer are fetched, so none can be new";
+        context.report.mend(&at.key("accept_new_keys"), message, "remove the key");
+    }
     let Some(identifier) = issuer else {
         context.missing_key(at, "issuer", "the issuer identifier, as tokens carry it in `iss`");
         return None;
@@ -125,6 +130,7 @@ fn issuer(name: &str, raw: RawIssuer, at: &At<'_>, context: &mut Context<'_>) ->
         introspection,
         profile,
         assume_s256,
+        accept_new_keys,
     })
 }
 
@@ -141,6 +147,24 @@ pub(super) fn plain_rules(name: &str, identifier: &str, algorithms: Vec<Algorith
         required_claims: Vec::new(),
         audience_from: Default::default(),
         required_values: Vec::new(),
+    }
+}
+
+/// `immediately`, `after 10m` or `approved`.
+fn acceptance(raw: Option<String>, at: &At<'_>, context: &mut Context<'_>) -> Acceptance {
+    let Some(text) = raw else { return Acceptance::Immediately };
+    match (text.as_str(), text.strip_prefix("after ")) {
+        ("immediately", _) => Acceptance::Immediately,
+        ("approved", _) => Acceptance::Approved,
+        (_, Some(time)) => {
+            let time = Some(DurationText(time.to_owned()));
+            Acceptance::After(quantity::duration(time, Duration::from_secs(600), at, &mut context.report))
+        }
+        _ => {
+            let hint = "write `immediately`, `after 10m` or `approved`";
+            context.report.mend(at, format!("`{text}` does not say when a new key counts"), hint);
+            Acceptance::Approved
+        }
     }
 }
 

@@ -9,6 +9,7 @@ mod assertion_keys;
 mod audit;
 mod authorization_server;
 mod client;
+mod clients;
 mod dpop;
 mod files;
 mod introspection;
@@ -34,7 +35,8 @@ use std::sync::Arc;
 use super::document::Document;
 use super::raw::{Later, RawConfig, RawLimits, RawLog, RawUpstream, Strings};
 use super::report::{At, Report};
-use super::{Config, Limits, Log, Seen, lint};
+use super::{AssertionKeys, Config, Issuer, Limits, Log, Seen, lint};
+use crate::governance::Acceptance;
 pub use scopes::Scopes;
 
 /// What all sections share while they are resolved.
@@ -78,8 +80,10 @@ pub fn config(path: &Path, context: &mut Context<'_>) -> Option<Config> {
         dpop,
         scopes,
         assertion_keys,
+        signed_metadata,
         store,
         signals,
+        clients,
         authorization_server,
     } = raw;
     let at = At::new(&document);
@@ -106,6 +110,11 @@ pub fn config(path: &Path, context: &mut Context<'_>) -> Option<Config> {
     };
     let (routes, owned) = section.resolve(upstreams, &mut included, &at, context);
     let assertion_keys = assertion_keys::resolve(assertion_keys, &at.key("assertion_keys"), context);
+    let signed_metadata = signed_metadata.unwrap_or(false);
+    if signed_metadata && !matches!(assertion_keys, AssertionKeys::Given(_)) && !context.report.is_told("assertion_keys") {
+        let hint = "name a key with `assertion_keys: { file: … }`: whoever verified a signature must find the same key tomorrow";
+        context.report.mend(&at.key("signed_metadata"), "metadata is signed by a key that stays, and there is none", hint);
+    }
     lint::unreachable_certificates(&routes, &listeners, &at.key("listen"), &mut context.report);
     lint::unused_scopes(&scopes, &routes, &at.key("scopes"), &mut context.report);
     let audit = audit::audit(audit, &at.key("audit"), context);
@@ -115,6 +124,7 @@ pub fn config(path: &Path, context: &mut Context<'_>) -> Option<Config> {
         &at.key("signals"),
         context,
     );
+    let clients = clients::Beside { issuers: &issuers, routes: &routes }.resolve(clients, &at.key("clients"), context);
     let store = store.and_then(|raw| store::resolve(raw, &at.key("store"), context));
     if store.is_none() && !context.report.has_errors() {
         for route in routes.iter().filter(|route| route.approves_clients) {
@@ -128,6 +138,13 @@ pub fn config(path: &Path, context: &mut Context<'_>) -> Option<Config> {
         authorization_server.and_then(|raw| beside.resolve(raw, &mut trusted, &at.key("authorization_server"), context)).map(Arc::new);
     issuers.extend(trusted);
     issuers.extend(own.map(|own| (own.rules.name.clone(), own)));
+    if store.is_none() && !context.report.has_errors() {
+        let waits = |(_, issuer): &(&String, &Arc<Issuer>)| issuer.accept_new_keys != Acceptance::Immediately;
+        for (name, _) in issuers.iter().filter(waits) {
+            let at = at.key("issuers").key(name).key("accept_new_keys");
+            context.report.mend(&at, "who would remember which keys are known? this needs a `store`", "add `store: sqlite:doorward.db`");
+        }
+    }
     let traces = traces.and_then(|raw| traces::traces(raw, &at.key("traces"), context));
     let sealer = seal_keys_file.and_then(|written| context.seal_keys(&at.key("seal_keys_file"), &written));
     let limits = self::limits(limits, &at.key("limits"), context);
@@ -149,8 +166,10 @@ pub fn config(path: &Path, context: &mut Context<'_>) -> Option<Config> {
         dpop,
         store,
         assertion_keys,
+        signed_metadata,
         signals,
         authorization_server,
+        clients,
         issuers,
         routes,
         files,

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use super::{Context, issuers, quantity, web};
 use crate::config::document::{list, near_miss};
-use crate::config::raw::signals::{EVENTS, RawLogout, RawPoll, RawPush, RawRevoke, RawSignal, SUBJECTS};
+use crate::config::raw::signals::{EVENTS, RawLogout, RawPoll, RawPush, RawRevoke, RawRevokeJwt, RawSignal, SUBJECTS};
 use crate::config::raw::{DurationText, Keyed, Strings};
 use crate::config::report::At;
-use crate::config::{Events, Issuer, KeySource, Logout, Poll, Secret, Signal, SignalEndpoint, profile};
-use crate::governance::signal::{Formats, Kind, LogoutRules, Mapping, SetRules};
+use crate::config::{Events, Issuer, KeySource, Logout, Poll, Secret, Signal, SignalEndpoint, Transmitter, profile};
+use crate::governance::signal::{Formats, Kind, LogoutRules, Mapping, SenderRules, SetRules};
 use crate::route::{Rate, Route};
 use crate::token::{IssuerRules, Token};
 
@@ -81,6 +81,7 @@ impl Beside<'_> {
         }
         let allow_http = allow_http.unwrap_or(false);
         let heard = push.is_some() || poll.is_some();
+        let signed = heard || revoke.as_ref().is_some_and(|revoke| revoke.jwt.is_some());
         let issuers = self.issuers(issuers, at, context);
         let subjects = formats(subjects, &at.key("subjects"), context);
         let source = issuers::key_source(metadata_url, jwks_uri, jwks_file, allow_http, at, context);
@@ -96,14 +97,20 @@ impl Beside<'_> {
         } else if !heard && !audience.is_empty() {
             context.report.mend(&at_audience, "no event tokens come in here", "add `push` or `poll`, or remove the key");
         }
-        let transmitter = if heard { self.transmitter(transmitter, &issuers, allow_http, at, context) } else { None };
+        let transmitter = if signed { self.transmitter(transmitter, &issuers, allow_http, at, context) } else { None };
+        let of_sender = transmitter.clone().map(|issuer| SenderRules { issuer, audience: vec![], algorithms: algorithms.clone(), leeway });
         let push = push.and_then(|raw| self.push(raw, name, paths, &at.key("push"), context));
         let poll = poll.and_then(|raw| poll_of(raw, allow_http, &at.key("poll"), context));
-        let revoke = revoke.and_then(|raw| self.revoke(raw, name, paths, &at.key("revoke"), context));
+        let revoke = revoke.and_then(|raw| self.revoke(raw, of_sender, name, paths, &at.key("revoke"), context));
         let logout = logout.and_then(|raw| self.logout(raw, name, &issuers, paths, &at.key("logout"), context));
+        let keys_of = |issuer: Arc<str>| Some(Transmitter { issuer, keys: source?, times, allow_http });
+        let sender = match (signed, transmitter.clone()) {
+            (true, transmitter) => Some(keys_of(transmitter?)?),
+            (false, _) => None,
+        };
         let rules = transmitter.map(|transmitter| SetRules { transmitter, audience, algorithms, leeway, max_age });
         let events = match (heard, rules) {
-            (true, rules) => Some(Events { rules: rules?, accepted, keys: source?, times, allow_http }),
+            (true, rules) => Some(Events { rules: rules?, accepted }),
             (false, _) => None,
         };
         let mapping = Mapping {
@@ -111,7 +118,7 @@ impl Beside<'_> {
             formats: subjects,
             session_only: allow_session_only.unwrap_or(false),
         };
-        Some(Signal { name: name.into(), issuers, mapping, events, push, poll, revoke, logout, rate })
+        Some(Signal { name: name.into(), issuers, mapping, transmitter: sender, events, push, poll, revoke, logout, rate })
     }
 
     fn issuers(&self, raw: Option<Strings>, at: &At<'_>, context: &mut Context<'_>) -> Vec<Arc<IssuerRules>> {
@@ -176,21 +183,32 @@ impl Beside<'_> {
             }
             (false, _) => Some(token(token_file, token_env, "; or write `allow_no_token: true`", at, context)?),
         };
-        Some(SignalEndpoint { path: path?, token })
+        Some(SignalEndpoint { path: path?, token, jwt: None })
     }
 
     fn revoke(
         &self,
         raw: RawRevoke,
+        sender: Option<SenderRules>,
         name: &str,
         paths: &mut Vec<(String, String)>,
         at: &At<'_>,
         context: &mut Context<'_>,
     ) -> Option<SignalEndpoint> {
-        let RawRevoke { path, token_file, token_env } = raw;
+        let RawRevoke { path, token_file, token_env, jwt } = raw;
         let path = self.path(path, format!("/.doorward/signals/{name}/revoke"), paths, at, context);
-        let token = token(token_file, token_env, "", at, context)?;
-        Some(SignalEndpoint { path: path?, token: Some(token) })
+        let Some(RawRevokeJwt { audience }) = jwt else {
+            let token = token(token_file, token_env, "; or write `jwt: {}`, for a sender that signs", at, context)?;
+            return Some(SignalEndpoint { path: path?, token: Some(token), jwt: None });
+        };
+        if token_file.is_some() || token_env.is_some() {
+            context.report.mend(&at.key("jwt"), "a bearer token is named too", "a sender proves itself in one way; keep one of the two");
+        }
+        let named = audience.is_some();
+        let audience = context.strings(audience, &at.key("jwt").key("audience"));
+        let own = || Some(vec![format!("{}{}", self.public_url?, path.as_ref()?)]);
+        let audience = if named { audience } else { own()? };
+        Some(SignalEndpoint { path: path?, token: None, jwt: Some(SenderRules { audience, ..sender? }) })
     }
 
     fn logout(

@@ -12,11 +12,12 @@ use super::scopes::Scopes;
 use super::{Context, Included, dpop, folder, quantity, rules, web};
 use crate::config::document::{Document, list, near_miss};
 use crate::config::raw::{
-    Keyed, RawChallenge, RawChallengeScopes, RawList, RawMode, RawOwnership, RawRouteClients, RawRouteLimits, RawServerRequest, RawUnknown,
-    RawUpstream, Strings,
+    Keyed, RawChallenge, RawChallengeScopes, RawList, RawMode, RawOwnership, RawRouteAudit, RawRouteClients, RawRouteLimits,
+    RawServerRequest, RawUnknown, RawUpstream, Strings,
 };
 use crate::config::report::At;
 use crate::config::{Issuer, Seen, lint};
+use crate::event::values;
 use crate::mcp::ask::Asks;
 use crate::oauth::resource_metadata::{self, SenderConstraint};
 use crate::policy::Policy;
@@ -147,6 +148,7 @@ impl Section<'_> {
             origins,
             limits,
             clients,
+            audit,
             require_dpop,
             require_certificate,
             allow_server_requests,
@@ -198,6 +200,7 @@ impl Section<'_> {
         let upstream = reach.resolve(at, context).map(|(reach, path)| Upstream { reach: Arc::new(reach), path, credential: fixed });
         let origins = browser_origins(origins, &at.key("origins"), context);
         let limits = route_limits(limits, &at.key("limits"), context);
+        let recorded_arguments = recorded(audit, &at.key("audit"), context);
         let exchanged = credential.grant.as_ref().is_some_and(|grant| matches!(grant.kind, GrantKind::Exchange { .. }));
         let pin = pin.and_then(|raw| pin::resolve(raw, name, exchanged, &at.key("pin"), context)).map(Arc::new);
         let sender = dpop::sender(require_dpop, require_certificate, self.dpop, self.dpop_offered);
@@ -223,6 +226,7 @@ impl Section<'_> {
             asks: asks(&allow_server_requests.unwrap_or_default()),
             protocol,
             approves_clients,
+            recorded_arguments,
         })
     }
 
@@ -334,6 +338,25 @@ fn owned_here(name: &str, raw: &RawUpstream) -> Option<Owned> {
         RawOwnership::SelfManaged => true,
     };
     Some(Owned { upstream: name.to_owned(), title: raw.name.clone().unwrap_or_else(|| name.to_owned()), self_managed })
+}
+
+/// Arguments by tool whose values are recorded.
+fn recorded(raw: Option<RawRouteAudit>, at: &At<'_>, context: &mut Context<'_>) -> BTreeMap<String, Vec<String>> {
+    let Some(RawRouteAudit { arguments: Some(Keyed(raw)) }) = raw else { return BTreeMap::new() };
+    let at = at.key("arguments");
+    let mut all = BTreeMap::new();
+    for (tool, names) in raw {
+        let at = at.key(&tool);
+        if tool.contains('*') {
+            context.report.mend(&at, format!("`{tool}` is not one tool"), "name each tool whose arguments are to be recorded");
+        }
+        let names = context.strings(Some(names), &at);
+        if names.len() > values::MOST {
+            context.report.mend(&at, format!("more than {} arguments of one tool", values::MOST), "name those that a reviewer needs");
+        }
+        all.insert(tool, names);
+    }
+    all
 }
 
 fn asks(named: &[RawServerRequest]) -> Asks {

@@ -8,6 +8,7 @@ mod fault;
 mod global;
 mod logout;
 mod mapping;
+mod sender;
 mod set;
 mod subject;
 
@@ -16,6 +17,7 @@ pub use fault::Fault;
 pub use global::request;
 pub use logout::LogoutRules;
 pub use mapping::{Formats, Mapping};
+pub use sender::{SenderRules, Shown};
 pub use set::SetRules;
 pub use subject::Subject;
 
@@ -46,12 +48,12 @@ pub struct Happening {
 }
 
 /// A signed signal that is in order, and whose signature nobody has looked at: what it says is not to be had yet.
-pub struct Unproven<'a> {
+pub struct Unproven<'a, T = Told> {
     token: Unverified<'a>,
-    told: Told,
+    told: T,
 }
 
-impl Unproven<'_> {
+impl<T> Unproven<'_, T> {
     pub fn key_id(&self) -> Option<&str> {
         self.token.key_id()
     }
@@ -64,7 +66,7 @@ impl Unproven<'_> {
     ///
     /// # Errors
     /// [`Fault::UnknownKey`] without keys, else [`Fault::Signature`].
-    pub fn prove<'k>(&self, keys: impl Iterator<Item = &'k Key>) -> Result<&Told, Fault> {
+    pub fn prove<'k>(&self, keys: impl Iterator<Item = &'k Key>) -> Result<&T, Fault> {
         self.token.signed_by(keys)?;
         Ok(&self.told)
     }

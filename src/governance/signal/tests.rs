@@ -138,12 +138,15 @@ fn item_149_what_it_says_is_not_to_be_had_without_its_signature() {
     let (signer, other) = (Signer::new(Algorithm::ES256), Signer::new(Algorithm::ES256));
     let text = signer.token(Algorithm::ES256, &header(), &set(DISABLED));
     let stranger = forge::key_set(&[other.jwk("k")]);
-    let unproven = rules().read(&text, now()).map(|unproven| unproven.prove(stranger.keys().iter()).cloned());
+    let unproven = rules().read(&text, now()).map(|unproven| unproven.prove(stranger.keys().iter().map(|key| &**key)).cloned());
     assert!(matches!(unproven, Ok(Err(Fault::Signature))));
     let (message, _) = text.rsplit_once('.').expect("three parts");
     let unsigned = format!("{message}.");
     let keys = forge::key_set(&[signer.jwk("k")]);
-    assert!(matches!(rules().read(&unsigned, now()).map(|it| it.prove(keys.keys().iter()).cloned()), Ok(Err(Fault::Signature))));
+    assert!(matches!(
+        rules().read(&unsigned, now()).map(|it| it.prove(keys.keys().iter().map(|key| &**key)).cloned()),
+        Ok(Err(Fault::Signature))
+    ));
     for text in ["", "x", "a.b.c", message, "{}"] {
         assert!(matches!(rules().read(text, now()).map(drop), Err(Fault::Malformed)), "{text}");
     }
@@ -275,7 +278,7 @@ fn logout(header: &Value, claims: &Value) -> Result<Told, Fault> {
     let text = signer.token(Algorithm::ES256, header, claims);
     let issuer: IssuerRules = forge::rules();
     let (unproven, _) = LogoutRules { audience: vec![CLIENT.into()] }.read(&text, [&issuer], now())?;
-    unproven.prove(keys.keys().iter()).cloned()
+    unproven.prove(keys.keys().iter().map(|key| &**key)).cloned()
 }
 
 #[test]
@@ -345,4 +348,47 @@ fn a_revocation_of_long_ago_has_left_already() {
     let old = with(set(SESSION_REVOKED), "events", json!({SESSION_REVOKED: {"event_timestamp": 1}}));
     let leaves = revoked(&old, &mapping())[0].leaves.expect("it leaves");
     assert!(UNIX_EPOCH + Duration::from_secs(leaves) < SystemTime::now());
+}
+
+const ENDPOINT: &str = "https://mcp.example.com/.doorward/signals/okta/revoke";
+
+fn shown(header: &Value, claims: &Value) -> Result<Shown, Fault> {
+    let rules = SenderRules {
+        issuer: TRANSMITTER.into(),
+        audience: vec![ENDPOINT.into()],
+        algorithms: vec![Algorithm::ES256],
+        leeway: Duration::from_secs(30),
+    };
+    let signer = Signer::new(Algorithm::ES256);
+    let keys = forge::key_set(&[signer.jwk("k")]);
+    let text = signer.token(Algorithm::ES256, header, claims);
+    let unproven = rules.read(&text, now())?;
+    unproven.prove(keys.find(unproven.key_id(), unproven.algorithm())).cloned()
+}
+
+#[test]
+fn item_148_a_senders_own_token_is_of_its_type_for_this_endpoint_and_short_lived() {
+    let header = json!({"alg": "ES256", "typ": "global-token-revocation+jwt", "kid": "k"});
+    let good =
+        json!({"iss": TRANSMITTER, "sub": TRANSMITTER, "aud": ENDPOINT, "jti": "r1", "iat": NOW, "nbf": NOW - 300, "exp": NOW + 300});
+    let until = UNIX_EPOCH + Duration::from_secs(NOW + 330);
+    assert_eq!(shown(&header, &good), Ok(Shown { jti: "r1".into(), until }));
+    assert!(shown(&header, &with(good.clone(), "aud", json!(["https://elsewhere.example", ENDPOINT]))).is_ok());
+    for typ in ["JWT", "at+jwt", "secevent+jwt"] {
+        assert_eq!(shown(&with(header.clone(), "typ", json!(typ)), &good), Err(Fault::Type), "{typ}");
+    }
+    for (name, value, fault) in [
+        ("iss", json!("https://evil.example"), Fault::Issuer),
+        ("aud", json!("https://mcp.example.com"), Fault::Audience),
+        ("exp", json!(NOW - 31), Fault::Expired),
+        ("exp", json!(NOW + 3_600), Fault::Time),
+        ("nbf", json!(NOW + 31), Fault::Time),
+        ("iat", json!(NOW + 31), Fault::Time),
+        ("jti", json!(""), Fault::Claim("jti")),
+    ] {
+        assert_eq!(shown(&header, &with(good.clone(), name, value.clone())), Err(fault), "{name} {value}");
+    }
+    for name in ["exp", "jti"] {
+        assert_eq!(shown(&header, &without(good.clone(), name)), Err(Fault::Claim(name)));
+    }
 }

@@ -56,6 +56,7 @@ fn with(reach: Reach) -> Pool {
         origins: vec![],
         limits: RouteLimits { body: 1, per_client: None, per_subject: None, streams_per_subject: None, timeout: Duration::from_secs(1) },
         approves_clients: false,
+        recorded_arguments: Default::default(),
         asks: Default::default(),
     };
     Pool::new(&route, Metrics::new().expect("registers"))

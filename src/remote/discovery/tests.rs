@@ -25,7 +25,16 @@ fn remote_with(issuer: &str, keys: KeySource, timeout: Duration) -> Remote {
     let times = KeyTimes { timeout, ..KeyTimes::default() };
     Remote::new(
         fixture::http(),
-        &Issuer { rules, keys, times, allow_http: false, introspection: None, profile: &crate::config::profile::PLAIN, assume_s256: false },
+        &Issuer {
+            rules,
+            keys,
+            times,
+            allow_http: false,
+            introspection: None,
+            profile: &crate::config::profile::PLAIN,
+            assume_s256: false,
+            accept_new_keys: Default::default(),
+        },
     )
 }
 

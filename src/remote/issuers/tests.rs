@@ -20,6 +20,7 @@ fn issuer(keys: KeySource, cache: u64) -> Issuer {
         introspection: None,
         profile: &crate::config::profile::PLAIN,
         assume_s256: false,
+        accept_new_keys: crate::governance::Acceptance::Immediately,
     }
 }
 

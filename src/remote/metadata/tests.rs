@@ -16,9 +16,17 @@ fn object(value: Value) -> Map<String, Value> {
 fn store(issuer: &str, cooldown: u64) -> MetadataStore {
     let rules = Arc::new(crate::token::IssuerRules { issuer: issuer.into(), ..rules() });
     let times = KeyTimes { cache: Duration::ZERO, cooldown: Duration::from_secs(cooldown), ..KeyTimes::default() };
-    let issuer =
-        Issuer { rules, keys: KeySource::Discovery, times, allow_http: false, introspection: None, profile: &PLAIN, assume_s256: false };
-    MetadataStore::new(fixture::http(), &issuer)
+    let issuer = Issuer {
+        rules,
+        keys: KeySource::Discovery,
+        times,
+        allow_http: false,
+        introspection: None,
+        profile: &PLAIN,
+        assume_s256: false,
+        accept_new_keys: Default::default(),
+    };
+    MetadataStore::new(fixture::http(), &issuer, &Arc::default())
 }
 
 #[test]

@@ -181,6 +181,7 @@ struct Shared {
     url: String,
     keys: Mutex<Vec<Value>>,
     introspection: Mutex<Option<String>>,
+    described: Mutex<Vec<(String, Value)>>,
     down: AtomicBool,
     slow: AtomicBool,
     go_on: Notify,
@@ -198,6 +199,7 @@ impl Issuer {
             url: url.clone(),
             keys: Mutex::new(vec![signer.jwk()]),
             introspection: Mutex::new(None),
+            described: Mutex::default(),
             down: AtomicBool::new(false),
             slow: AtomicBool::new(false),
             go_on: Notify::new(),
@@ -239,6 +241,11 @@ impl Issuer {
     /// The metadata says from now on that tokens are asked about there.
     pub fn introspect_at(&self, url: &str) {
         *self.shared.introspection.lock().unwrap() = Some(url.to_owned());
+    }
+
+    /// The metadata says this of a member from now on.
+    pub fn describe(&self, member: &str, value: Value) {
+        self.shared.described.lock().unwrap().push((member.to_owned(), value));
     }
 
     /// Every answer is 503 while down.
@@ -286,12 +293,15 @@ async fn metadata(State(shared): State<Arc<Shared>>) -> Response {
     shared.metadata_fetches.fetch_add(1, SeqCst);
     let url = &shared.url;
     let introspection = shared.introspection.lock().unwrap().clone();
-    let document = json!({
+    let mut document = json!({
         "issuer": url, "introspection_endpoint": introspection, "jwks_uri": format!("{url}/jwks"),
         "authorization_endpoint": format!("{url}/authorize"), "token_endpoint": format!("{url}/token"),
         "response_types_supported": ["code"], "code_challenge_methods_supported": ["S256"],
         "subject_types_supported": ["public"], "id_token_signing_alg_values_supported": ["RS256"],
     });
+    for (member, value) in shared.described.lock().unwrap().iter() {
+        document[member] = value.clone();
+    }
     shared.answer(document).await
 }
 
