@@ -17,7 +17,7 @@ use sqlx::{PgPool, SqlitePool};
 
 pub use clients::Decision;
 pub use replicas::{Replica, Standing};
-pub use revocations::Reason;
+pub use revocations::{Reason, Recorded};
 
 use crate::config::StorePlace;
 use crate::governance::client::Stuck;
