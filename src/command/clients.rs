@@ -1,23 +1,15 @@
 //! `doorward clients`: the inventory of clients in the store, the queue of those that wait, and decisions on them.
 //!
-//! A decision is on the disk and in the audit log when the command returns; replicas hear of it within a second.
+//! Asks the admin API, or works on the store itself. A decision is on the disk and in the audit log when the command
+//! returns; replicas hear of it within a second.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use clap::{Args, Subcommand};
+use serde::Serialize;
 
-use clap::{Args, Subcommand, ValueEnum};
-use serde_json::{Value, json};
-
-use super::revoke::issuer;
-use super::{Failure, File, recorder, runtime, say};
-use crate::config::{self, Config};
-use crate::governance::client::{Client, Key, State, Stuck, Terms};
-use crate::state::environment;
-use crate::store::{Error, Reason, Store};
-
-/// Bytes of a reason or a name.
-const LONGEST: usize = 1_024;
-/// Rows read at once.
-const PAGE: i64 = 5_000;
+use super::reach::{Reach, local};
+use super::{Failure, File, say};
+use crate::control::clients::{self, Approval, Decision, Listed, Listing, Outcome, Ownership, Shown, StateName, Which, WithHistory};
+use crate::control::{Fault, Hand};
 
 #[derive(Args)]
 pub struct Clients {
@@ -33,40 +25,31 @@ enum What {
     Show(Show),
     /// Let a client call. What is not said stays as it was; a client that is not known yet is entered.
     Approve(Box<Approve>),
-    /// Refuse a client until it is approved again.
+    /// Refuse a client until it is approved again, or resumed.
     Suspend(Decide),
+    /// Let a suspended client call again, on the terms that it had.
+    Resume(Decide),
     /// Refuse a client for ever.
     Retire(Decide),
     /// Say who answers for a client, and what it is for.
     Own(Own),
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum Word {
-    Pending,
-    Approved,
-    Suspended,
-    Retired,
-}
-
-impl Word {
-    fn state(self) -> State {
-        match self {
-            Self::Pending => State::Pending,
-            Self::Approved => State::Approved,
-            Self::Suspended => State::Suspended,
-            Self::Retired => State::Retired,
-        }
-    }
+#[derive(Args)]
+struct Place {
+    #[command(flatten)]
+    file: File,
+    #[command(flatten)]
+    at: Reach,
 }
 
 #[derive(Args)]
 struct List {
     #[command(flatten)]
-    file: File,
+    place: Place,
     /// Only those in this state.
     #[arg(long)]
-    state: Option<Word>,
+    state: Option<StateName>,
     /// A JSON array.
     #[arg(long)]
     json: bool,
@@ -74,9 +57,9 @@ struct List {
 
 /// Which client is meant.
 #[derive(Args)]
-struct Which {
+struct Named {
     #[command(flatten)]
-    file: File,
+    place: Place,
     /// The client's id, or the code that it was told.
     #[arg(value_name = "CLIENT")]
     name: String,
@@ -88,7 +71,7 @@ struct Which {
 #[derive(Args)]
 struct Show {
     #[command(flatten)]
-    which: Which,
+    which: Named,
     /// A JSON object.
     #[arg(long)]
     json: bool,
@@ -97,19 +80,13 @@ struct Show {
 #[derive(Args)]
 struct Decide {
     #[command(flatten)]
-    which: Which,
-    #[command(flatten)]
-    why: WhyAndWho,
-}
-
-#[derive(Args)]
-struct WhyAndWho {
+    which: Named,
     /// Why, for the records.
     #[arg(long)]
     reason: String,
-    /// Who decides, for the records.
-    #[arg(long = "by", value_name = "NAME")]
-    by: String,
+    /// Who decides, for the records. Over the admin API it is known who asks.
+    #[arg(long = "by", value_name = "NAME", required_unless_present = "admin")]
+    by: Option<String>,
 }
 
 #[derive(Args)]
@@ -131,8 +108,8 @@ struct Approve {
     #[arg(long)]
     all_scopes: bool,
     /// Until this time (RFC 3339).
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_rfc3339_weak, conflicts_with = "no_expiry")]
-    expires: Option<SystemTime>,
+    #[arg(long, value_name = "TIME", conflicts_with = "no_expiry")]
+    expires: Option<String>,
     /// Until further notice again.
     #[arg(long)]
     no_expiry: bool,
@@ -156,59 +133,61 @@ struct Owner {
     purpose: Option<String>,
 }
 
-impl Owner {
-    fn of(&self, terms: Terms) -> Terms {
-        let Self { owner, purpose } = self;
-        Terms { owner: owner.clone().unwrap_or(terms.owner), purpose: purpose.clone().unwrap_or(terms.purpose), ..terms }
-    }
-}
-
-impl Approve {
-    fn terms(&self, terms: Terms) -> Terms {
-        let unless = |lifted: bool, said: &Option<Vec<String>>, before| if lifted { None } else { said.clone().or(before) };
-        let terms = self.owner.of(terms);
-        Terms {
-            upstreams: unless(self.all_upstreams, &self.upstreams, terms.upstreams),
-            scopes: unless(self.all_scopes, &self.scopes, terms.scopes),
-            expires: if self.no_expiry { None } else { self.expires.map(seconds).or(terms.expires) },
-            ..terms
-        }
-    }
-
-    /// What would refuse every call is not meant.
-    fn check(&self, config: &Config) -> Result<(), Failure> {
-        if self.expires.is_some_and(|expires| expires <= SystemTime::now()) {
-            return Err(Failure::Impossible("`--expires` lies in the past".into()));
-        }
-        let is_known = |name: &String| config.routes.iter().any(|route| *route.name == **name);
-        match self.upstreams.iter().flatten().find(|name| !is_known(name)) {
-            Some(name) => Err(Failure::Impossible(format!("the configuration has no upstream `{name}`"))),
-            None => Ok(()),
-        }
-    }
-}
-
 impl Clients {
     pub fn run(self) -> Result<(), Failure> {
         match self.what {
             What::List(list) => list.run(),
             What::Show(show) => show.run(),
             What::Approve(approve) => {
-                let enter = |key: &Key| Some(Client::entered(key.clone()));
-                let change = |client: Client| {
-                    let terms = approve.terms(client.terms.clone());
-                    Client { terms, ..client }.moved(State::Approved)
-                };
-                approve.decide.run("admin/client_approve", &|config| approve.check(config), &enter, &change)
+                let (decide, asked) = approve.asked();
+                decide.run("approve", &asked, async |hand| clients::approve(hand, &asked).await)
             }
-            What::Suspend(decide) => decide.run("admin/client_suspend", &|_| Ok(()), &|_| None, &|client| client.moved(State::Suspended)),
-            What::Retire(decide) => decide.run("admin/client_retire", &|_| Ok(()), &|_| None, &|client| client.moved(State::Retired)),
+            What::Suspend(decide) => {
+                let asked = decide.asked();
+                decide.run("suspend", &asked, async |hand| clients::suspend(hand, &asked).await)
+            }
+            What::Resume(decide) => {
+                let asked = decide.asked();
+                decide.run("resume", &asked, async |hand| clients::resume(hand, &asked).await)
+            }
+            What::Retire(decide) => {
+                let asked = decide.asked();
+                decide.run("retire", &asked, async |hand| clients::retire(hand, &asked).await)
+            }
             What::Own(own) => {
-                let change = |client: Client| {
-                    let (terms, state) = (own.owner.of(client.terms.clone()), client.state);
-                    Client { terms, ..client }.moved(state)
-                };
-                own.decide.run("admin/client_own", &|_| Ok(()), &|_| None, &change)
+                let Decision { client, issuer, reason, by } = own.decide.asked();
+                let Owner { owner, purpose } = own.owner;
+                let asked = Ownership { client, issuer, reason, by, owner, purpose };
+                own.decide.run("own", &asked, async |hand| clients::own(hand, &asked).await)
+            }
+        }
+    }
+}
+
+impl Approve {
+    fn asked(self) -> (Decide, Approval) {
+        let Self { decide, owner: Owner { owner, purpose }, upstreams, all_upstreams, scopes, all_scopes, expires, no_expiry } = self;
+        let Decision { client, issuer, reason, by } = decide.asked();
+        let asked =
+            Approval { client, issuer, reason, by, owner, purpose, upstreams, all_upstreams, scopes, all_scopes, expires, no_expiry };
+        (decide, asked)
+    }
+}
+
+impl Place {
+    /// Every page.
+    fn all(&self, state: Option<StateName>) -> Result<Vec<Shown>, Failure> {
+        let (mut all, mut asked) = (Vec::new(), Listing { state, ..Listing::default() });
+        let api = self.at.api()?;
+        loop {
+            let page: Listed = match &api {
+                Some(api) => api.get("/admin/v1/clients", &asked)?,
+                None => local(&self.file, "nobody", async |hand| clients::list(hand.store, &asked).await)?,
+            };
+            all.extend(page.clients);
+            match page.next {
+                Some(next) => asked.after = Some(next),
+                None => return Ok(all),
             }
         }
     }
@@ -216,17 +195,13 @@ impl Clients {
 
 impl List {
     fn run(self) -> Result<(), Failure> {
-        let (config, _) = load(&self.file)?;
-        let mut clients = with_store(&config, async |store| all(&store).await)?;
-        clients.retain(|client| self.state.is_none_or(|word| client.state == word.state()));
+        let clients = self.place.all(self.state)?;
         if self.json {
-            let all: Vec<Value> = clients.iter().map(shown).collect();
-            return say(&format!("{:#}\n", Value::from(all)));
+            return say(&pretty(&clients));
         }
-        for client in &clients {
-            let Client { key, state, terms, .. } = client;
-            let owner = if terms.owner.is_empty() { "-" } else { &terms.owner };
-            say(&format!("{:<9} {} {} {} {}\n", state.name(), key.code(), plain(&key.id), key.issuer, plain(owner)))?;
+        for Shown { id, issuer, code, state, owner, .. } in &clients {
+            let owner = if owner.is_empty() { "-" } else { owner };
+            say(&format!("{:<9} {code} {} {issuer} {}\n", word(*state), plain(id), plain(owner)))?;
         }
         Ok(())
     }
@@ -234,127 +209,59 @@ impl List {
 
 impl Show {
     fn run(self) -> Result<(), Failure> {
-        let (config, _) = load(&self.which.file)?;
-        let (client, history) = with_store(&config, async |store| {
-            let key = self.which.find(&store, &config).await?;
-            let client = store.client(&key).await.map_err(told)?.ok_or_else(|| told(Error::Client(Stuck::Unknown)))?;
-            let history = store.client_history(&key).await.map_err(told)?;
-            Ok((client, history))
-        })?;
-        let mut object = shown(&client);
-        if let Some(object) = object.as_object_mut() {
-            object.insert("decisions".into(), json!(history));
-        }
+        let Named { place, name, issuer } = self.which;
+        let which = Which { client: name, issuer };
+        let WithHistory { client, decisions } = match place.at.api()? {
+            Some(api) => api.get("/admin/v1/client", &which)?,
+            None => local(&place.file, "nobody", async |hand| clients::show(hand.store, hand.config, &which).await)?,
+        };
+        let mut object = serde_json::to_value(&client).unwrap_or_default();
         if self.json {
-            return say(&format!("{object:#}\n"));
+            if let Some(object) = object.as_object_mut() {
+                object.insert("decisions".into(), serde_json::to_value(&decisions).unwrap_or_default());
+            }
+            return say(&pretty(&object));
         }
-        for (name, value) in object.as_object().into_iter().flatten().filter(|(name, _)| *name != "decisions") {
+        for (name, value) in object.as_object().into_iter().flatten() {
             say(&format!("{name}: {value}\n"))?;
         }
-        for decision in history {
-            let when = humantime::format_rfc3339(UNIX_EPOCH + Duration::from_secs(u64::try_from(decision.made).unwrap_or_default()));
-            say(&format!("{when} {} by {}: {}\n", decision.state, plain(&decision.actor), plain(&decision.reason)))?;
+        for decision in decisions {
+            say(&format!("{} {} by {}: {}\n", decision.made, decision.state, plain(&decision.actor), plain(&decision.reason)))?;
         }
         Ok(())
     }
 }
 
 impl Decide {
-    fn run(
-        &self,
-        operation: &'static str,
-        check: &dyn Fn(&Config) -> Result<(), Failure>,
-        enter: &dyn Fn(&Key) -> Option<Client>,
-        change: &dyn Fn(Client) -> Result<Client, Stuck>,
-    ) -> Result<(), Failure> {
-        let (config, now) = load(&self.which.file)?;
-        let WhyAndWho { reason, by } = &self.why;
-        for (name, text) in [("--reason", reason), ("--by", by), ("CLIENT", &self.which.name)] {
-            if text.trim().is_empty() || text.len() > LONGEST {
-                return Err(Failure::Impossible(format!("`{name}` must say something, in at most {LONGEST} bytes")));
-            }
-        }
-        check(&config)?;
-        let (seq, client) = with_store(&config, async |store| {
-            let key = self.which.find(&store, &config).await?;
-            let changed = |found: Option<Client>| change(found.or_else(|| enter(&key)).ok_or(Stuck::Unknown)?);
-            store.change_client(&key, changed, &Reason { text: reason, actor: by, made: now }).await.map_err(told)
-        })?;
-        let Client { key, state, .. } = &client;
-        say(&format!("{}: {} of {} ({seq})\n", state.name(), plain(&key.id), key.issuer))?;
-        let name = format!("client {} of {}", client.key.id, client.key.issuer);
-        recorder::record(&config, "decided", operation, name, (&self.why.reason, &self.why.by))
+    fn asked(&self) -> Decision {
+        let Named { place: _, name, issuer } = &self.which;
+        Decision { client: name.clone(), issuer: issuer.clone(), reason: self.reason.clone(), by: self.by.clone() }
+    }
+
+    fn run(&self, what: &str, asked: &impl Serialize, work: impl AsyncFnOnce(&Hand<'_>) -> Result<Outcome, Fault>) -> Result<(), Failure> {
+        let place = &self.which.place;
+        let Outcome { client, seq } = match place.at.api()? {
+            Some(api) => api.post(&format!("/admin/v1/client/{what}"), asked)?,
+            None => local(&place.file, self.by.as_deref().unwrap_or_default(), work)?,
+        };
+        say(&format!("{}: {} of {} ({seq})\n", word(client.state), plain(&client.id), client.issuer))
     }
 }
 
-impl Which {
-    /// By its id, or else by its code. SECURITY: never one of several that would fit.
-    async fn find(&self, store: &Store, config: &Config) -> Result<Key, Failure> {
-        if let Some(text) = &self.issuer {
-            return Ok(Key { issuer: issuer(text, config)?, id: self.name.clone() });
-        }
-        let keys: Vec<Key> = all(store).await?.into_iter().map(|client| client.key).collect();
-        let mut found: Vec<Key> = keys.into_iter().filter(|key| key.id == self.name || key.code() == self.name).collect();
-        match (found.pop(), found.is_empty()) {
-            (Some(key), true) => Ok(key),
-            (Some(_), false) => Err(Failure::Impossible(format!("`{}` means several clients: write the id and `--issuer`", self.name))),
-            (None, _) => {
-                let hint = "to enter it before it was seen, write its id and `--issuer`";
-                Err(Failure::Impossible(format!("no client `{}` is known; {hint}", self.name)))
-            }
-        }
+fn word(state: StateName) -> &'static str {
+    match state {
+        StateName::Pending => "pending",
+        StateName::Approved => "approved",
+        StateName::Suspended => "suspended",
+        StateName::Retired => "retired",
     }
 }
 
-fn load(file: &File) -> Result<(Config, u64), Failure> {
-    let loaded = config::load(&file.config, &environment).map_err(Failure::Problems)?;
-    Ok((loaded.config, seconds(SystemTime::now())))
-}
-
-fn with_store<T>(config: &Config, work: impl AsyncFnOnce(Store) -> Result<T, Failure>) -> Result<T, Failure> {
-    let Some(store) = &config.store else {
-        return Err(Failure::Impossible("the configuration has no `store`, so no clients are kept here".into()));
-    };
-    runtime()?.block_on(async {
-        let database = Store::open(&store.place).await.map_err(told)?;
-        let done = work(database.clone()).await;
-        database.close().await;
-        done
-    })
-}
-
-async fn all(store: &Store) -> Result<Vec<Client>, Failure> {
-    let (mut clients, mut read) = (Vec::new(), 0);
-    loop {
-        let page = store.clients_since(read, PAGE).await.map_err(told)?;
-        let Some((last, _)) = page.last() else { return Ok(clients) };
-        read = *last;
-        clients.extend(page.into_iter().map(|(_, client)| client));
-    }
-}
-
-fn told(error: Error) -> Failure {
-    match error {
-        Error::Client(stuck) => Failure::Impossible(stuck.to_string()),
-        error => Failure::Impossible(format!("cannot use the store: {error}")),
-    }
-}
-
-fn seconds(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+fn pretty(value: &impl Serialize) -> String {
+    format!("{:#}\n", serde_json::to_value(value).unwrap_or_default())
 }
 
 /// SECURITY: a stranger's text never steers a terminal.
 fn plain(text: &str) -> String {
     text.chars().flat_map(|one| if one.is_control() { one.escape_default().collect::<Vec<_>>() } else { vec![one] }).collect()
-}
-
-fn shown(client: &Client) -> Value {
-    let Client { key, state, source, terms: Terms { owner, purpose, upstreams, scopes, expires }, first_seen } = client;
-    let time = |time: &Option<u64>| time.map(|time| humantime::format_rfc3339(UNIX_EPOCH + Duration::from_secs(time)).to_string());
-    json!({
-        "id": key.id, "issuer": key.issuer, "code": key.code(), "state": state.name(), "source": source.name(),
-        "owner": owner, "purpose": purpose, "upstreams": upstreams, "scopes": scopes,
-        "expires": time(expires), "first_seen": time(first_seen),
-    })
 }

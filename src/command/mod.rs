@@ -15,10 +15,13 @@ mod explanation;
 mod following;
 mod log;
 mod lookout;
+mod operators;
 mod probe;
+mod reach;
 mod recorder;
 mod replay;
 mod revoke;
+mod running;
 mod schema;
 mod serve;
 mod watch;
@@ -59,6 +62,10 @@ enum Command {
     Replay(replay::Replay),
     /// Approve, suspend and retire clients, and show them.
     Clients(clients::Clients),
+    /// Say how a running gateway stands. Asks the admin API.
+    Status(running::Status),
+    /// Let a running gateway read its configuration anew, and say what became of it. Asks the admin API.
+    Reload(running::Reload),
     /// Print the JSON Schema of the configuration.
     Schema,
     /// Run a gateway, a sample MCP server and a demo issuer on loopback, and show what happens.
@@ -95,6 +102,8 @@ impl Arguments {
             Command::Audit(audit) => audit.run(),
             Command::Replay(replay) => replay.run(),
             Command::Clients(clients) => clients.run(),
+            Command::Status(status) => status.run(),
+            Command::Reload(reload) => reload.run(),
             Command::Schema => schema::run(),
             Command::Demo(demo) => demo.run(),
         };

@@ -30,7 +30,6 @@
 //! | `asked` | what servers ask of clients on the way to an answer |
 //! | `reply` | answers of our own, and CORS |
 //! | `record` | the one event of a request, also when it is cut short |
-//! | `tls` | certificates by SNI and of clients, replaced while serving |
 
 mod asked;
 mod attention;
@@ -55,7 +54,6 @@ pub mod server;
 mod shown;
 mod signals;
 mod standing;
-mod tls;
 mod trust;
 pub mod upgrade;
 mod upstream;

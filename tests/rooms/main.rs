@@ -9,6 +9,7 @@
     reason = "tests may stop at what cannot be"
 )]
 
+mod admin;
 mod config;
 mod deploy;
 mod docs;
