@@ -15,6 +15,7 @@
 
 mod support;
 
+mod admin_api;
 mod asks;
 mod assertion;
 mod audit_log;
