@@ -1,6 +1,6 @@
 //! The admin API: what the commands do, for programs and people that may.
 //!
-//! A request is asked in this order: is it for this listener ([`guard`]), from no foreign page, who asks ([`who`]), what for
+//! A request is asked in this order: is it for this listener (`guard`), from no foreign page, who asks (`who`), what for
 //! ([`table`]), may they, and is it well-formed. Each change is done by [`crate::control`] and recorded in the audit log of
 //! the running process before it is answered.
 
