@@ -10,6 +10,7 @@
 //! [`Transmitters`] holds the keys of those who send event tokens, and [`poll`] fetches what waits there.
 //! Only configured issuers are ever asked: nothing in a token can name an address. This room judges no token.
 
+pub mod admin;
 pub mod ask;
 pub mod audit_export;
 mod client;

@@ -4,6 +4,7 @@
 //! Raw structs are taken apart whole: a key that is added to the contract and forgotten here does
 //! not compile.
 
+mod admin;
 mod arguments;
 mod assertion_keys;
 mod audit;
@@ -86,7 +87,7 @@ pub fn config(path: &Path, context: &mut Context<'_>) -> Option<Config> {
     let public_url = public_origin(public_url, &at, context);
     let allow_hosts = hosts(allow_hosts, &at.key("allow_hosts"), context);
     let listeners = listeners::listeners(listen, &at, context);
-    let admin = listeners::admin(admin, &at, &listeners, context);
+    let admin = admin::admin(admin, &at, &listeners, context);
     let upgrade = listeners::upgrade(upgrade, &at, context);
     let issuers = issuers::issuers(issuers, &at, context);
     let scopes = Scopes::resolve(scopes, &at.key("scopes"), context);
