@@ -64,6 +64,22 @@ impl Leaf {
     }
 }
 
+/// Everything that a certificate in DER says its subject is: `cn:…`, `dns:…`, `email:…` and `uri:…`, as written.
+pub fn subjects(der: &[u8]) -> Vec<String> {
+    let Ok(([], certificate)) = X509Certificate::from_der(der) else { return Vec::new() };
+    let common = certificate.subject().iter_common_name().filter_map(|name| Some(format!("cn:{}", name.as_str().ok()?)));
+    let mut all: Vec<String> = common.collect();
+    if let Ok(Some(extension)) = certificate.subject_alternative_name() {
+        all.extend(extension.value.general_names.iter().filter_map(|name| match name {
+            GeneralName::DNSName(name) => Some(format!("dns:{}", plain(name))),
+            GeneralName::RFC822Name(name) => Some(format!("email:{name}")),
+            GeneralName::URI(name) => Some(format!("uri:{name}")),
+            _ => None,
+        }));
+    }
+    all
+}
+
 /// Lower case, without the root's dot.
 fn plain(name: &str) -> String {
     name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
@@ -107,6 +123,18 @@ mod tests {
         }
         assert!(leaf.covers("127.0.0.1") && leaf.covers("[::1]") && leaf.covers("x.b.example.com"));
         assert!(!leaf.covers("127.0.0.2") && !leaf.covers("c.example.com"));
+    }
+
+    #[test]
+    fn each_name_of_a_subject_says_of_which_kind_it_is() {
+        let mut parameters = rcgen::CertificateParams::new(vec!["Ops.example.com".to_owned()]).unwrap();
+        parameters.distinguished_name.push(rcgen::DnType::CommonName, "dns:boss.example.com");
+        parameters.subject_alt_names.push(rcgen::SanType::URI("spiffe://a/b".try_into().unwrap()));
+        parameters.subject_alt_names.push(rcgen::SanType::Rfc822Name("mia@example.com".try_into().unwrap()));
+        let certificate = parameters.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap();
+        let found = subjects(certificate.der());
+        assert_eq!(found, ["cn:dns:boss.example.com", "dns:ops.example.com", "uri:spiffe://a/b", "email:mia@example.com"]);
+        assert_eq!(subjects(b"no certificate"), [""; 0]);
     }
 
     #[test]

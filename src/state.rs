@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::watch;
 
 use crate::assertions::Assertions;
@@ -170,6 +170,16 @@ pub struct State {
     store: OnceLock<Store>,
     /// Counts the worlds, and what was revoked in them.
     worlds: watch::Sender<u64>,
+    /// What became of the last reload.
+    last: ArcSwapOption<Reloaded>,
+}
+
+/// What became of a reload.
+#[derive(Clone, Debug)]
+pub struct Reloaded {
+    pub time: SystemTime,
+    /// Why the old world stayed; none where the new one is in use.
+    pub problems: Vec<String>,
 }
 
 /// Reads an environment variable.
@@ -190,6 +200,7 @@ impl State {
             seen,
             worlds: watch::Sender::new(1),
             store: OnceLock::new(),
+            last: ArcSwapOption::empty(),
         })
     }
 
@@ -218,8 +229,20 @@ impl State {
         self.worlds.send_modify(|world| *world += 1);
     }
 
+    /// What became of the last reload; none before the first.
+    pub fn last_reload(&self) -> Option<Arc<Reloaded>> {
+        self.last.load_full()
+    }
+
     /// Loads the configuration anew and returns its warnings. Any problem leaves the old world as it is.
     pub fn reload(&self) -> Result<Vec<Problem>, Vec<Problem>> {
+        let result = self.replace();
+        let problems = result.as_ref().err().into_iter().flatten().map(ToString::to_string).collect();
+        self.last.store(Some(Arc::new(Reloaded { time: SystemTime::now(), problems })));
+        result
+    }
+
+    fn replace(&self) -> Result<Vec<Problem>, Vec<Problem>> {
         self.seen.store(Arc::new(self.current().config.files.iter().map(|file| Seen::now(&file.path)).collect()));
         let loaded = config::load(&self.path, &environment).inspect_err(|_| self.metrics.reloaded(false))?;
         self.seen.store(Arc::new(loaded.config.files.clone()));

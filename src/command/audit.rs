@@ -4,22 +4,20 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use clap::{Args, Subcommand};
 use rustls::pki_types::SubjectPublicKeyInfoDer;
 use rustls::pki_types::pem::PemObject;
 use serde_json::{Value, json};
 
+use super::reach::Reach;
 use super::{Failure, say};
 use crate::audit::checkpoint::{Key, Signer};
 use crate::audit::state;
 use crate::audit::verify::{Found, Report, Verifier};
 use crate::config;
+use crate::control::records::{self, Filter, LONGEST, Query};
 use crate::state::environment;
-
-/// No record is longer.
-const LONGEST: u64 = 1 << 20;
 
 #[derive(Args)]
 pub struct AuditCommand {
@@ -188,69 +186,29 @@ fn in_order(files: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
 
 #[derive(Args)]
 struct Search {
-    /// The files, in the order in which to print; `-` for standard input.
-    #[arg(required = true, value_name = "FILE")]
+    /// The files, in the order in which to print; `-` for standard input. Without one, the admin API's log.
+    #[arg(required_unless_present = "admin", value_name = "FILE")]
     files: Vec<PathBuf>,
-    #[arg(long)]
-    subject: Option<String>,
-    #[arg(long)]
-    client: Option<String>,
-    #[arg(long)]
-    upstream: Option<String>,
-    /// An MCP method, or `admin/…` and `audit/…`.
-    #[arg(long)]
-    operation: Option<String>,
-    /// A tool, prompt or URI.
-    #[arg(long)]
-    name: Option<String>,
-    /// `permitted`, `refused`, `observed`, `failed` or `answered`.
-    #[arg(long)]
-    outcome: Option<String>,
-    #[arg(long)]
-    reason: Option<String>,
-    /// Who did something to the gateway.
-    #[arg(long)]
-    actor: Option<String>,
-    /// The digest of a token, as records have it.
-    #[arg(long, value_name = "DIGEST")]
-    token: Option<String>,
-    /// A request id.
-    #[arg(long)]
-    id: Option<String>,
-    /// The name of the rule that decided.
-    #[arg(long)]
-    rule: Option<String>,
-    /// RFC 3339: `2026-11-24T10:00:00Z`.
-    #[arg(long, value_name = "TIME", value_parser = time)]
-    since: Option<SystemTime>,
-    #[arg(long, value_name = "TIME", value_parser = time)]
-    until: Option<SystemTime>,
-    /// Stop after so many.
-    #[arg(long, value_name = "COUNT")]
-    limit: Option<u64>,
-}
-
-fn time(text: &str) -> Result<SystemTime, String> {
-    humantime::parse_rfc3339_weak(text).map_err(|_| "write a time as `2026-11-24T10:00:00Z`".to_owned())
+    #[command(flatten)]
+    query: Query,
+    #[command(flatten)]
+    at: Reach,
 }
 
 impl Search {
     /// Like `grep`: 0 where something was found, 1 where nothing was.
     fn run(self) -> Result<(), Failure> {
         let mut out = BufWriter::new(std::io::stdout().lock());
-        let mut left = self.limit.unwrap_or(u64::MAX);
+        let mut left = self.query.limit.unwrap_or(u64::MAX);
         let (mut found, mut fault) = (false, None);
-        for path in &self.files {
-            each_line(path, |_, line, _| {
-                let record: Value = match serde_json::from_slice(line) {
-                    Ok(record) if left > 0 && fault.is_none() => record,
-                    _ => return,
-                };
-                if self.fits(&record) {
-                    (found, left) = (true, left - 1);
-                    fault = out.write_all(line).and_then(|()| out.write_all(b"\n")).err();
-                }
-            })?;
+        let mut print = |line: &[u8]| {
+            (found, left) = (true, left - 1);
+            fault = out.write_all(line).and_then(|()| out.write_all(b"\n")).err();
+            left > 0 && fault.is_none()
+        };
+        match self.files.is_empty() {
+            true => self.ask(&mut print)?,
+            false => self.read(&mut print)?,
         }
         match fault.or(out.flush().err()) {
             Some(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
@@ -261,40 +219,60 @@ impl Search {
         }
     }
 
-    fn fits(&self, record: &Value) -> bool {
-        let Self { files: _, subject, client, upstream, operation, name, outcome, reason, actor, token, id, rule, since, until, limit: _ } =
-            self;
-        let texts = [
-            ("subject", subject),
-            ("client", client),
-            ("upstream", upstream),
-            ("operation", operation),
-            ("name", name),
-            ("outcome", outcome),
-            ("reason", reason),
-            ("actor", actor),
-            ("token", token),
-            ("id", id),
-        ];
-        let same = |found: Option<&Value>, wanted: &Option<String>| {
-            wanted.as_ref().is_none_or(|wanted| found.and_then(Value::as_str) == Some(wanted.as_str()))
-        };
-        let at = record.get("time").and_then(Value::as_str).and_then(|time| humantime::parse_rfc3339(time).ok());
-        texts.iter().all(|(key, wanted)| same(record.get(key), wanted))
-            && same(record.get("rule").and_then(|rule| rule.get("name")), rule)
-            && since.is_none_or(|since| at.is_some_and(|at| at >= since))
-            && until.is_none_or(|until| at.is_some_and(|at| at < until))
+    fn read(&self, print: &mut dyn FnMut(&[u8]) -> bool) -> Result<(), Failure> {
+        let filter = Filter::new(&self.query)?;
+        let mut goes_on = self.query.limit != Some(0);
+        for path in &self.files {
+            each_line(path, |_, line, _| {
+                if goes_on && serde_json::from_slice(line).is_ok_and(|record| filter.fits(&record)) {
+                    goes_on = print(line);
+                }
+            })?;
+        }
+        Ok(())
     }
+
+    /// Page after page, until there is no more.
+    fn ask(&self, print: &mut dyn FnMut(&[u8]) -> bool) -> Result<(), Failure> {
+        let Some(api) = self.at.api()?.filter(|_| self.query.limit != Some(0)) else { return Ok(()) };
+        let mut query = self.query.clone();
+        loop {
+            let page: Page = api.get("/admin/v1/audit/records", &query)?;
+            for record in &page.records {
+                if !print(record.to_string().as_bytes()) {
+                    return Ok(());
+                }
+            }
+            match page.next {
+                // Where nothing was read there is no progress.
+                Some(next) if query.after != Some(next) => query.after = Some(next),
+                _ => return Ok(()),
+            }
+        }
+    }
+}
+
+/// What the admin API answers to a search.
+#[derive(serde::Deserialize)]
+struct Page {
+    records: Vec<Value>,
+    next: Option<u64>,
 }
 
 #[derive(Args)]
 struct KeyOf {
     #[command(flatten)]
     file: super::File,
+    #[command(flatten)]
+    at: Reach,
 }
 
 impl KeyOf {
     fn run(self) -> Result<(), Failure> {
+        if let Some(api) = self.at.api()? {
+            let key: Value = api.get("/admin/v1/audit/key", &json!({}))?;
+            return say(key.get("pem").and_then(Value::as_str).unwrap_or_default());
+        }
         let loaded = config::load(&self.file.config, &environment).map_err(Failure::Problems)?;
         let checkpoints = loaded.config.audit.checkpoints;
         let der = checkpoints.as_ref().and_then(|checkpoints| checkpoints.key.0.first());
@@ -329,19 +307,9 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
 /// Calls with each line's number, the line without its newline, and whether it had one.
 pub fn each_line(path: &Path, mut tell: impl FnMut(u64, &[u8], bool)) -> Result<(), Failure> {
     let source: Box<dyn Read> = if path == Path::new("-") { Box::new(std::io::stdin()) } else { Box::new(open(path)?) };
-    let mut source = BufReader::with_capacity(1 << 16, source);
-    let mut line = Vec::new();
-    for number in 1.. {
-        line.clear();
-        let read = (&mut source).take(LONGEST).read_until(b'\n', &mut line).map_err(|error| unreadable(path, &error))?;
-        if read == 0 {
-            break;
-        }
-        let whole = line.last() == Some(&b'\n');
-        if whole {
-            line.pop();
-        }
-        tell(number, &line, whole);
-    }
-    Ok(())
+    let tell = |number, line: &[u8], whole| {
+        tell(number, line, whole);
+        true
+    };
+    records::each_line(source, tell).map_err(|error| unreadable(path, &error))
 }

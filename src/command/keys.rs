@@ -7,9 +7,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
-use super::revoke::issuer;
-use super::{Failure, File, complain, recorder, runtime, say};
+use super::comparison::plain;
+use super::reach::with_store;
+use super::{Failure, File, complain, recorder, say};
 use crate::config::{self, Config, StorePlace};
+use crate::control::{Fault, issuer};
 use crate::governance::surface::IssuerKey;
 use crate::governance::{Acceptance, KeyState};
 use crate::remote::Issuers;
@@ -109,7 +111,7 @@ impl List {
         let config = load(&self.file)?;
         let told = with_store(&config, async |store| {
             let mut told = Vec::new();
-            for key in all(&store).await?.into_iter().filter(|key| self.state.is_none_or(|word| key.state == word.state())) {
+            for key in all(store).await?.into_iter().filter(|key| self.state.is_none_or(|word| key.state == word.state())) {
                 let decisions = if self.json { store.key_history(&key).await.map_err(failed)? } else { Vec::new() };
                 told.push((key, decisions));
             }
@@ -174,14 +176,14 @@ impl Decide {
         let of = self.issuer.as_deref().map(|text| issuer(text, &config)).transpose()?;
         let made = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let (seq, key) = with_store(&config, async |store| {
-            let key = self.find(all(&store).await?, of.as_deref())?;
+            let key = self.find(all(store).await?, of.as_deref())?;
             let reason = Reason { text: &self.reason, actor: &self.by, made };
             let decided = store.decide_key((&key.issuer, &key.thumbprint), state, |_| false, &reason).await.map_err(failed)?;
             decided.ok_or_else(|| Failure::Impossible(format!("key {} is {} already", plain(&key.label()), state.name())))
         })?;
         say(&format!("{}: key {} of {} ({seq})\n", state.name(), plain(&key.label()), key.issuer))?;
         let name = format!("key {} of {}", key.label(), key.issuer);
-        recorder::record(&config, "decided", operation, name, (&self.reason, &self.by))
+        Ok(recorder::record(&config, operation, name, (&self.reason, &self.by)).map_err(Fault::Unrecorded)?)
     }
 
     /// By its thumbprint or its id. SECURITY: never one of several that would fit.
@@ -245,27 +247,10 @@ fn load(file: &File) -> Result<Config, Failure> {
     config::load(&file.config, &environment).map(|loaded| loaded.config).map_err(Failure::Problems)
 }
 
-fn with_store<T>(config: &Config, work: impl AsyncFnOnce(Store) -> Result<T, Failure>) -> Result<T, Failure> {
-    let Some(store) = &config.store else {
-        return Err(Failure::Impossible("the configuration has no `store`, so no keys are remembered here".into()));
-    };
-    runtime()?.block_on(async {
-        let database = Store::open(&store.place).await.map_err(failed)?;
-        let done = work(database.clone()).await;
-        database.close().await;
-        done
-    })
-}
-
 fn failed(error: Error) -> Failure {
     Failure::Impossible(format!("cannot use the store: {error}"))
 }
 
 fn time(seconds: u64) -> String {
     humantime::format_rfc3339(UNIX_EPOCH + Duration::from_secs(seconds.min(253_402_300_799))).to_string()
-}
-
-/// SECURITY: an issuer's text never steers a terminal.
-fn plain(text: &str) -> String {
-    text.chars().map(|one| if one.is_control() { '\u{fffd}' } else { one }).collect()
 }

@@ -13,15 +13,17 @@ mod doctor;
 mod explain;
 mod explanation;
 mod following;
-mod inventory;
 mod keys;
 mod log;
 mod lookout;
+mod operators;
 mod probe;
+mod reach;
 mod recorder;
 mod replay;
 mod review;
 mod revoke;
+mod running;
 mod schema;
 mod serve;
 mod solo;
@@ -71,6 +73,10 @@ enum Command {
     Keys(keys::Keys),
     /// Say what is granted and was not used, with what would be enough; or attest that somebody has looked.
     Review(Box<review::Review>),
+    /// Say how a running gateway stands. Asks the admin API.
+    Status(running::Status),
+    /// Let a running gateway read its configuration anew, and say what became of it. Asks the admin API.
+    Reload(running::Reload),
     /// Print the JSON Schema of the configuration.
     Schema,
     /// Run a gateway, a sample MCP server and a demo issuer on loopback, and show what happens.
@@ -110,6 +116,8 @@ impl Arguments {
             Command::Users(users) => users.run(),
             Command::Keys(keys) => keys.run(),
             Command::Review(review) => review.run(),
+            Command::Status(status) => status.run(),
+            Command::Reload(reload) => reload.run(),
             Command::Schema => schema::run(),
             Command::Demo(demo) => demo.run(),
         };

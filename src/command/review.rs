@@ -7,10 +7,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::{Args, Subcommand};
 
-use super::clients::{found, with_store};
 use super::comparison::{plain, plain_json};
+use super::reach::with_store;
 use super::{Failure, File, recorder, say};
 use crate::config::{self, Config};
+use crate::control::Fault;
+use crate::control::inventory::{find, inventory};
 use crate::review::{self, Asked, Reviewed, words};
 use crate::state::environment;
 
@@ -113,7 +115,7 @@ impl Attest {
             None => (String::new(), format!("review {digest}")),
         };
         say(&format!("attested: review{who} {digest}, {} findings\n", reviewed.review.findings.len()))?;
-        recorder::record(&config, "attested", "admin/review_attest", named, (&self.note, &self.by))
+        Ok(recorder::record(&config, "admin/review_attest", named, (&self.note, &self.by)).map_err(Fault::Unrecorded)?)
     }
 }
 
@@ -131,13 +133,13 @@ impl Of {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         with_store(config, async |store| {
             let only = match &self.client {
-                Some(name) => Some(found(name, self.issuer.as_deref(), &store, config).await?.0),
+                Some(name) => Some(find(inventory(Some(store), config).await?, config, name, self.issuer.as_deref())?.0),
                 None => None,
             };
             let asked = Asked { window: self.since, only };
             let told = |error: crate::store::Error| Failure::Impossible(format!("cannot use the store: {error}"));
-            let reviewed = review::reviewed(&store, config, &asked, now).await.map_err(told)?;
-            then(&store, &reviewed, &asked).await?;
+            let reviewed = review::reviewed(store, config, &asked, now).await.map_err(told)?;
+            then(store, &reviewed, &asked).await?;
             Ok((asked, reviewed))
         })
     }

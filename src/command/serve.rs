@@ -10,23 +10,25 @@ use std::time::{Duration, Instant, SystemTime};
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, watch};
 
 use super::following::Following;
 use super::solo::{self, Solo};
 use super::watch::Watch;
-use super::{Failure, File, log, lookout, recorder, runtime, surfaces};
+use super::{Failure, File, log, lookout, operators, recorder, runtime, surfaces};
 use crate::audit::Audit;
 use crate::config::{self, Config, Problem};
 use crate::event::{Act, Outcome};
 use crate::metrics::Metrics;
-use crate::proxy::activation::{Handed, admin_label};
-use crate::proxy::server::tcp;
+use crate::proxy::activation::Handed;
 use crate::proxy::upgrade::{self, Desk, Sockets};
 use crate::proxy::{self, Running};
 use crate::server::admin::{self, Admin};
+use crate::server::api::{Api, Reload};
+use crate::server::listen::{Door, PROTOCOLS, Peer};
 use crate::signals::poll::Polling;
 use crate::state::{State, environment};
+use crate::tls::Certificates;
 
 /// Editors and Kubernetes write several times; one reload is enough.
 const SETTLE: Duration = Duration::from_millis(200);
@@ -178,7 +180,11 @@ pub struct Up {
     audit: Audit,
     pub running: Running,
     draining: Arc<AtomicBool>,
-    admin_stop: Option<oneshot::Sender<()>>,
+    admin_stop: Option<watch::Sender<()>>,
+    /// Of the admin listener.
+    admin_certificates: Option<Arc<Certificates>>,
+    /// What the admin API asks for.
+    reloads: Option<mpsc::Receiver<Reload>>,
     /// Signals that are fetched.
     polling: Option<Polling>,
 }
@@ -204,33 +210,48 @@ impl Up {
         let mut running = proxy::start_with(sockets, state.clone(), metrics.clone(), audit.clone(), random()).await?;
         let polling = Polling::start(running.gateway.signals.clone(), audit.clone(), metrics.clone(), random);
         let draining = Arc::new(AtomicBool::new(false));
-        let (stop, stopped) = oneshot::channel::<()>();
-        if let Some(address) = world.config.admin {
-            let told = |error: std::io::Error| format!("cannot listen on `{address}` for admin: {error}");
-            let label = admin_label(address);
-            let bound = sockets.take(&label).map(|socket| Ok(socket.into())).unwrap_or_else(|| tcp(address)).map_err(told)?;
-            if world.config.upgrade.is_some() {
-                running.sockets.add(label, bound.try_clone().map_err(told)?.into());
+        let (stop, stopped) = watch::channel(());
+        let (reload, reloads) = mpsc::channel(1);
+        let mut admin_certificates = None;
+        if let Some(config) = &world.config.admin {
+            admin_certificates = config.tls.as_ref().map(|tls| Certificates::load(tls, PROTOCOLS)).transpose()?.map(Arc::new);
+            let api = Arc::new(Api::new(state.clone(), audit.clone(), draining.clone(), reload));
+            let admin = Admin { state: state.clone(), metrics, audit: audit.clone(), draining: draining.clone() };
+            for address in &config.addresses {
+                let keep = world.config.upgrade.is_some();
+                let socket = operators::bind(address, sockets, keep.then_some(&mut running.sockets), admin_certificates.clone())?;
+                let router = admin::router(admin.clone(), api.clone()).into_make_service_with_connect_info::<Peer>();
+                let mut stopped = stopped.clone();
+                // Ends when the sender is gone.
+                let ended = async move { while stopped.changed().await.is_ok() {} };
+                tokio::spawn(async move { axum::serve(Door::open(socket), router).with_graceful_shutdown(ended).await });
+                tracing::info!(%address, api = config.has_api(address), "admin listening");
             }
-            let listener = tokio::net::TcpListener::from_std(bound).map_err(told)?;
-            let router = admin::router(Admin { state: state.clone(), metrics, audit: audit.clone(), draining: draining.clone() });
-            let ended = async { drop(stopped.await) };
-            tokio::spawn(async move { axum::serve(listener, router).with_graceful_shutdown(ended).await });
-            tracing::info!(%address, "admin listening");
         }
         for address in &running.addresses {
             tracing::info!(%address, public_url = world.config.public_url, "listening");
         }
-        Ok(Self { state, audit, running, draining, admin_stop: Some(stop), polling: Some(polling) })
+        Ok(Self {
+            state,
+            audit,
+            running,
+            draining,
+            admin_stop: Some(stop),
+            admin_certificates,
+            reloads: Some(reloads),
+            polling: Some(polling),
+        })
     }
 
     /// Reloads on SIGHUP and on changed files; returns on SIGTERM and SIGINT, and when another process took over.
-    async fn until_told_to_stop(&self, mut signals: Signals, desk: Option<Desk>) -> End {
+    async fn until_told_to_stop(&mut self, mut signals: Signals, desk: Option<Desk>) -> End {
         let (changed, mut changes) = mpsc::channel(1);
-        let mut _watching = self.watch(&changed);
+        let mut reloads = self.reloads.take();
+        let this = &*self;
+        let mut _watching = this.watch(&changed);
         let mut relieved = pin!(async {
             match desk {
-                Some(desk) => desk.relieved(&self.running.sockets).await,
+                Some(desk) => desk.relieved(&this.running.sockets).await,
                 None => pending().await,
             }
         });
@@ -240,16 +261,26 @@ impl Up {
                 _ = signals.interrupt.recv() => return End::Stop,
                 () = &mut relieved => return End::Relieved,
                 _ = signals.hangup.recv() => {}
+                Some(asked) = next(&mut reloads) => {
+                    let Reload { actor, id, done } = asked;
+                    let result = this.reload(&actor, Some(id));
+                    if result.is_ok() {
+                        _watching = this.watch(&changed);
+                    }
+                    let texts = |problems: Vec<Problem>| -> Vec<String> { problems.iter().map(ToString::to_string).collect() };
+                    let _ = done.send(result.map(texts).map_err(texts));
+                    continue;
+                }
                 _ = changes.recv() => {
                     tokio::time::sleep(SETTLE).await;
                     while changes.try_recv().is_ok() {}
-                    if !self.has_changed() {
+                    if !this.has_changed() {
                         continue;
                     }
                 }
             }
-            if self.reload() {
-                _watching = self.watch(&changed);
+            if this.reload("files or SIGHUP", None).is_ok() {
+                _watching = this.watch(&changed);
             }
         }
     }
@@ -267,32 +298,33 @@ impl Up {
         self.state.has_changed()
     }
 
-    fn reload(&self) -> bool {
+    fn reload(&self, actor: &str, id: Option<String>) -> Result<Vec<Problem>, Vec<Problem>> {
         let before = self.state.current();
-        match self.state.reload() {
+        let result = self.state.reload();
+        self.admin_certificates.iter().for_each(|certificates| certificates.reload());
+        match &result {
             Ok(warnings) => {
-                for warning in &warnings {
+                for warning in warnings {
                     tracing::warn!("{warning}");
                 }
                 let now = self.state.current();
                 warn_of_restart(&before.config, &now.config);
                 self.running.reloaded(&before);
-                self.record_reload(Outcome::Answered, format!("configuration {:016x}", now.config.hash));
+                self.record_reload(Outcome::Answered, format!("configuration {:016x}", now.config.hash), actor, id);
                 tracing::info!("configuration reloaded");
-                true
             }
             Err(problems) => {
-                tell(&problems);
-                self.record_reload(Outcome::Refused, format!("{} problems", problems.len()));
+                tell(problems);
+                self.record_reload(Outcome::Refused, format!("{} problems", problems.len()), actor, id);
                 self.running.renew_certificates();
-                false
             }
         }
+        result
     }
 
-    fn record_reload(&self, outcome: Outcome, reason: String) {
-        let (time, actor) = (SystemTime::now(), "files or SIGHUP".to_owned());
-        let act = Act { id: None, time, upstream: None, operation: "admin/reload", name: None, outcome, reason, actor };
+    fn record_reload(&self, outcome: Outcome, reason: String, actor: &str, id: Option<String>) {
+        let (time, actor) = (SystemTime::now(), actor.to_owned());
+        let act = Act { id, time, upstream: None, operation: "admin/reload", name: None, outcome, reason, actor };
         if self.audit.act(act).is_err() {
             tracing::warn!("the reload has no audit record: records cannot be written at present");
         }
@@ -316,6 +348,14 @@ impl Up {
         tracing::info!("stopping");
         drop(self.polling);
         self.running.stop(drain).await
+    }
+}
+
+/// The next of what the admin API asks for; never comes where there is none.
+async fn next(reloads: &mut Option<mpsc::Receiver<Reload>>) -> Option<Reload> {
+    match reloads {
+        Some(reloads) => reloads.recv().await,
+        None => pending().await,
     }
 }
 
@@ -344,7 +384,7 @@ fn tell(problems: &[Problem]) {
 /// What is bound at start stays as it was.
 fn warn_of_restart(before: &Config, now: &Config) {
     let same = before.listeners == now.listeners
-        && before.admin == now.admin
+        && operators::are_same(before.admin.as_ref(), now.admin.as_ref())
         && before.upgrade == now.upgrade
         && before.audit.file == now.audit.file
         && before.audit.checkpoints == now.audit.checkpoints
@@ -356,7 +396,7 @@ fn warn_of_restart(before: &Config, now: &Config) {
         && before.limits.connections == now.limits.connections;
     if !same {
         tracing::warn!(
-            "a change of `listen`, `admin`, `upgrade`, `audit` (but for `when_full`), `log`, `traces`, `store` or `limits.connections` takes effect at the next start"
+            "a change of `listen`, `admin` (but for who may), `upgrade`, `audit` (but for `when_full`), `log`, `traces`, `store` or `limits.connections` takes effect at the next start"
         );
     }
 }

@@ -4,6 +4,7 @@
 //! every problem with its place instead of stopping at the first; `lint` finds what is legal and
 //! probably not meant. Config knows the rooms; no room knows YAML.
 
+mod admin;
 pub mod authorization_server;
 mod clients;
 mod document;
@@ -32,6 +33,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use rustls::pki_types::CertificateDer;
 
+pub use admin::{Admin, AdminCertificate, AdminToken, Role, TokenDigest};
 pub use authorization_server::AuthorizationServer;
 pub use clients::ConfiguredClient;
 pub use problem::{Problem, Severity};
@@ -73,8 +75,8 @@ pub struct Config {
     /// `Host` values that are accepted besides those of the routes.
     pub allow_hosts: Vec<String>,
     pub listeners: Vec<Listener>,
-    /// `/metrics`, `/healthz` and `/readyz`.
-    pub admin: Option<SocketAddr>,
+    /// Metrics, health, and the admin API.
+    pub admin: Option<Admin>,
     /// The Unix socket at which the next process asks for the listening sockets.
     pub upgrade: Option<PathBuf>,
     pub audit: Audit,
@@ -140,6 +142,16 @@ impl Trusted {
 pub enum ListenAddress {
     Tcp(SocketAddr),
     Unix(PathBuf),
+}
+
+impl std::fmt::Display for ListenAddress {
+    /// As the configuration names it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp(address) => write!(f, "{address}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
 }
 
 /// What a listener shows, and what it demands.

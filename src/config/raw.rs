@@ -4,6 +4,7 @@
 //! `resolve` can name all that are missing at once. Keys of later versions are known, refused, and
 //! absent from the schema. This file knows no file, no room and no meaning.
 
+pub mod admin;
 pub mod clients;
 pub mod authorization_server;
 mod forms;
@@ -33,8 +34,8 @@ pub struct RawConfig {
     /// Where clients connect.
     #[schemars(required)]
     pub listen: Option<Vec<RawListener>>,
-    /// Metrics and health, on an address of their own.
-    pub admin: Option<RawAdmin>,
+    /// Metrics, health and the admin API, on addresses of their own.
+    pub admin: Option<admin::RawAdmin>,
     /// How a new process takes over from the running one without a gap.
     pub upgrade: Option<RawUpgrade>,
     /// One record per decision.
@@ -196,16 +197,6 @@ pub struct RawTls {
     /// The private key of the first certificate.
     #[schemars(required)]
     pub key: Option<String>,
-}
-
-/// Metrics and health.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(rename = "Admin")]
-pub struct RawAdmin {
-    /// Serves `/metrics`, `/healthz` and `/readyz`. Not for the clients' network.
-    #[schemars(required)]
-    pub address: Option<String>,
 }
 
 /// The audit log.

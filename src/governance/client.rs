@@ -125,6 +125,8 @@ pub enum Stuck {
     Retired,
     /// It is not known, and only an approval enters one.
     Unknown,
+    /// Only what is suspended can be resumed.
+    NotSuspended,
 }
 
 impl std::fmt::Display for Stuck {
@@ -132,6 +134,7 @@ impl std::fmt::Display for Stuck {
         f.write_str(match self {
             Self::Retired => "it is retired, and never comes back",
             Self::Unknown => "no such client is known",
+            Self::NotSuspended => "it is not suspended, so there is nothing to resume",
         })
     }
 }
@@ -156,6 +159,17 @@ impl Client {
             return Err(Stuck::Retired);
         }
         Ok(Self { state, ..self })
+    }
+
+    /// The same, approved again after a suspension, on the terms that it had.
+    ///
+    /// # Errors
+    /// [`Stuck::NotSuspended`]; [`Stuck::Retired`] as of [`Self::moved`].
+    pub fn resumed(self) -> Result<Self, Stuck> {
+        match self.state {
+            State::Suspended | State::Retired => self.moved(State::Approved),
+            State::Pending | State::Approved => Err(Stuck::NotSuspended),
+        }
     }
 }
 
@@ -484,6 +498,17 @@ mod tests {
             clients.forget(std::slice::from_ref(&key));
             assert_eq!((clients.find(&key).is_none(), clients.is_empty()), (state == State::Pending, state == State::Pending));
         }
+    }
+
+    #[test]
+    fn only_what_is_suspended_is_resumed_and_keeps_its_terms() {
+        let key = Key { issuer: "i".into(), id: "c".into() };
+        let terms = Terms { scopes: Some(vec!["a".into()]), ..Terms::default() };
+        let is = |state| Client { state, terms: terms.clone(), ..Client::seen(key.clone(), 1) };
+        assert_eq!(is(State::Suspended).resumed(), Ok(is(State::Approved)));
+        assert_eq!(is(State::Pending).resumed(), Err(Stuck::NotSuspended));
+        assert_eq!(is(State::Approved).resumed(), Err(Stuck::NotSuspended));
+        assert_eq!(is(State::Retired).resumed(), Err(Stuck::Retired));
     }
 
     #[test]

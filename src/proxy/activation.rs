@@ -12,7 +12,6 @@ use std::path::Path;
 use listenfd::ListenFd;
 use rustix::net::sockopt::socket_acceptconn;
 
-use super::server::label;
 use super::upgrade::Sockets;
 use crate::config::{Config, ListenAddress};
 
@@ -65,17 +64,19 @@ impl Handed {
     /// In words for the operator: a socket that no listener names.
     pub fn fit(self, config: &Config) -> Result<Sockets, String> {
         let mut sockets = Sockets::default();
-        let stray = |place: String| format!("the supervisor hands over a socket at `{place}`, which no listener names; add it to `listen`");
+        let name = |is_there: &dyn Fn(&ListenAddress) -> bool| {
+            let listener = config.listeners.iter().map(|listener| &listener.address).find(|address| is_there(address));
+            let admin = || config.admin.iter().flat_map(|admin| &admin.addresses).find(|address| is_there(address));
+            listener.map(ToString::to_string).or_else(|| admin().map(admin_label))
+        };
+        let stray = |place: String| {
+            format!("the supervisor hands over a socket at `{place}`, which no listener names; add it to `listen`, or to `admin.address`")
+        };
         for socket in self.tcp {
             let told = |error: std::io::Error| format!("a socket of the supervisor cannot be used: {error}");
             let real = socket.local_addr().map_err(told)?;
             socket.set_nonblocking(true).map_err(told)?;
-            let listener = config.listeners.iter().find(|listener| listener.address == ListenAddress::Tcp(real));
-            let name = match listener {
-                Some(listener) => label(&listener.address),
-                None if config.admin == Some(real) => admin_label(real),
-                None => return Err(stray(real.to_string())),
-            };
+            let name = name(&|address| *address == ListenAddress::Tcp(real)).ok_or_else(|| stray(real.to_string()))?;
             sockets.add(name, OwnedFd::from(socket));
         }
         for socket in self.unix {
@@ -85,17 +86,16 @@ impl Handed {
             let path = real.as_pathname().unwrap_or(Path::new("without a path"));
             let is_same =
                 |other: &Path| other == path || other.canonicalize().is_ok_and(|other| path.canonicalize().is_ok_and(|path| path == other));
-            let listener =
-                config.listeners.iter().find(|listener| matches!(&listener.address, ListenAddress::Unix(other) if is_same(other)));
-            let listener = listener.ok_or_else(|| stray(format!("unix:{}", path.display())))?;
-            sockets.add(label(&listener.address), OwnedFd::from(socket));
+            let name = name(&|address| matches!(address, ListenAddress::Unix(other) if is_same(other)));
+            let name = name.ok_or_else(|| stray(format!("unix:{}", path.display())))?;
+            sockets.add(name, OwnedFd::from(socket));
         }
         Ok(sockets)
     }
 }
 
 /// What the admin listener's socket is called between processes.
-pub fn admin_label(address: std::net::SocketAddr) -> String {
+pub fn admin_label(address: &ListenAddress) -> String {
     format!("admin {address}")
 }
 

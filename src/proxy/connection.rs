@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use pingora::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
+use pingora::listeners::tls::Acceptor;
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora::protocols::{ALPN, Stream, l4};
@@ -16,10 +17,10 @@ use super::head::{self, NoHead};
 use super::peer::Peer;
 use super::proxy_protocol::{self, Said};
 use super::server::told_to_stop;
-use super::tls::Certificates;
 use super::{Gateway, exchange, record};
 use crate::config::{Limits, Listener, Trusted};
 use crate::denial::Denial;
+use crate::tls::Certificates;
 
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -82,7 +83,8 @@ impl Door {
         }
         let Some(tls) = &self.tls else { return Some((bare, peer)) };
         let served = tls.current();
-        let stream: Stream = Box::new(served.acceptor.tls_handshake(*bare).await.ok()?);
+        let acceptor = Acceptor::from_server_config(served.config.clone());
+        let stream: Stream = Box::new(acceptor.tls_handshake(*bare).await.ok()?);
         peer.after_handshake(&stream, &served);
         Some((stream, peer))
     }

@@ -32,7 +32,6 @@
 //! | `reply` | answers of our own, and CORS |
 //! | `record` | the one event of a request, also when it is cut short |
 //! | `activation` | listening sockets that a supervisor holds |
-//! | `tls` | certificates by SNI and of clients, replaced while serving |
 
 pub mod activation;
 mod asked;
@@ -59,7 +58,6 @@ pub mod server;
 mod shown;
 mod signals;
 mod standing;
-mod tls;
 mod trust;
 pub mod upgrade;
 mod upstream;

@@ -11,11 +11,11 @@ use pingora::protocols::Stream;
 use pingora::protocols::l4;
 
 use super::forwarded::{self, fingerprint};
-use super::tls::Served;
 use crate::certificate::Leaf;
 use crate::config::Trusted;
 use crate::denial::Fault;
 use crate::route::Error;
+use crate::tls::Served;
 
 /// The other end of one connection.
 #[derive(Clone, Debug, Default)]

@@ -20,7 +20,6 @@ use super::attention::{Introduced, Mirrors};
 use super::connection::Door;
 use super::dial::Upstreams;
 use super::record::Ids;
-use super::tls::Certificates;
 use super::upgrade::Sockets;
 use crate::advice::Advisor;
 use crate::audit::Audit;
@@ -35,7 +34,10 @@ use crate::session::begun::Begun;
 use crate::signals::Receiver;
 use crate::state::{Snapshot, State};
 use crate::streams::{self, Streams};
+use crate::tls::Certificates;
 
+/// HTTP/2 where the client offers it.
+const PROTOCOLS: crate::tls::Protocols = &[b"h2", b"http/1.1"];
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 4_096;
 /// From taking a connection to counting it, at most.
@@ -168,14 +170,14 @@ pub async fn start_with(
     };
     let keep = world.config.upgrade.is_some();
     for listener in &world.config.listeners {
-        let label = label(&listener.address);
+        let label = listener.address.to_string();
         let bound = bind(listener, inherited.take(&label), keep)?;
         running.addresses.extend(bound.address);
         if let Some(kept) = bound.kept {
             running.sockets.add(label.clone(), kept);
         }
         let endpoint = bound.endpoint.l4_buffer(L4BufferSettings::new(READ_BUFFER, WRITE_BUFFER));
-        let tls = listener.tls.as_ref().map(Certificates::load).transpose()?.map(Arc::new);
+        let tls = listener.tls.as_ref().map(|tls| Certificates::load(tls, PROTOCOLS)).transpose()?.map(Arc::new);
         running.certificates.extend(tls.clone().map(|tls| (label, tls)));
         let door = Door::new(gateway.clone(), places.clone(), tls, listener);
         let mut service = Service::new("doorward".into(), door);
@@ -273,17 +275,9 @@ struct Bound {
     kept: Option<OwnedFd>,
 }
 
-/// The address as the configuration names it.
-pub fn label(address: &ListenAddress) -> String {
-    match address {
-        ListenAddress::Tcp(address) => address.to_string(),
-        ListenAddress::Unix(path) => format!("unix:{}", path.display()),
-    }
-}
-
 /// Binds here and hands the socket over, because the framework panics on an address in use.
 fn bind(listener: &Listener, inherited: Option<OwnedFd>, keep: bool) -> Result<Bound, String> {
-    let told = |error: io::Error| format!("cannot listen on `{}`: {error}", label(&listener.address).trim_start_matches("unix:"));
+    let told = |error: io::Error| format!("cannot listen on `{}`: {error}", listener.address.to_string().trim_start_matches("unix:"));
     let (endpoint, address, name, socket) = match &listener.address {
         ListenAddress::Tcp(address) => {
             let bound = inherited.map(|socket| Ok(socket.into())).unwrap_or_else(|| tcp(*address)).map_err(told)?;

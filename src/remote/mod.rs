@@ -12,6 +12,7 @@
 //! Only configured issuers are ever asked: nothing in a token can name an address. [`client_document`] alone goes where
 //! strangers say, and [`special`] says where not. This room judges no token.
 
+pub mod admin;
 pub mod ask;
 pub mod audit_export;
 mod client;

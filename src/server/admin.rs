@@ -1,4 +1,4 @@
-//! The admin listener: `/metrics`, `/healthz`, `/readyz`. Never on a public address.
+//! The admin listener: `/metrics`, `/healthz`, `/readyz`, and the admin API where it is configured. Never on a public address.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,6 +10,7 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 
+use super::api::{self, Api};
 use crate::audit::Audit;
 use crate::metrics::Metrics;
 use crate::state::State;
@@ -24,8 +25,10 @@ pub struct Admin {
     pub draining: Arc<AtomicBool>,
 }
 
-pub fn router(admin: Admin) -> Router {
-    Router::new().route("/metrics", get(metrics)).route("/healthz", get(|| async { "ok\n" })).route("/readyz", get(ready)).with_state(admin)
+/// Everything besides metrics and health is the API's, which says itself whether there is one.
+pub fn router(admin: Admin, api: Arc<Api>) -> Router {
+    let open = Router::new().route("/metrics", get(metrics)).route("/healthz", get(|| async { "ok\n" })).route("/readyz", get(ready));
+    open.with_state(admin).fallback_service(Router::new().fallback(api::serve).with_state(api))
 }
 
 async fn metrics(Extract(admin): Extract<Admin>) -> impl IntoResponse {

@@ -2,6 +2,8 @@
 //!
 //! Whoever changes one holds the feed's row from the first statement on, so what was read is still so when it is written.
 
+use std::collections::HashSet;
+
 use super::{Error, Pool, Reason, Store, on, postgres, soon};
 use crate::governance::client::{Client, Key, MOST, Source, State, Stuck, Terms};
 
@@ -114,10 +116,16 @@ impl Store {
         let (mut clients, mut read) = (Vec::new(), 0);
         loop {
             let page = self.clients_since(read, PAGE).await?;
-            let Some((last, _)) = page.last() else { return Ok(clients) };
+            let Some((last, _)) = page.last() else { break };
             read = *last;
             clients.extend(page.into_iter().map(|(_, client)| client));
         }
+        // A client that changes while it is read is read twice; the later one counts.
+        let mut known = HashSet::new();
+        clients.reverse();
+        clients.retain(|client: &Client| known.insert(client.key.clone()));
+        clients.reverse();
+        Ok(clients)
     }
 
     /// Every decision on a client, the first one first.

@@ -22,7 +22,7 @@ use sqlx::{PgPool, SqlitePool};
 pub use clients::Decision;
 pub use observed::{Attestation, ClientUse};
 pub use replicas::{Replica, Standing};
-pub use revocations::Reason;
+pub use revocations::{Reason, Recorded};
 pub use surfaces::{Kept, SurfaceKind, Version};
 
 use crate::config::StorePlace;

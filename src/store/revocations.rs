@@ -16,10 +16,23 @@ const INSERT: &str = "INSERT INTO revocations (seq, kind, issuer, name, issued_u
 const DROP_KEY: &str = "DELETE FROM signing_keys WHERE kid = $1";
 const HEAD: &str = "SELECT seq FROM feed WHERE one = 1";
 const SINCE: &str = "SELECT seq, kind, issuer, name, issued_until, leaves FROM revocations WHERE seq > $1 ORDER BY seq LIMIT $2";
+const RECORDED: &str = "SELECT seq, kind, issuer, name, issued_until, leaves, reason, actor, made FROM revocations
+    WHERE seq > $1 ORDER BY seq LIMIT $2";
 const PURGE: &str = "DELETE FROM revocations WHERE seq IN (SELECT seq FROM revocations WHERE leaves < $1 LIMIT $2)";
 const PURGED: &str = "UPDATE feed SET revocations = revocations - $1 WHERE one = 1";
 
 type Row = (i64, String, String, String, Option<i64>, Option<i64>);
+
+/// A revocation with all that was written down of it.
+#[derive(Clone, Debug)]
+pub struct Recorded {
+    pub seq: i64,
+    pub revocation: Revocation,
+    pub reason: String,
+    pub actor: String,
+    /// In seconds since 1970.
+    pub made: u64,
+}
 
 /// Why, by whom and when something was revoked.
 #[derive(Clone, Debug)]
@@ -88,6 +101,18 @@ impl Store {
         let rows: Vec<Row> =
             soon(async { on!(self, pool => Ok(sqlx::query_as(SINCE).bind(seq).bind(limit).fetch_all(pool).await?)) }).await?;
         rows.into_iter().map(revocation).collect()
+    }
+
+    /// The same, each with why and by whom.
+    pub async fn revocations_since(&self, seq: i64, limit: i64) -> Result<Vec<Recorded>, Error> {
+        type Whole = (i64, String, String, String, Option<i64>, Option<i64>, String, String, i64);
+        let rows: Vec<Whole> =
+            soon(async { on!(self, pool => Ok(sqlx::query_as(RECORDED).bind(seq).bind(limit).fetch_all(pool).await?)) }).await?;
+        let recorded = |(seq, kind, issuer, name, issued_until, leaves, reason, actor, made): Whole| {
+            let (seq, revocation) = revocation((seq, kind, issuer, name, issued_until, leaves))?;
+            Ok(Recorded { seq, revocation, reason, actor, made: u64::try_from(made).unwrap_or(0) })
+        };
+        rows.into_iter().map(recorded).collect()
     }
 
     /// Drops revocations whose last token has expired at `now`, in seconds since 1970; at most `limit`. How many it were.

@@ -16,6 +16,7 @@
 mod support;
 
 mod activation;
+mod admin_api;
 mod asks;
 mod assertion;
 mod attacker;

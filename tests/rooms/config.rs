@@ -177,6 +177,7 @@ fn the_reference_loads_with_every_commented_key_too() {
     write("tls/key.pem", &made.signing_key.serialize_pem());
     write("tls/internal-ca.pem", &made.cert.pem());
     write("keys/lab.json", r#"{"keys":[{"kty":"EC"}]}"#);
+    write("secrets/admin", "0123456789abcdef0123456789abcdef\n");
     write("secrets/github", "t0ken\n");
     write("secrets/search", "t0ken\n");
     write("secrets/collector", "X-Api-Key: t0ken\n");

@@ -12,6 +12,7 @@
 // Fuzz targets name libFuzzer; here they mean the stand-in of `fuzz`.
 extern crate self as libfuzzer_sys;
 
+mod admin;
 mod config;
 mod deploy;
 mod docs;

@@ -1,4 +1,4 @@
-//! Where clients connect, and where operators look.
+//! Where clients connect.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::Context;
 use super::rules::networks;
 use crate::config::lint;
-use crate::config::raw::{OneOrMany, RawAdmin, RawClientCertificate, RawListener, RawTls, RawUpgrade, Strings};
+use crate::config::raw::{OneOrMany, RawClientCertificate, RawListener, RawTls, RawUpgrade, Strings};
 use crate::config::report::At;
 use crate::config::{Clients, ListenAddress, Listener, Pair, Tls, Trusted};
 
@@ -58,19 +58,23 @@ fn listener(raw: RawListener, at: &At<'_>, context: &mut Context<'_>) -> Option<
         context.missing_key(at, "address", "where to listen: `address: 0.0.0.0:8443`");
         return None;
     };
-    let at = at.key("address");
-    let address = match address.strip_prefix("unix:") {
-        Some("") => {
-            context.report.error(&at, "`unix:` names no socket");
-            return None;
-        }
-        Some(path) => ListenAddress::Unix(Context::path(&at, path)),
-        None => ListenAddress::Tcp(socket_address(&address, &at, context)?),
-    };
+    let address = listen_address(&address, &at.key("address"), context)?;
     Some(Listener { address, tls, h2c, trusted, proxy_protocol })
 }
 
-fn pairs(raw: OneOrMany<RawTls>, at: &At<'_>, context: &mut Context<'_>) -> Vec<Pair> {
+/// `unix:` and a path, or an IP address and a port.
+pub(super) fn listen_address(text: &str, at: &At<'_>, context: &mut Context<'_>) -> Option<ListenAddress> {
+    match text.strip_prefix("unix:") {
+        Some("") => {
+            context.report.error(at, "`unix:` names no socket");
+            None
+        }
+        Some(path) => Some(ListenAddress::Unix(Context::path(at, path))),
+        None => Some(ListenAddress::Tcp(socket_address(text, at, context)?)),
+    }
+}
+
+pub(super) fn pairs(raw: OneOrMany<RawTls>, at: &At<'_>, context: &mut Context<'_>) -> Vec<Pair> {
     let OneOrMany { all, is_list } = raw;
     if all.is_empty() {
         context.report.mend(at, "the list is empty", "name a certificate and its key, or remove the key");
@@ -79,7 +83,7 @@ fn pairs(raw: OneOrMany<RawTls>, at: &At<'_>, context: &mut Context<'_>) -> Vec<
     places.filter_map(|(raw, at)| pair(raw, &at, context)).collect()
 }
 
-fn clients(
+pub(super) fn clients(
     ca: Option<String>,
     certificate: Option<RawClientCertificate>,
     has_tls: bool,
@@ -158,37 +162,9 @@ fn pair(raw: RawTls, at: &At<'_>, context: &mut Context<'_>) -> Option<Pair> {
     Some(Pair { certificate: Context::path(at, &certificate), key: Context::path(at, &key) })
 }
 
-/// The admin address, which no listener may share.
-pub fn admin(raw: Option<RawAdmin>, at: &At<'_>, listeners: &[Listener], context: &mut Context<'_>) -> Option<SocketAddr> {
-    let RawAdmin { address } = raw?;
-    let at = at.key("admin");
-    let Some(address) = address else {
-        context.missing_key(&at, "address", "where to serve metrics and health: `address: 127.0.0.1:9180`");
-        return None;
-    };
-    let at = at.key("address");
-    let address = socket_address(&address, &at, context)?;
-    if listeners.iter().any(|listener| is_shared(&listener.address, address)) {
-        context.report.mend(&at, format!("`{address}` is an address that clients use"), "metrics and health need a port of their own");
-    }
-    Some(address)
-}
-
 /// Port 0 is any free one, and never taken.
 fn is_taken(one: &ListenAddress, other: &ListenAddress) -> bool {
     one == other && !matches!(one, ListenAddress::Tcp(address) if address.port() == 0)
-}
-
-/// An unspecified address takes its port on all others.
-fn is_shared(listener: &ListenAddress, admin: SocketAddr) -> bool {
-    match listener {
-        ListenAddress::Unix(_) => false,
-        ListenAddress::Tcp(other) => {
-            admin.port() != 0
-                && other.port() == admin.port()
-                && (other.ip() == admin.ip() || other.ip().is_unspecified() || admin.ip().is_unspecified())
-        }
-    }
 }
 
 fn socket_address(text: &str, at: &At<'_>, context: &mut Context<'_>) -> Option<SocketAddr> {

@@ -4,6 +4,7 @@
 //! Raw structs are taken apart whole: a key that is added to the contract and forgotten here does
 //! not compile.
 
+mod admin;
 mod arguments;
 mod assertion_keys;
 mod audit;
@@ -90,7 +91,7 @@ pub fn config(path: &Path, context: &mut Context<'_>) -> Option<Config> {
     let public_url = public_origin(public_url, &at, context);
     let allow_hosts = hosts(allow_hosts, &at.key("allow_hosts"), context);
     let listeners = listeners::listeners(listen, &at, context);
-    let admin = listeners::admin(admin, &at, &listeners, context);
+    let admin = admin::admin(admin, &at, &listeners, context);
     let upgrade = listeners::upgrade(upgrade, &at, context);
     let mut issuers = issuers::issuers(issuers, authorization_server.is_some(), &at, context);
     let own = public_url.as_deref().filter(|_| authorization_server.is_some()).map(authorization_server::own_issuer).map(Arc::new);

@@ -6,7 +6,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use pingora::listeners::tls::Acceptor;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -18,9 +17,13 @@ use rustls::{RootCertStore, ServerConfig};
 use crate::certificate::{Fit, Leaf};
 use crate::config::{Clients, Pair, Tls};
 
+/// What is offered to clients by ALPN (RFC 7301), the best one first.
+pub type Protocols = &'static [&'static [u8]];
+
 /// The TLS of one listener, read again on reload.
 pub struct Certificates {
     tls: Tls,
+    protocols: Protocols,
     current: ArcSwap<Served>,
 }
 
@@ -29,7 +32,7 @@ pub struct Certificates {
 /// A reload makes a new server configuration, and with it an empty memory of sessions: nobody resumes
 /// a session that a client certificate opened under authorities that are no longer trusted.
 pub struct Served {
-    pub acceptor: Acceptor,
+    pub config: Arc<ServerConfig>,
     shown: Arc<Shown>,
     verifier: Option<Arc<dyn ClientCertVerifier>>,
 }
@@ -44,11 +47,13 @@ struct Certificate {
 }
 
 impl Certificates {
-    pub fn load(tls: &Tls) -> Result<Self, String> {
+    /// # Errors
+    /// A file that cannot be used.
+    pub fn load(tls: &Tls, protocols: Protocols) -> Result<Self, String> {
         let shown = tls.pairs.iter().map(|pair| read(pair).map(Arc::new)).collect::<Result<Vec<_>, _>>()?;
         let verifier = tls.clients.as_ref().map(verifier).transpose()?;
-        let served = Served::new(shown, verifier)?;
-        Ok(Self { tls: tls.clone(), current: ArcSwap::from_pointee(served) })
+        let served = Served::new(shown, verifier, protocols)?;
+        Ok(Self { tls: tls.clone(), protocols, current: ArcSwap::from_pointee(served) })
     }
 
     pub fn current(&self) -> Arc<Served> {
@@ -62,7 +67,7 @@ impl Certificates {
         let pairs = self.tls.pairs.iter().zip(&old.shown.0);
         let shown = pairs.map(|(pair, old)| read(pair).map(Arc::new).map_err(keep).unwrap_or_else(|()| old.clone())).collect();
         let clients = self.tls.clients.as_ref().and_then(|clients| verifier(clients).map_err(keep).ok());
-        match Served::new(shown, clients.or_else(|| old.verifier.clone())) {
+        match Served::new(shown, clients.or_else(|| old.verifier.clone()), self.protocols) {
             Ok(served) => self.current.store(Arc::new(served)),
             Err(problem) => keep(problem),
         }
@@ -75,8 +80,8 @@ impl Certificates {
 }
 
 impl Served {
-    /// TLS 1.2 and 1.3, HTTP/2 where the client offers it.
-    fn new(shown: Vec<Arc<Certificate>>, verifier: Option<Arc<dyn ClientCertVerifier>>) -> Result<Self, String> {
+    /// TLS 1.2 and 1.3.
+    fn new(shown: Vec<Arc<Certificate>>, verifier: Option<Arc<dyn ClientCertVerifier>>, protocols: Protocols) -> Result<Self, String> {
         let shown = Arc::new(Shown(shown));
         let builder = ServerConfig::builder_with_provider(provider()?).with_safe_default_protocol_versions();
         let builder = builder.map_err(|error| error.to_string())?;
@@ -85,8 +90,8 @@ impl Served {
             None => builder.with_no_client_auth(),
         };
         let mut config = builder.with_cert_resolver(shown.clone());
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(Self { acceptor: Acceptor::from_server_config(Arc::new(config)), shown, verifier })
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        Ok(Self { config: Arc::new(config), shown, verifier })
     }
 
     /// What the certificate for this SNI says of itself.
