@@ -136,10 +136,8 @@ async fn a_person_signs_in_through_the_gateway_and_a_tool_is_called_in_their_nam
     let reply = scene.world.tool("read_file").token(answer["access_token"].as_str().unwrap()).send().await;
     reply.is(200);
     let seen = scene.world.files.last();
-    assert_eq!(
-        (seen.header("x-mcp-user"), seen.header("x-mcp-email"), seen.header("x-mcp-groups")),
-        ("alice", "alice@example.com", "staff")
-    );
+    let told = ["x-mcp-user", "x-mcp-email", "x-mcp-groups"].map(|name| seen.header(name));
+    assert_eq!(told, ["alice", "alice@example.com", "staff"]);
     let record = scene.world.gateway.audited(1, |record| record["reason"] == "code_issued").await;
     assert_eq!(
         (&record[0]["operation"], &record[0]["subject"], &record[0]["client"]),
@@ -266,14 +264,14 @@ async fn item_109_consent_comes_before_the_login_even_with_a_remembered_one_ther
 #[tokio::test]
 async fn item_110_the_consent_page_says_who_asks_for_what_and_where_it_goes() {
     let scene = scene().await;
-    let client = scene.register("Claude <script>alert(1)</script> \"&'", &["https://evil.example/cb"]).await;
+    let client = scene.register("Helper <script>alert(1)</script> \"&'", &["https://evil.example/cb"]).await;
     let page = scene.browser().get(&scene.authorize(&client, "https://evil.example/cb", &[])).await;
     for part in
         ["Acme files", "Read files", "files:read", "evil.example", "Nobody has vouched for this name", "Allow, and sign in with Acme"]
     {
         assert!(page.text.contains(part), "{part} in {}", page.text);
     }
-    assert!(!page.text.contains("<script") && page.text.contains("&#60;script") || page.text.contains("&lt;script"), "{}", page.text);
+    assert!(!page.text.contains("<script") && page.text.contains("script&#62;alert(1)"), "{}", page.text);
     let policy = page.header("content-security-policy");
     assert!(policy.contains("frame-ancestors 'none'") && policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
     assert_eq!((page.header("x-frame-options"), page.header("cache-control")), ("DENY", "no-store"));
@@ -617,7 +615,7 @@ async fn github_members_of_an_organisation_or_team_come_in_and_others_do_not() {
     scene.world.tool("restart").token(answer["access_token"].as_str().unwrap()).send().await.is(403);
     scene.world.tool("read_file").token(answer["access_token"].as_str().unwrap()).send().await.is(200);
     let seen = scene.world.files.last();
-    assert_eq!((seen.header("x-mcp-user"), seen.header("x-mcp-groups")), ("oauth2|583231", "acme,acme/sre"));
+    assert_eq!(["x-mcp-user", "x-mcp-groups"].map(|name| seen.header(name)), ["oauth2|583231", "acme,acme/sre"]);
     assert!(enters(json!({"id": 2, "orgs": [], "teams": ["partners/core"]})).await.said("code").is_some());
     enters(json!({"id": 3, "orgs": ["acme-fans"], "teams": ["acme-fans/core"]})).await.is(403);
     enters(json!({"orgs": ["acme"]})).await.is(403);

@@ -19,7 +19,6 @@ type Pairs = HashMap<String, String>;
 /// Listening on loopback for as long as the test runs.
 pub struct Provider {
     pub url: String,
-    pub signer: Signer,
     shared: Arc<Shared>,
 }
 
@@ -48,7 +47,7 @@ impl Provider {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let shared = Arc::new(Shared {
             url: url.clone(),
-            signer: signer.clone(),
+            signer,
             user: Mutex::new(Some(json!({"sub": "alice", "name": "Alice", "email": "alice@example.com", "groups": ["staff"]}))),
             disabled: Mutex::default(),
             codes: Mutex::default(),
@@ -68,7 +67,7 @@ impl Provider {
             .route("/user/teams", get(teams))
             .with_state(shared.clone());
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        Self { url, signer, shared }
+        Self { url, shared }
     }
 
     /// Who is signed in there from now on.
