@@ -30,8 +30,9 @@ def signed_in_user(request):
 class Login(BaseHTTPRequestHandler):
     def do_GET(self):
         ticket = parse_qs(urlparse(self.path).query).get("ticket", [""])[0]
+        location = hand_over(ticket, signed_in_user(self))
         self.send_response(303)
-        self.send_header("Location", hand_over(ticket, signed_in_user(self)))
+        self.send_header("Location", location)
         self.end_headers()
 
 

@@ -67,6 +67,7 @@ CREATE TABLE refresh_tokens (
 );
 CREATE INDEX refresh_tokens_grant ON refresh_tokens (grant_id);
 CREATE INDEX refresh_tokens_expires ON refresh_tokens (expires);
+CREATE INDEX refresh_tokens_successor ON refresh_tokens (successor);
 
 CREATE TABLE consents (
   subject TEXT NOT NULL,

@@ -90,7 +90,9 @@ impl AccessToken<'_> {
                 add(&mut claims, &person.claims);
                 let texts = [("name", &person.name), ("email", &person.email), ("acr", &person.acr)];
                 claims.extend(texts.into_iter().filter_map(|(name, text)| Some((name.to_owned(), json!(text.as_ref()?)))));
-                claims.insert("auth_time".into(), json!(person.authenticated));
+                if person.authenticated > 0 {
+                    claims.insert("auth_time".into(), json!(person.authenticated));
+                }
                 if !person.groups.is_empty() {
                     claims.insert("groups".into(), json!(person.groups));
                 }

@@ -15,7 +15,8 @@ pub struct Person {
     /// Claims that tokens carry besides.
     #[serde(default)]
     pub claims: Map<String, Value>,
-    /// When the person last proved who they are, in seconds since 1970 (`auth_time`).
+    /// When the person last proved who they are, in seconds since 1970 (`auth_time`); 0 where the login does not say, which is
+    /// too long ago for whoever asks.
     pub authenticated: u64,
     /// How (OpenID Connect Core §2).
     pub acr: Option<String>,

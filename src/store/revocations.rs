@@ -13,6 +13,7 @@ use crate::governance::{Revocation, Selector};
 const NEXT: &str = "UPDATE feed SET seq = seq + 1, revocations = revocations + 1 WHERE one = 1 RETURNING seq, revocations";
 const INSERT: &str = "INSERT INTO revocations (seq, kind, issuer, name, issued_until, leaves, reason, actor, made)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+const DROP_KEY: &str = "DELETE FROM signing_keys WHERE kid = $1";
 const HEAD: &str = "SELECT seq FROM feed WHERE one = 1";
 const SINCE: &str = "SELECT seq, kind, issuer, name, issued_until, leaves FROM revocations WHERE seq > $1 ORDER BY seq LIMIT $2";
 const PURGE: &str = "DELETE FROM revocations WHERE seq IN (SELECT seq FROM revocations WHERE leaves < $1 LIMIT $2)";
@@ -62,6 +63,10 @@ impl Store {
                     let end = names.into_iter().fold(sqlx::query(statement), |query, name| query.bind(name.to_owned()));
                     let until = number(revocation.issued_until).unwrap_or(i64::MAX);
                     end.bind(number(Some(reason.made))).bind(reason.text).bind(until).execute(&mut *change).await?;
+                }
+                // A key of our own that signs nothing good any more: the next look at the store makes another.
+                if let Selector::Key { kid, .. } = &revocation.selector {
+                    sqlx::query(DROP_KEY).bind(kid).execute(&mut *change).await?;
                 }
                 if matches!(self.pool, Pool::Postgres(_)) {
                     sqlx::query(postgres::NOTIFY).execute(&mut *change).await?;

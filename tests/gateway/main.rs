@@ -20,6 +20,7 @@ mod assertion;
 mod audit_log;
 mod authorization_clients;
 mod authorization_flow;
+mod authorization_tokens;
 mod balance;
 mod bars;
 mod batches;

@@ -46,7 +46,8 @@ function freePort() {
 /** The client: takes its code on loopback. */
 const answers = [];
 const client = createServer((request, response) => {
-  answers.push(new URL(request.url, "http://127.0.0.1"));
+  const url = new URL(request.url, "http://127.0.0.1");
+  if (url.pathname === "/cb") answers.push(url);
   response.end("<!doctype html><title>client</title>");
 });
 await new Promise((done) => client.listen(0, "127.0.0.1", done));

@@ -45,7 +45,7 @@ const provider = new Provider(issuer, {
   jwks: { keys },
   scopes: ['openid', 'offline_access', ...scope.split(' ')],
   claims: { openid: ['sub'], profile: ['name'], email: ['email', 'email_verified'] },
-  findAccount: (_ctx, accountId) => !disabled.has(accountId) && {
+  findAccount: (_ctx, accountId) => disabled.has(accountId) ? undefined : {
     accountId,
     claims: () => ({ sub: accountId, name: 'Alice', email: `${accountId}@example.com`, email_verified: true }),
   },

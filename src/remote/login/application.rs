@@ -59,7 +59,7 @@ impl Application {
         let said = object(&body).ok_or(LoginError::Answer("is no JSON object"))?;
         match said.get("active") {
             Some(Value::Bool(true)) if said.contains_key("subject") => {
-                let person = from_application(&said, paths, before.authenticated)?;
+                let person = from_application(&said, paths, Some(before.authenticated))?;
                 let same = person.subject == before.subject;
                 if same { Ok(Recheck { person: Some(person), kept: None }) } else { Err(LoginError::OtherPerson) }
             }

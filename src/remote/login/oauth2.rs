@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::super::http::{Http, permitted};
 use super::person::{admit, person};
-use super::{Arrival, Arrived, Departure, Kept, LoginError, Recheck, authenticated, bearer, github, seconds, token_answer};
+use super::{Arrival, Arrived, Departure, Kept, LoginError, Recheck, authenticated, bearer, github, token_answer};
 use crate::config::login::OAuth2Login;
 use crate::oauth::Person;
 use crate::token::json;
@@ -56,7 +56,8 @@ impl OAuth2 {
         let url = permitted(&self.login.token_url, self.login.allow_http)?;
         let (status, body) = self.http.post_form(&url, authorization, form, self.login.timeout).await?;
         let token = token_answer(status, &body)?.access_token.ok_or(LoginError::Answer("has no access token"))?;
-        let person = self.who(&token, arrival.kept, seconds(arrival.now)).await?;
+        // Such a server does not say when the person signed in there.
+        let person = self.who(&token, arrival.kept, 0).await?;
         Ok(Arrived { person, kept: Some(Kept::new(token)) })
     }
 

@@ -101,7 +101,7 @@ impl Oidc {
         let authenticated = told.get("auth_time").and_then(Value::as_u64);
         is_fresh(authenticated, arrival.max_age, self.login.leeway, arrival.now)?;
         let claims = self.completed(&metadata, told, &answer, arrival.kept).await?;
-        let person = person("oidc", &claims, &self.login.claims, arrival.kept, authenticated.unwrap_or_else(|| seconds(arrival.now)))?;
+        let person = person("oidc", &claims, &self.login.claims, arrival.kept, authenticated.unwrap_or(0))?;
         admit(&self.login.entrance, &person, &claims)?;
         Ok(Arrived { person, kept: answer.refresh_token.map(Kept::new) })
     }

@@ -88,11 +88,11 @@ fn has_one(said: &Value, values: &[String]) -> bool {
     }
 }
 
-/// What an application says of a person in its hand-off, or when it is asked again.
+/// What an application says of a person in its hand-off, or when it is asked again. `authenticated` is what was known before.
 ///
 /// # Errors
 /// It names nobody.
-pub fn from_application(said: &Map<String, Value>, kept: &[String], authenticated: u64) -> Result<Person, LoginError> {
+pub fn from_application(said: &Map<String, Value>, kept: &[String], authenticated: Option<u64>) -> Result<Person, LoginError> {
     let names = PersonClaims { subject: "subject".into(), name: "name".into(), email: "email".into(), groups: vec!["groups".into()] };
     let mut claims = match said.get("claims") {
         None => Map::new(),
@@ -105,6 +105,7 @@ pub fn from_application(said: &Map<String, Value>, kept: &[String], authenticate
             claims.insert(name.to_owned(), value.clone());
         }
     }
+    let authenticated = authenticated.or_else(|| said.get("auth_time")?.as_u64()).unwrap_or(0);
     person("application", &claims, &names, kept, authenticated)
 }
 
@@ -175,7 +176,8 @@ mod tests {
     #[test]
     fn an_application_cannot_overwrite_the_subject_by_a_claim() {
         let said = json!({"subject": "alice", "claims": {"subject": "root", "groups": ["admin"], "tenant": "t"}});
-        let person = from_application(said.as_object().expect("an object"), &["tenant".into()], 1).expect("a person");
+        let person = from_application(said.as_object().expect("an object"), &["tenant".into()], None).expect("a person");
+        assert_eq!(person.authenticated, 0, "not said");
         assert_eq!((person.subject.as_str(), person.groups.len()), ("application|alice", 0));
         assert_eq!(Value::Object(person.claims), json!({"tenant": "t"}));
     }

@@ -222,7 +222,7 @@ impl Server {
         let again = request.uri().path_and_query().map(|again| (again.to_string(), frame.t.try_again.clone()));
         let saying = Saying {
             title: fill(&frame.t.waiting_title, &name),
-            texts: vec![fill(&frame.t.waiting, &[("contact", &frame.contact_first())]), frame.t.waiting_code.clone()],
+            texts: vec![fill(&frame.t.waiting, &[("contact", &frame.contact())]), frame.t.waiting_code.clone()],
             code: Some(code),
             after: vec![fill(&frame.t.waiting_then, &name)],
             link: again.filter(|_| request.method() == Method::GET && request.uri().path() == "/authorize"),

@@ -155,7 +155,7 @@ impl Server {
         let (Some(said), Some(ticket)) = (&said, ticket) else {
             return Reply::error(OAuthError::new(Code::InvalidRequest, "a JSON object with the ticket and the subject is expected"));
         };
-        let person = match from_application(said, &kept(call), call.now) {
+        let person = match from_application(said, &kept(call), None) {
             Ok(person) => person,
             Err(error) => {
                 tracing::warn!(%error, request = call.origin.id, "an application handed nobody over");

@@ -26,7 +26,7 @@ pub struct Fixture {
     pub source: IpAddr,
     pub now: u64,
     /// Holds the database.
-    _folder: tempfile::TempDir,
+    pub _folder: tempfile::TempDir,
 }
 
 impl Fixture {

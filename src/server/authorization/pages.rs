@@ -46,11 +46,6 @@ impl<'a> Frame<'a> {
     pub fn contact(&self) -> String {
         self.contact.map_or_else(|| fill(&self.t.operator, &[("host", self.host)]), str::to_owned)
     }
-
-    /// The same, where a sentence begins.
-    pub fn contact_first(&self) -> String {
-        self.contact.map_or_else(|| fill(&self.t.waiting_operator, &[("host", self.host)]), str::to_owned)
-    }
 }
 
 /// What a page may do besides being read.

@@ -27,7 +27,9 @@ const REMEMBERED: u64 = 366 * 24 * 3600;
 #[derive(Serialize, Deserialize)]
 struct Word {
     person: Person,
-    /// In seconds since 1970.
+    /// When the person came in here, in seconds since 1970.
+    signed_in: u64,
+    /// When the login said so.
     checked: u64,
     /// By what the login is asked again, sealed.
     token: Option<String>,
@@ -62,14 +64,15 @@ impl Server {
                 }
                 None if gate.knows_by_name() => None,
                 None => {
-                    let since = word.as_ref().map_or(0, |word| word.person.authenticated).max(person.authenticated);
+                    let since = word.as_ref().map_or(person.authenticated, |word| word.signed_in);
                     let young = call.now.saturating_sub(since) <= standing.sign_in_again.as_secs();
                     return Ok(young.then_some(person));
                 }
             };
             // SECURITY: a token that is exchanged twice at once would look stolen at the login.
             if call.store.put_new_ticket(Kind::Challenge, &key, "asking", call.now.saturating_add(ASKING), call.now).await? {
-                let answer = self.ask_again(call, gate, &key, &person, token).await;
+                let since = word.as_ref().map_or(person.authenticated, |word| word.signed_in);
+                let answer = self.ask_again(call, gate, (&key, since), &person, token).await;
                 call.store.drop_ticket(Kind::Challenge, &key).await?;
                 return answer;
             }
@@ -82,7 +85,7 @@ impl Server {
         &self,
         call: &Call<'_>,
         gate: &Gate,
-        key: &str,
+        (key, since): (&str, u64),
         person: &Person,
         token: Option<String>,
     ) -> Result<Option<Person>, Fault> {
@@ -91,12 +94,12 @@ impl Server {
             Ok(Recheck { person: now, kept }) => {
                 let now = now.unwrap_or_else(|| person.clone());
                 let token = kept.or_else(|| token.map(Kept::new));
-                self.keep_word(call, key, &now, token, false).await?;
+                self.keep_word(call, (key, since), &now, token, false).await?;
                 Ok(Some(now))
             }
             Err(error) if error.is_final() => {
                 tracing::info!(%error, subject = person.subject, "a person is out, says the login");
-                self.keep_word(call, key, person, None, true).await?;
+                self.keep_word(call, (key, since), person, None, true).await?;
                 Ok(None)
             }
             Err(error) => {
@@ -111,7 +114,7 @@ impl Server {
         if call.world.logins.find(&person.login).is_none() {
             return Ok(());
         }
-        self.keep_word(call, &key(person), person, token, false).await
+        self.keep_word(call, (&key(person), call.now), person, token, false).await
     }
 
     async fn word(&self, call: &Call<'_>, key: &str) -> Result<Option<Word>, Fault> {
@@ -119,7 +122,14 @@ impl Server {
         text.map(|text| serde_json::from_str(&text).map_err(|_| Fault::Unreadable)).transpose()
     }
 
-    async fn keep_word(&self, call: &Call<'_>, key: &str, person: &Person, token: Option<Kept>, out: bool) -> Result<(), Fault> {
+    async fn keep_word(
+        &self,
+        call: &Call<'_>,
+        (key, signed_in): (&str, u64),
+        person: &Person,
+        token: Option<Kept>,
+        out: bool,
+    ) -> Result<(), Fault> {
         let expires = call.now.saturating_add(REMEMBERED);
         let token = token.map(|token| {
             let mut nonce = [0; NONCE];
@@ -127,7 +137,7 @@ impl Server {
             let sealer = self.keys.sealer()?;
             sealer.seal(Purpose::LoginToken, &owner(key), token.reveal(), expires, nonce).ok_or(Fault::Randomness)
         });
-        let word = Word { person: person.clone(), checked: call.now, token: token.transpose()?, out };
+        let word = Word { person: person.clone(), signed_in, checked: call.now, token: token.transpose()?, out };
         let text = serde_json::to_string(&word).map_err(|_| Fault::Unreadable)?;
         Ok(call.store.put_ticket(Kind::Standing, key, &text, expires).await?)
     }

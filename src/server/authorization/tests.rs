@@ -193,7 +193,7 @@ impl Fixture {
             max_age: None,
             acr_values: Vec::new(),
         };
-        let mut person = Person { subject: "alice".into(), authenticated: self.now(), login: "oidc".into(), ..Person::default() };
+        let mut person = Person { subject: "alice".into(), authenticated: self.now(), login: "accounts".into(), ..Person::default() };
         change(&mut authorized, &mut person);
         self.server.grant_code(&call, &authorized, &person).await.expect("a code")
     }

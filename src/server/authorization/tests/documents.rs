@@ -73,3 +73,20 @@ async fn tokens_may_be_signed_by_ed25519() {
     assert_eq!(part(&got.text("access_token"), 0)["alg"], "EdDSA");
     assert_eq!(fixture.introspect_all(&got.text("access_token")).await.body["active"], true);
 }
+
+#[tokio::test]
+async fn a_revoked_key_signs_nothing_more_and_another_takes_its_place_at_once() {
+    use crate::governance::{Bounds, Revocation, Selector};
+    let fixture = Fixture::new().await;
+    let kid = |got: &Got| part(&got.text("access_token"), 0)["kid"].as_str().expect("text").to_owned();
+    let before = fixture.tokens().await;
+    let selector = Selector::Key { issuer: ORIGIN.into(), kid: kid(&before) };
+    let revocation = Revocation::new(selector, fixture.now(), None, None, &Bounds::default());
+    let reason = crate::store::Reason { text: "leaked", actor: "mia", made: fixture.now() };
+    fixture.state.store().expect("a store").revoke(&revocation, &reason).await.expect("written");
+    let other = fixture.beside().await;
+    let after = other.tokens().await;
+    assert_ne!(kid(&before), kid(&after));
+    let published = other.get("/jwks.json").await.body["keys"].as_array().expect("keys").len();
+    assert_eq!(published, 1);
+}
