@@ -127,7 +127,7 @@ fn portless(uri: &str) -> Option<(&str, &str)> {
     let (authority, path) = rest.split_at_checked(end)?;
     let host = LOOPBACK.into_iter().find(|host| authority.starts_with(host))?;
     let port = authority.strip_prefix(host)?;
-    let is_port = port.is_empty() || port.strip_prefix(':').is_some_and(|digits| is_number(digits));
+    let is_port = port.is_empty() || port.strip_prefix(':').is_some_and(is_number);
     let is_path = path.is_empty() || path.starts_with(['/', '?']);
     (is_port && is_path).then_some((host, if path.is_empty() { "/" } else { path }))
 }
