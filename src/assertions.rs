@@ -114,7 +114,7 @@ impl Assertions {
 fn signed_metadata(config: &Config, keys: &Keys, now: SystemTime) -> Result<HashMap<Arc<str>, Bytes>, NoRandomness> {
     let issued = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let (ring, jwks_uri) = (keys.ring(now), format!("{}{ASSERTION_KEYS}", config.public_url));
-    let sign = |claims: &Value| ring.signing().sign_claims(resource_metadata::SIGNED_TYPE, claims);
+    let sign = |claims: &Value| ring.signing().sign(resource_metadata::SIGNED_TYPE, claims);
     let signed = |route: &Arc<Route>| {
         let text = resource_metadata::signed(&route.metadata, (&config.public_url, &jwks_uri), issued, sign)?;
         Some((route.name.clone(), Bytes::from(text)))

@@ -103,7 +103,7 @@ impl<'a> Registered<'a> {
             software_id,
             client_uri,
             grant_types: Some(grant_types),
-            token_endpoint_auth_method: Some(token_endpoint_auth_method.name().to_owned()),
+            token_endpoint_auth_method: serde_json::to_value(token_endpoint_auth_method).ok().and_then(|name| name.as_str().map(str::to_owned)),
             known_as: known_clients::of(&redirect_uris).map(|known| known.name.to_owned()),
             flags: Some(self.flags(row, key, all)),
             fingerprint: Some(row.metadata.fingerprint()),

@@ -80,7 +80,7 @@ impl Store {
         let text = match seen.source {
             Source::Registered => "it registered and asked to be let in",
             Source::Document => "it asked to be let in, with a document",
-            Source::Configured | Source::Observed => "seen in a token",
+            Source::Configured | Source::Entered | Source::Observed => "seen in a token",
         };
         let reason = Reason { text, actor: "doorward", made };
         // Known meanwhile: as it is.

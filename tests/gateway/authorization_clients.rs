@@ -1,13 +1,14 @@
 //! Clients of the authorization server from outside: registration, documents, approval, their end (items 121 to 134, S34 to S39, S45).
 
+use std::io::{BufRead, BufReader};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 
-use crate::support::gateway::run;
+use crate::support::gateway::{launch, run, write_config, yaml};
 use crate::support::provider::{Browser, CLIENT, Provider, SECRET};
-use crate::support::{Setup, World, eventually};
+use crate::support::{DEADLINE, Setup, World, eventually};
 
 const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
 const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
@@ -305,6 +306,13 @@ async fn s45_another_issuer_than_clients_registered_with_is_told_loudly() {
     assert!(!scene.world.gateway.stderr().contains("another issuer"));
     let mut config = scene.world.config.clone();
     config["public_url"] = json!(scene.world.origin.replace("127.0.0.1", "localhost"));
-    let next = crate::support::Gateway::start(scene.world.folder.path(), &config, &scene.world.http).await;
-    next.says("names another issuer than the one that clients registered with").await;
+    write_config(&scene.world.gateway.config_file, &yaml(&config));
+    let mut next = launch(&scene.world.gateway.config_file);
+    let mut lines = BufReader::new(next.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let words = "names another issuer than the one that clients registered with";
+    let told = tokio::task::spawn_blocking(move || lines.any(|line| line.contains(words) && line.contains("ERROR")));
+    let told = tokio::time::timeout(DEADLINE, told).await;
+    next.kill().unwrap();
+    next.wait().unwrap();
+    assert!(told.unwrap().unwrap());
 }

@@ -82,14 +82,14 @@ async fn item_99_an_identity_header_of_the_client_is_removed_in_every_spelling()
     ];
     for name in spellings {
         let mut call = world.tool("read_file").token(&world.ta());
-        for value in ["root", "admin"] {
+        for value in ["superuser", "admin"] {
             call = call.header(name, value);
         }
         call.send().await.is(200);
     }
     for seen in world.files.seen() {
         let text = seen.text();
-        assert!(!text.contains("root") && !text.contains("admin"), "{text}");
+        assert!(!text.contains("superuser") && !text.contains("admin"), "{text}");
         // Nothing but the gateway's own value, and none where the token says nothing.
         assert_eq!((seen.header("x-mcp-user").as_str(), seen.header("x-mcp-email").as_str()), ("user-a", ""));
     }

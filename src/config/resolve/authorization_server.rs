@@ -36,6 +36,7 @@ pub fn own_issuer(public_url: &str) -> Issuer {
         introspection: None,
         profile: &profile::PLAIN,
         assume_s256: false,
+            accept_new_keys: Acceptance::Immediately,
     }
 }
 

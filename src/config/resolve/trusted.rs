@@ -173,6 +173,7 @@ impl Section<'_> {
             introspection: None,
             profile: &profile::PLAIN,
             assume_s256: false,
+            accept_new_keys: Acceptance::Immediately,
         };
         self.issuers.insert(key.to_owned(), Arc::new(issuer));
         Some(rules)

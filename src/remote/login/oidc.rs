@@ -279,5 +279,6 @@ fn issuer(login: &OidcLogin) -> Issuer {
         introspection: None,
         profile: &profile::PLAIN,
         assume_s256: false,
+            accept_new_keys: Acceptance::Immediately,
     }
 }

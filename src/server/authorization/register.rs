@@ -27,6 +27,9 @@ const MANAGEMENT: &str = "/doorward/register/";
 /// How many times the rate of one address all addresses together may register.
 const ALL: u32 = 20;
 
+/// An answer that refuses.
+type No = Box<Reply>;
+
 impl Server {
     pub(super) async fn register(&self, call: &Call<'_>, request: &Request<Bytes>) -> Reply {
         let done = match request.uri().path().strip_prefix(MANAGEMENT) {
@@ -34,14 +37,14 @@ impl Server {
             None if request.method() != Method::POST => return Reply::method("POST"),
             None => self.take_in(call, request).await,
         };
-        done.unwrap_or_else(|reply| reply)
+        done.unwrap_or_else(|no| *no)
     }
 
-    async fn take_in(&self, call: &Call<'_>, request: &Request<Bytes>) -> Result<Reply, Reply> {
+    async fn take_in(&self, call: &Call<'_>, request: &Request<Bytes>) -> Result<Reply, No> {
         let settings = &call.settings.registration;
         if settings.dynamic == Admission::Off {
             let error = OAuthError::new(Code::AccessDenied, "clients do not register here; ask whoever runs this server for a client id");
-            return Err(with_status(error.into(), StatusCode::FORBIDDEN));
+            return Err(with_status(error.into(), StatusCode::FORBIDDEN).into());
         }
         self.check_rate(call)?;
         if let Some(expected) = &settings.token
@@ -60,14 +63,13 @@ impl Server {
             Added::Full => {
                 tracing::warn!(most = settings.most, "there are as many registered clients as may be");
                 let error = OAuthError::new(Code::TemporarilyUnavailable, "too many clients wait for a decision here; try again later");
-                Err(later(error.into(), 3_600))
+                Err(later(error.into(), 3_600).into())
             }
         }
     }
 
     /// SECURITY: an address that floods is stopped alone, and all together before they fill the store.
-    #[expect(clippy::result_large_err, reason = "made once a request, and sent at once")]
-    fn check_rate(&self, call: &Call<'_>) -> Result<(), Reply> {
+    fn check_rate(&self, call: &Call<'_>) -> Result<(), No> {
         let rate = call.settings.registration.rate;
         let all = Rate { count: rate.count.saturating_mul(ALL), ..rate };
         let limiter = &self.clients.limiter;
@@ -76,12 +78,12 @@ impl Server {
             let error = OAuthError::new(Code::TemporarilyUnavailable, "too many registrations; try again later");
             let mut reply = later(with_status(error.into(), StatusCode::TOO_MANY_REQUESTS), wait.as_secs() + 1);
             reply.told.reason = "rate_limited";
-            reply
+            reply.into()
         })
     }
 
     /// Reading, changing and deleting a client by whoever registered it.
-    async fn manage(&self, call: &Call<'_>, request: &Request<Bytes>, id: &str) -> Result<Reply, Reply> {
+    async fn manage(&self, call: &Call<'_>, request: &Request<Bytes>, id: &str) -> Result<Reply, No> {
         self.check_rate(call)?;
         let row = self.own(call, request.headers(), id).await?;
         let reply = match *request.method() {
@@ -94,7 +96,7 @@ impl Server {
     }
 
     /// SECURITY: one answer for what is unknown, retired and another's (RFC 7592 §2.1).
-    async fn own(&self, call: &Call<'_>, headers: &HeaderMap, id: &str) -> Result<Registration, Reply> {
+    async fn own(&self, call: &Call<'_>, headers: &HeaderMap, id: &str) -> Result<Registration, No> {
         let is_retired = standing(call, id).is_some_and(|client| client.state == State::Retired);
         let row = match id.is_ascii() && !is_retired {
             true => call.store.registration(id).await.map_err(fault)?,
@@ -106,14 +108,14 @@ impl Server {
     }
 
     /// SECURITY: the decision is taken back before what it was about is changed.
-    async fn change(&self, call: &Call<'_>, request: &Request<Bytes>, row: Registration) -> Result<Reply, Reply> {
+    async fn change(&self, call: &Call<'_>, request: &Request<Bytes>, row: Registration) -> Result<Reply, No> {
         let is_own = |sent: &str| row.secret.as_deref().is_some_and(|kept| is_same(&digest(sent), kept));
         let loopback = call.settings.registration.loopback;
         let metadata = Metadata::replacement(json_of(request)?, &row.client_id, is_own, loopback).map_err(refused)?;
         let (before, after) = (row.metadata.token_endpoint_auth_method, metadata.token_endpoint_auth_method);
         if before != after && !(before.has_secret() && after.has_secret()) {
             let error = OAuthError::new(Code::InvalidClientMetadata, "to authenticate in another way, register another client");
-            return Err(error.into());
+            return Err(no(error));
         }
         if metadata.fingerprint() != row.metadata.fingerprint() {
             self.decide(call, &row.client_id, State::Pending, "its registrant changed it").await?;
@@ -123,7 +125,7 @@ impl Server {
         Ok(own_answer(call, request.headers(), &Registration { metadata, ..row }, "registration_changed"))
     }
 
-    async fn delete(&self, call: &Call<'_>, row: &Registration) -> Result<Reply, Reply> {
+    async fn delete(&self, call: &Call<'_>, row: &Registration) -> Result<Reply, No> {
         self.decide(call, &row.client_id, State::Retired, "its registrant deleted it").await?;
         call.store.drop_registration(&row.client_id).await.map_err(fault)?;
         self.clients.forget(&row.client_id);
@@ -134,7 +136,7 @@ impl Server {
     }
 
     /// What the registrant's word changes in the inventory. A suspended client stays suspended, but for its end.
-    async fn decide(&self, call: &Call<'_>, id: &str, state: State, why: &str) -> Result<(), Reply> {
+    async fn decide(&self, call: &Call<'_>, id: &str, state: State, why: &str) -> Result<(), No> {
         let change = |found: Option<crate::governance::client::Client>| {
             let client = found.ok_or(crate::governance::client::Stuck::Unknown)?;
             let stays = state == State::Pending && client.state == State::Suspended;
@@ -157,15 +159,14 @@ struct Kept {
     management: Option<String>,
 }
 
-#[expect(clippy::result_large_err, reason = "made once a request, and sent at once")]
-fn new(call: &Call<'_>, metadata: Metadata) -> Result<Kept, Reply> {
+fn new(call: &Call<'_>, metadata: Metadata) -> Result<Kept, No> {
     let is_public = metadata.token_endpoint_auth_method == registration::Method::None;
     let pair = |wanted: bool| if wanted { secret().map(|(text, digest)| (Some(text), Some(digest))) } else { Ok((None, None)) };
-    let (shown_secret, secret_digest) = pair(metadata.token_endpoint_auth_method.has_secret()).map_err(Reply::from)?;
-    let (management, management_digest) = pair(!is_public).map_err(Reply::from)?;
+    let (shown_secret, secret_digest) = pair(metadata.token_endpoint_auth_method.has_secret()).map_err(fault)?;
+    let (management, management_digest) = pair(!is_public).map_err(fault)?;
     let client_id = match is_public {
         true => metadata.public_id(),
-        false => format!("dyn-{}", secret().map_err(Reply::from)?.0),
+        false => format!("dyn-{}", secret().map_err(fault)?.0),
     };
     let (secret, management_digest, now) = (secret_digest, management_digest, call.now);
     let row = Registration { client_id, metadata, secret, management: management_digest, created: now, changed: now, used: None };
@@ -203,15 +204,14 @@ fn manageable(answer: &mut Map<String, Value>, call: &Call<'_>, id: &str, token:
 }
 
 /// The body, where it is said to be JSON and not larger than anybody needs.
-#[expect(clippy::result_large_err, reason = "made once a request, and sent at once")]
-fn json_of(request: &Request<Bytes>) -> Result<&[u8], Reply> {
+fn json_of(request: &Request<Bytes>) -> Result<&[u8], No> {
     let kind = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim();
     if !kind.eq_ignore_ascii_case("application/json") {
-        return Err(OAuthError::new(Code::InvalidClientMetadata, "the content type must be application/json").into());
+        return Err(no(OAuthError::new(Code::InvalidClientMetadata, "the content type must be application/json")));
     }
     if request.body().len() > LARGEST {
-        return Err(OAuthError::new(Code::InvalidClientMetadata, "the metadata is larger than 16 KiB").into());
+        return Err(no(OAuthError::new(Code::InvalidClientMetadata, "the metadata is larger than 16 KiB")));
     }
     Ok(request.body())
 }
@@ -227,18 +227,22 @@ fn is_same(one: &str, other: &str) -> bool {
 }
 
 /// RFC 6750 §3.1.
-fn unauthorized(description: &'static str) -> Reply {
+fn unauthorized(description: &'static str) -> No {
     let mut reply = Reply::from(OAuthError::new(Code::InvalidToken, description));
     reply.response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer error=\"invalid_token\""));
-    reply
+    reply.into()
 }
 
-fn refused(fault: registration::Fault) -> Reply {
-    fault.error().into()
+fn refused(fault: registration::Fault) -> No {
+    no(fault.error())
 }
 
-fn fault(error: Error) -> Reply {
-    Fault::from(error).into()
+fn fault(error: impl Into<Fault>) -> No {
+    Box::new(Reply::from(error.into()))
+}
+
+fn no(error: OAuthError) -> No {
+    Box::new(error.into())
 }
 
 fn with_status(mut reply: Reply, status: StatusCode) -> Reply {
