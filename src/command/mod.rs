@@ -27,8 +27,8 @@ mod running;
 mod schema;
 mod serve;
 mod solo;
-mod users;
 mod surfaces;
+mod users;
 mod watch;
 
 use std::io::{self, Write};

@@ -5,8 +5,8 @@
 //! absent from the schema. This file knows no file, no room and no meaning.
 
 pub mod admin;
-pub mod clients;
 pub mod authorization_server;
+pub mod clients;
 mod forms;
 pub mod login;
 pub mod pages;

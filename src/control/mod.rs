@@ -6,8 +6,8 @@
 pub mod clients;
 pub mod grants;
 pub mod inventory;
-pub mod registered;
 pub mod records;
+pub mod registered;
 pub mod revocations;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -103,7 +103,9 @@ impl<'a> Registered<'a> {
             software_id,
             client_uri,
             grant_types: Some(grant_types),
-            token_endpoint_auth_method: serde_json::to_value(token_endpoint_auth_method).ok().and_then(|name| name.as_str().map(str::to_owned)),
+            token_endpoint_auth_method: serde_json::to_value(token_endpoint_auth_method)
+                .ok()
+                .and_then(|name| name.as_str().map(str::to_owned)),
             known_as: known_clients::of(&redirect_uris).map(|known| known.name.to_owned()),
             flags: Some(self.flags(row, key, all)),
             fingerprint: Some(row.metadata.fingerprint()),
@@ -115,7 +117,8 @@ impl<'a> Registered<'a> {
     fn flags(&self, row: &Registration, key: &Key, all: &[Known]) -> Vec<String> {
         let fold = likeness::fold(&row.metadata.name());
         let is_other = |other: &&Registration| {
-            let is = |client: &Client| client.key.issuer == key.issuer && client.key.id == other.client_id && client.state == State::Approved;
+            let is =
+                |client: &Client| client.key.issuer == key.issuer && client.key.id == other.client_id && client.state == State::Approved;
             other.client_id != row.client_id && all.iter().any(|(client, _)| is(client))
         };
         let alike = self.rows.values().filter(|other| likeness::fold(&other.metadata.name()) == fold).filter(is_other);

@@ -12,6 +12,7 @@ use crate::config::raw::authorization_server::{RawAuthorizationServer, RawSignin
 use crate::config::raw::login::RawLogin;
 use crate::config::report::At;
 use crate::config::{Issuer, KeySource, KeyTimes, Store, StorePlace, profile};
+use crate::governance::Acceptance;
 use crate::oauth::schedule::LONGEST_ACCESS;
 use crate::route::{AUTHORIZATION_PAGES, AUTHORIZATION_PATHS, Rate, Route};
 use crate::token::{Algorithm, IssuerRules};
@@ -36,7 +37,7 @@ pub fn own_issuer(public_url: &str) -> Issuer {
         introspection: None,
         profile: &profile::PLAIN,
         assume_s256: false,
-            accept_new_keys: Acceptance::Immediately,
+        accept_new_keys: Acceptance::Immediately,
     }
 }
 

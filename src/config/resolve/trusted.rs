@@ -12,6 +12,7 @@ use crate::config::raw::authorization_server::{RawIdentityIssuer, RawWorkloadIss
 use crate::config::raw::{DurationText, Keyed, RawKeys, Strings};
 use crate::config::report::At;
 use crate::config::{Issuer, profile};
+use crate::governance::Acceptance;
 use crate::oauth::assertion;
 use crate::oauth::identity_assertion::IdentityRules;
 use crate::oauth::is_scope_token;

@@ -17,6 +17,7 @@ use super::person::{admit, person};
 use super::{Arrival, Arrived, Departure, Kept, LoginError, Recheck, TokenAnswer, authenticated, bearer, seconds, token_answer};
 use crate::config::login::{LoginClient, OidcLogin};
 use crate::config::{Issuer, profile};
+use crate::governance::Acceptance;
 use crate::oauth::Person;
 use crate::token::{self, AudienceFrom, ClaimNames, IdTokenRules, IssuerRules, Unverified};
 
@@ -279,6 +280,6 @@ fn issuer(login: &OidcLogin) -> Issuer {
         introspection: None,
         profile: &profile::PLAIN,
         assume_s256: false,
-            accept_new_keys: Acceptance::Immediately,
+        accept_new_keys: Acceptance::Immediately,
     }
 }
