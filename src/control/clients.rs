@@ -330,7 +330,7 @@ fn at_most(name: &str, text: Option<&str>) -> Result<(), Fault> {
     }
 }
 
-/// Lists clients, at most [`FEW`].
+/// Lists clients, page by page.
 ///
 /// # Errors
 /// [`Fault::Store`], [`Fault::NoStore`]; [`Fault::Invalid`] for an `after` that never was a `next`.

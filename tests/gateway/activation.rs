@@ -95,6 +95,22 @@ async fn the_admin_listener_may_be_the_supervisors_too() {
 }
 
 #[tokio::test]
+async fn a_unix_socket_of_the_supervisor_becomes_the_admin_listener() {
+    let mut setup = Setup::new().await;
+    let path = setup.folder.path().join("admin.sock");
+    setup.config["admin"]["address"] = serde_json::json!(format!("unix:{}", path.display()));
+    let held = UnixListener::bind(&path).unwrap();
+    let mut child = activated(&written(&setup), held.try_clone().unwrap().into(), nothing(), 1, "$$");
+    let mut stream = tokio::net::UnixStream::connect(&path).await.unwrap();
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    soon("an answer", stream.read_to_string(&mut answer)).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    terminate(&child);
+    assert_eq!(exit(&mut child).await.code(), Some(0));
+}
+
+#[tokio::test]
 async fn a_socket_that_fits_nothing_ends_the_start_with_a_line_that_says_so() {
     let setup = Setup::new().await;
     let file = written(&setup);

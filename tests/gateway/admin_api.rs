@@ -329,13 +329,121 @@ async fn s37_s38_a_client_is_governed_over_the_api_and_refused_when_suspended() 
     assert_eq!(post(&world, "client/approve", &approve).by("operator").send().await.status, 409, "a tombstone");
 
     let shown = get(&world, "client?client=desk-1").by("viewer").ok().await;
+    let mut client = shown["client"].clone();
+    let used: Vec<bool> = ["first_used", "last_used", "uses", "subjects"]
+        .into_iter()
+        .map(|name| client.as_object_mut().unwrap().remove(name).is_some())
+        .collect();
+    assert_eq!(used, [true; 4], "how it was used");
     let expected = json!({"id": "desk-1", "issuer": world.issuer.url, "code": code, "state": "retired", "source": "observed",
         "owner": "Team B", "purpose": "desk", "upstreams": ["files"], "scopes": ["files:read"], "expires": "2999-01-01T00:00:00Z",
-        "first_seen": shown["client"]["first_seen"]});
-    assert_eq!(shown["client"], expected);
+        "first_seen": client["first_seen"], "configured_at": null, "redirect_uris": [], "names": []});
+    assert_eq!(client, expected);
     let states: Vec<&str> = shown["decisions"].as_array().unwrap().iter().map(|one| one["state"].as_str().unwrap()).collect();
     assert_eq!(states, ["pending", "approved", "suspended", "approved", "approved", "retired"]);
     assert_eq!(shown["decisions"][1]["actor"], "token reviewer from 127.0.0.1");
+}
+
+#[tokio::test]
+async fn s38_the_api_lists_clients_of_store_configuration_and_use_as_one_page_by_page() {
+    let mut setup = setup().await;
+    setup.config["upstreams"]["files"].as_object_mut().unwrap().remove("clients");
+    setup.config["clients"] = json!({
+        "desk": {"id": "b-configured", "owner": "Team A", "redirect_uris": ["http://127.0.0.1/callback"], "names": ["Desk"]},
+    });
+    let world = setup.start().await;
+    let entered = json!({"client": "c-entered", "issuer": "corp", "reason": "ticket 7"});
+    post(&world, "client/approve", &entered).by("reviewer").ok().await;
+    for client in ["a-seen", "b-configured"] {
+        world.tool("read_file").token(&world.token(|token| token.claims["client_id"] = json!(client))).send().await.is(200);
+    }
+    eventually("the use of both", async || {
+        let all = get(&world, "clients").by("viewer").ok().await;
+        (all["clients"].as_array().unwrap().iter().filter(|client| client["uses"] == 1).count() == 2).then_some(())
+    })
+    .await;
+    let (mut all, mut query) = (Vec::new(), "clients?limit=1".to_owned());
+    loop {
+        let page = get(&world, &query).by("viewer").ok().await;
+        assert_eq!(page["clients"].as_array().unwrap().len(), 1);
+        all.push(page["clients"][0].clone());
+        let Some(next) = page["next"].as_str() else { break };
+        query = format!("clients?limit=1&after={next}");
+    }
+    let lines: Vec<(&str, &str, &str, u64)> = all
+        .iter()
+        .map(|client| {
+            let text = |name: &str| client[name].as_str().unwrap();
+            (text("id"), text("source"), text("state"), client["uses"].as_u64().unwrap())
+        })
+        .collect();
+    assert_eq!(
+        lines,
+        [("a-seen", "observed", "pending", 1), ("b-configured", "configured", "approved", 1), ("c-entered", "entered", "approved", 0)]
+    );
+    let desk = &all[1];
+    assert!(desk["configured_at"].as_str().unwrap().contains("doorward.yaml:"), "{desk}");
+    assert_eq!((&desk["redirect_uris"], &desk["names"]), (&json!(["http://127.0.0.1/callback"]), &json!(["Desk"])));
+    let seen = get(&world, "client?client=a-seen").by("viewer").ok().await;
+    assert_eq!((&seen["decisions"], &seen["grants"][0]["used"][0]["name"]), (&json!([]), &json!("read_file")), "{seen}");
+    assert_eq!(get(&world, "clients?after=x").by("viewer").send().await.status, 400);
+    // What was only seen is decided on at once, and keeps when it was.
+    let decide = json!({"client": "a-seen", "reason": "unknown"});
+    let change = post(&world, "client/suspend", &decide).by("operator").ok().await;
+    assert_eq!((&change["client"]["state"], &change["client"]["first_seen"]), (&json!("suspended"), &all[0]["first_seen"]));
+}
+
+#[tokio::test]
+async fn s37_a_configured_client_is_changed_in_its_file_and_over_the_api_only_suspended_or_retired() {
+    let mut setup = setup().await;
+    setup.config["clients"] = json!({"desk": {"id": "desk-1", "scopes": ["files:read"]}});
+    let world = setup.start().await;
+    let token = world.token(|token| token.claims["client_id"] = json!("desk-1"));
+    becomes(&world, &token, 200).await;
+    let decide = json!({"client": "desk-1", "reason": "ticket 7"});
+    let with = |name: &str, value: Value| {
+        let mut body = decide.clone();
+        body[name] = value;
+        body
+    };
+    let refused = async |what: &str, body: &Value| {
+        let told = post(&world, &format!("client/{what}"), body).by("operator").send().await;
+        assert_eq!((told.status, &told.body["error"]), (409, &json!("conflict")), "{what} {body}");
+        let message = told.body["message"].as_str().unwrap();
+        assert!(message.contains("doorward.yaml:") && message.contains("change it there"), "{message}");
+    };
+    refused("approve", &decide).await;
+    refused("resume", &decide).await;
+    refused("own", &with("owner", json!("Team B"))).await;
+    for back in ["resume", "approve"] {
+        let change = post(&world, "client/suspend", &decide).by("operator").ok().await;
+        assert_eq!((&change["client"]["state"], &change["client"]["source"]), (&json!("suspended"), &json!("configured")));
+        becomes(&world, &token, 403).await;
+        refused("approve", &with("scopes", json!(["files:write"]))).await;
+        refused("approve", &with("all_scopes", json!(true))).await;
+        let change = post(&world, &format!("client/{back}"), &decide).by("operator").ok().await;
+        assert_eq!((&change["client"]["state"], &change["client"]["scopes"]), (&json!("approved"), &json!(["files:read"])));
+        becomes(&world, &token, 200).await;
+    }
+    post(&world, "client/retire", &decide).by("operator").ok().await;
+    becomes(&world, &token, 403).await;
+}
+
+#[tokio::test]
+async fn clients_of_the_configuration_are_shown_without_a_store() {
+    let mut setup = Setup::new().await;
+    setup.config["admin"]["tokens"] = tokens(&setup);
+    setup.config["clients"] = json!({"desk": {"id": "desk-1"}});
+    let world = setup.start().await;
+    let listed = get(&world, "clients").by("viewer").ok().await;
+    assert_eq!((&listed["clients"][0]["id"], &listed["next"]), (&json!("desk-1"), &json!(null)));
+    let config = world.gateway.config_file.display().to_string();
+    for what in [vec!["list"], vec!["show", "desk-1"]] {
+        let output = run(&[&["clients"], what.as_slice(), &["--config", config.as_str()]].concat()).await;
+        assert!(output.status.success() && String::from_utf8_lossy(&output.stdout).contains("desk-1"), "{what:?}");
+    }
+    let decide = json!({"client": "desk-1", "reason": "ticket 7"});
+    assert_eq!(post(&world, "client/suspend", &decide).by("operator").send().await.status, 503);
 }
 
 #[tokio::test]
