@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::{Failure, File, recorder, runtime, say};
 use crate::config::{self, AuthorizationServer, Config};
+use crate::control::Fault;
 use crate::governance::{Revocation, Selector};
 use crate::oauth::account::{self, Account, AccountState};
 use crate::server::authorization::{Invitation, secret};
@@ -233,7 +234,8 @@ impl Change {
     }
 
     fn record(&self, config: &Config, done: &'static str, name: &str) -> Result<(), Failure> {
-        recorder::record(config, done, "admin/user", format!("account {name}: {done}"), (&self.reason, &self.by))
+        Ok(recorder::record(config, "admin/user", format!("account {name}: {done}"), (&self.reason, &self.by))
+            .map_err(Fault::Unrecorded)?)
     }
 }
 
