@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use crate::assertions::Assertions;
 use crate::config::{self, Config, Problem, Seen, Severity};
-use crate::governance::client::{self, Client, Key, Source};
+use crate::governance::client::Key;
 use crate::governance::{Clients, Observed, Revocations};
 use crate::mcp::listing::Memo;
 use crate::mcp::seal::{Owner, Sealer};
@@ -81,9 +81,6 @@ impl Snapshot {
             Some(old) => old.observed.clone(),
             None => config.store.as_ref().map(|_| Arc::default()),
         };
-        if let Some(clients) = &clients {
-            clients.configure(configured(&config));
-        }
         Ok(Self {
             proofs: Proofs::new(config.dpop.rules.clone(), nonce_secret, old.map(|old| &old.proofs)),
             secret,
@@ -116,7 +113,8 @@ impl Snapshot {
     fn rules(&self) {
         self.issuers.govern();
         if let Some(clients) = &self.clients {
-            clients.configure(configured(&self.config));
+            clients.configure(self.config.clients.iter().map(|configured| configured.client.clone()));
+            clients.vouch(vouched(&self.config));
         }
     }
 }
@@ -136,14 +134,12 @@ fn sealer(config: &Config, secret: &[u8; 32]) -> Result<Arc<Sealer>, BuildError>
 }
 
 /// The clients that the configuration approves: those that it describes, and those that workloads come as.
-fn configured(config: &Config) -> impl Iterator<Item = Client> {
+fn vouched(config: &Config) -> impl Iterator<Item = Key> {
     let server = config.authorization_server.as_deref();
-    let own = server.into_iter().flat_map(|server| {
+    server.into_iter().flat_map(|server| {
         let workloads = server.workloads.iter().flat_map(|trusted| &trusted.rules.rules).map(|rule| &rule.client);
         server.clients.keys().chain(workloads).map(|id| Key { issuer: server.issuer.to_string(), id: id.clone() })
-    });
-    let own = own.map(|key| Client { state: client::State::Approved, source: Source::Configured, ..Client::entered(key) });
-    own.chain(config.clients.iter().map(|written| written.client.clone()))
+    })
 }
 
 /// Every path at which signals come in.

@@ -2,7 +2,7 @@
 //!
 //! Pending → approved → suspended → approved …, and retired for ever. Knows no database: see `store::clients`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -224,6 +224,8 @@ pub struct Clients {
     len: AtomicUsize,
     /// Seen for the first time, and not written yet.
     seen: Mutex<HashMap<Key, u64>>,
+    /// Those of the authorization server's own configuration: approved, unless somebody decided otherwise.
+    vouched: RwLock<HashSet<Key>>,
 }
 
 impl Clients {
@@ -250,6 +252,15 @@ impl Clients {
         self.len.store(all.values().map(HashMap::len).sum(), Ordering::Release);
     }
 
+    /// The clients that the authorization server's configuration approves, in the place of those before.
+    pub fn vouch(&self, keys: impl IntoIterator<Item = Key>) {
+        *self.vouched.write().unwrap_or_else(PoisonError::into_inner) = keys.into_iter().collect();
+    }
+
+    fn is_vouched(&self, key: &Key) -> bool {
+        self.vouched.read().unwrap_or_else(PoisonError::into_inner).contains(key)
+    }
+
     /// Lets a caller pass. `Some` is the caller with the scopes that count, where the client's ceiling cuts any off.
     ///
     /// # Errors
@@ -263,7 +274,12 @@ impl Clients {
         };
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let all = self.by_issuer.read().unwrap_or_else(PoisonError::into_inner);
-        match all.get(who.issuer()).and_then(|clients| clients.get(id)) {
+        let found = all.get(who.issuer()).and_then(|clients| clients.get(id));
+        let is_undecided = found.is_none_or(|entry| entry.state() == Some(State::Pending));
+        if place.approves && is_undecided && self.is_vouched(&Key { issuer: who.issuer().to_owned(), id: id.to_owned() }) {
+            return Ok(None);
+        }
+        match found {
             Some(entry) => entry.judge(who, place, now),
             None if place.approves => {
                 self.see(who.issuer(), id, now);
@@ -488,6 +504,24 @@ mod tests {
         for state in State::ALL {
             assert_eq!(retired.clone().moved(state), Err(Stuck::Retired));
         }
+    }
+
+    #[test]
+    fn a_client_of_the_authorization_server_passes_unless_somebody_decided_otherwise() {
+        let key = Key { issuer: "i".into(), id: "c".into() };
+        let clients = Clients::default();
+        clients.vouch([key.clone()]);
+        assert_eq!(check(&clients, HERE), Ok(None));
+        assert_eq!(clients.take_seen(10), []);
+        for (state, answer) in
+            [(State::Pending, Ok(None)), (State::Suspended, Err(Barred::Suspended)), (State::Retired, Err(Barred::Retired))]
+        {
+            clients.apply(Client { state, ..Client::seen(key.clone(), 1) });
+            assert_eq!(check(&clients, HERE), answer);
+        }
+        let clients = client(State::Pending, Terms::default());
+        clients.vouch([]);
+        assert!(matches!(check(&clients, HERE), Err(Barred::Pending(_))));
     }
 
     #[test]
