@@ -126,6 +126,7 @@ impl Shown {
     pub fn of((client, used): &Known, inventory: &Inventory<'_>, config: &Config) -> Self {
         let (entry, used) = (config.client(&client.key), used.as_ref());
         let (redirect_uris, about) = inventory.registered.about(&client.key, &inventory.all);
+        let last_used = used.and_then(|used| used.last_used).max(inventory.registered.used(&client.key));
         let Client { key, state, source, terms: Terms { owner, purpose, upstreams, scopes, expires }, first_seen } = client.clone();
         Self {
             code: key.code(),
@@ -140,7 +141,7 @@ impl Shown {
             expires: expires.map(written),
             first_seen: first_seen.map(written),
             first_used: used.and_then(|used| used.first_used).map(written),
-            last_used: used.and_then(|used| used.last_used).map(written),
+            last_used: last_used.map(written),
             uses: used.map_or(0, |used| used.uses),
             subjects: used.map_or(0, |used| used.subjects),
             configured_at: entry.map(|entry| entry.place.clone()),

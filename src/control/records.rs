@@ -67,9 +67,9 @@ pub struct Query {
     #[arg(long)]
     pub rule: Option<String>,
     /// RFC 3339: `2026-11-24T10:00:00Z`.
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = a_time)]
     pub since: Option<String>,
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = a_time)]
     pub until: Option<String>,
     /// Stop after so many.
     #[arg(long, value_name = "COUNT")]
@@ -77,6 +77,11 @@ pub struct Query {
     /// Only records of the log with a greater `sequence`.
     #[arg(long, value_name = "SEQUENCE")]
     pub after: Option<u64>,
+}
+
+/// The text of a time, so that on the command line one that is none is wrong usage.
+fn a_time(text: &str) -> Result<String, String> {
+    time(text).map(|_| text.to_owned()).map_err(|fault| fault.to_string())
 }
 
 /// A query that can be asked of each record.

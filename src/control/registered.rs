@@ -114,6 +114,12 @@ impl<'a> Registered<'a> {
         (redirect_uris, about)
     }
 
+    /// When a client of this id last asked for something, in seconds since 1970.
+    pub fn used(&self, key: &Key) -> Option<u64> {
+        let server = self.config.authorization_server.as_deref()?;
+        self.rows.get(&key.id).filter(|_| *server.issuer == key.issuer)?.used
+    }
+
     fn flags(&self, row: &Registration, key: &Key, all: &[Known]) -> Vec<String> {
         let fold = likeness::fold(&row.metadata.name());
         let is_other = |other: &&Registration| {

@@ -369,6 +369,9 @@ async fn a_copy_on_standard_output_has_the_same_lines() {
         .spawn()
         .unwrap();
     eventually("a begin record", || async { (lines(&log).len() > before).then_some(()) }).await;
+    // Until then a signal just ends it.
+    let ready = format!("http://{}/readyz", config["admin"]["address"].as_str().unwrap());
+    eventually("readiness", async || world.http.get(&ready).send().await.is_ok_and(|answer| answer.status() == 200).then_some(())).await;
     assert!(Command::new("sh").args(["-c", &format!("kill -TERM {}", child.id())]).status().unwrap().success());
     let output = tokio::task::spawn_blocking(move || child.wait_with_output().unwrap()).await.unwrap();
     let copy: Vec<String> = String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect();
