@@ -106,7 +106,7 @@ impl Server {
             _ => false,
         };
         let whose = device.filter(|_| known).unwrap_or("strangers");
-        let key = digest(&format!("password\0{}\0{whose}", rules::name(name).unwrap_or_default()));
+        let key = attempts("password", name, whose);
         if let Attempt::Wait(until) = call.store.attempt(&key, call.now, rules::MEMORY, rules::wait).await? {
             return Ok(Err(No::Wait(until)));
         }
@@ -124,7 +124,7 @@ impl Server {
         if let Err(unfit) = rules::password(password, &rules::name(name).unwrap_or_default()) {
             return Ok(Err(No::Unfit(unfit)));
         }
-        let key = digest(&format!("recovery\0{}", rules::name(name).unwrap_or_default()));
+        let key = attempts("recovery", name, "strangers");
         if let Attempt::Wait(until) = call.store.attempt(&key, call.now, rules::MEMORY, rules::wait).await? {
             return Ok(Err(No::Wait(until)));
         }
@@ -182,6 +182,13 @@ impl Server {
     }
 }
 
+/// Under which attempts for this name are counted. Names share counters: there are at most 262,144 of them, however many
+/// names strangers invent, and a known name is no more likely than another to wait for somebody else's attempts.
+fn attempts(kind: &str, name: &str, whose: &str) -> String {
+    let shared: String = digest(&rules::name(name).unwrap_or_default()).chars().take(3).collect();
+    digest(&format!("{kind}\0{shared}\0{whose}"))
+}
+
 /// Whether there are accounts here at all.
 pub(super) fn has_accounts(call: &Call<'_>) -> bool {
     call.settings.logins.all.iter().any(|login| matches!(login, Login::Accounts(_)))
@@ -236,4 +243,19 @@ fn refused(call: &Call<'_>, frame: Frame<'_>, ticket: &str, name: &str, recovers
         reply.response.headers_mut().insert(http::header::RETRY_AFTER, until.saturating_sub(call.now).max(1).into());
     }
     reply
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn however_many_names_are_invented_the_counters_are_few() {
+        let counted: HashSet<String> = (0..300_000).map(|n| attempts("password", &format!("name{n}"), "strangers")).collect();
+        assert!(counted.len() < 200_000, "{}", counted.len());
+        assert_eq!(attempts("password", " Alice", "strangers"), attempts("password", "alice", "strangers"));
+        assert_ne!(attempts("password", "alice", "strangers"), attempts("recovery", "alice", "strangers"));
+    }
 }
