@@ -8,7 +8,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::{Failure, File, recorder, runtime, say};
+use super::comparison::plain;
+use super::{Failure, File, reach, recorder, say};
 use crate::config::{self, AuthorizationServer, Config};
 use crate::control::Fault;
 use crate::governance::{Revocation, Selector};
@@ -296,7 +297,8 @@ impl Sessions {
 /// The store cannot be used.
 pub(super) async fn first(file: &std::path::Path, name: &str) -> Result<Option<String>, Failure> {
     let config = config::load(file, &environment).map_err(Failure::Problems)?.config;
-    let (store, server) = opened(&config).await?;
+    let (Some(place), server) = (&config.store, accounts(&config)?) else { return Err(Fault::NoStore.into()) };
+    let store = Store::open(&place.place).await.map_err(told)?;
     let accounts = store.accounts().await.map_err(told)?;
     let now = seconds();
     let link = match accounts.first() {
@@ -357,23 +359,16 @@ fn load(file: &File) -> Result<Config, Failure> {
 }
 
 fn with_store<T>(config: &Config, work: impl AsyncFnOnce(Store, &AuthorizationServer) -> Result<T, Failure>) -> Result<T, Failure> {
-    runtime()?.block_on(async {
-        let (store, server) = opened(config).await?;
-        let done = work(store.clone(), server).await;
-        store.close().await;
-        done
-    })
+    let server = accounts(config)?;
+    reach::with_store(config, async |store| work(store.clone(), server).await)
 }
 
-/// The store, where accounts are kept in it.
-async fn opened(config: &Config) -> Result<(Store, &AuthorizationServer), Failure> {
-    let accounts = config.authorization_server.as_deref().filter(|server| server.logins.find("accounts").is_some());
-    let (Some(store), Some(server)) = (&config.store, accounts) else {
-        return Err(Failure::Impossible(
-            "no accounts are kept here: the configuration has no `authorization_server.login.accounts`".into(),
-        ));
-    };
-    Ok((Store::open(&store.place).await.map_err(told)?, server))
+/// The authorization server, where it keeps accounts.
+fn accounts(config: &Config) -> Result<&AuthorizationServer, Failure> {
+    let found = config.authorization_server.as_deref().filter(|server| server.logins.find("accounts").is_some());
+    found.ok_or_else(|| {
+        Failure::Impossible("no accounts are kept here: the configuration has no `authorization_server.login.accounts`".into())
+    })
 }
 
 fn told(error: Error) -> Failure {
@@ -398,9 +393,4 @@ fn seconds_of(row: i64) -> u64 {
 
 fn date(seconds: u64) -> String {
     humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds)).to_string()
-}
-
-/// SECURITY: a stranger's text never steers a terminal.
-fn plain(text: &str) -> String {
-    text.chars().flat_map(|one| if one.is_control() { one.escape_default().collect::<Vec<_>>() } else { vec![one] }).collect()
 }
