@@ -38,7 +38,7 @@ use crate::streams::Open;
 
 /// Bytes of a list, and of one event of a stream that must be read.
 pub(super) const ANSWER: usize = 8 << 20;
-/// Bytes of a stream that leave in one write, if they have arrived.
+/// Bytes of a stream that are taken in before what passed of them leaves, if they have arrived.
 const TOGETHER: usize = 16 << 10;
 /// For the last event of a stream that is ended.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -506,7 +506,7 @@ async fn stream(
                     filter.push_named(part, &mut judge, Some(&mut |id| seals.event(session.as_ref(), answering, id)), out)
                 }
             };
-            let mut next = part;
+            let (mut next, mut taken) = (part, 0);
             // What has arrived already leaves together; nothing that has is kept back for what has not.
             loop {
                 let Ok(part) = next else {
@@ -514,11 +514,13 @@ async fn stream(
                     break false;
                 };
                 let done = part.is_none() || reached.session.response_done();
+                taken += part.as_ref().map_or(0, Bytes::len);
                 if part.is_some_and(|part| push(&part, &mut out).is_err()) {
                     cut = Some("unreadable_list");
                     break false;
                 }
-                if done || out.len() >= TOGETHER {
+                // What is dropped counts too: nobody who sends it may put off the end of the stream.
+                if done || taken >= TOGETHER {
                     break done;
                 }
                 match reached.session.read_response_body().now_or_never() {
