@@ -327,3 +327,39 @@ async fn everything_of_a_person_can_be_ended_and_they_sign_in_again_at_once() {
     let after = tokens(&world, &browser).await;
     assert_eq!(call(&world, &after).await, 200);
 }
+
+#[tokio::test]
+async fn a_sign_in_is_of_the_browser_that_was_shown_the_page_and_of_no_other_site() {
+    let world = world().await;
+    alice(&world).await;
+    let (victim, attacker) = (Browser::new(&world.origin), Browser::new(&world.origin));
+    let ticket = at_the_door(&world, &attacker).await;
+    let form = [("ticket", ticket.as_str()), ("name", "alice"), ("password", PASSWORD)];
+    // A browser that was never here, one that was shown another page, a page of another site, and no form at all.
+    victim.post("/doorward/sign-in", &form).await.is(403);
+    at_the_door(&world, &victim).await;
+    let page = victim.post("/doorward/sign-in", &form).await;
+    page.is(403);
+    assert!(page.cookies().iter().all(|cookie| !cookie.contains("doorward-session")), "{page:#?}");
+    assert!(victim.get("/doorward/account").await.text.contains("/doorward/begin"), "nobody is signed in");
+    attacker.post_from("/doorward/sign-in", &form, &[("origin", "https://evil.example")]).await.is(403);
+    attacker.post_from("/doorward/sign-in", &form, &[("sec-fetch-site", "cross-site")]).await.is(403);
+    attacker.post("/doorward/sign-in", &form).await.is(303);
+}
+
+#[tokio::test]
+async fn where_no_accounts_are_kept_their_pages_are_not_there() {
+    let mut setup = Setup::new().await;
+    let folder = setup.folder.path().to_owned();
+    let secret = folder.join("portal-secret");
+    std::fs::write(&secret, "0123456789abcdef0123456789abcdef").unwrap();
+    setup.config["store"] = json!(format!("sqlite:{}", folder.join("doorward.db").display()));
+    setup.config["upstreams"]["files"]["ownership"] = json!("bridge");
+    setup.config["upstreams"]["files"].as_object_mut().unwrap().remove("issuers");
+    setup.config["authorization_server"] =
+        json!({"login": {"application": {"title": "the portal", "url": "https://app.example.com/in", "secret_file": secret}}});
+    let world = setup.start().await;
+    for path in ["/doorward/sign-in", "/doorward/account", "/doorward/invite/0123456789abcdefghijklmnopqrstuvwxyzABCDEFG"] {
+        Browser::new(&world.origin).get(path).await.is(404);
+    }
+}
