@@ -4,8 +4,8 @@
 use std::sync::LazyLock;
 use std::time::{Duration, UNIX_EPOCH};
 
-use doorward::token::proof_key::ProofKeys;
 use doorward::token::dpop::{Expected, ProofRules, check};
+use doorward::token::proof_key::ProofKeys;
 use libfuzzer_sys::fuzz_target;
 
 static KEYS: LazyLock<ProofKeys> = LazyLock::new(ProofKeys::default);
