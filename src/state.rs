@@ -246,10 +246,12 @@ impl State {
             self.metrics.reloaded(false);
             vec![self.unusable(&error)]
         })?;
-        self.metrics.configured(&next.config);
         next.rules();
-        self.current.store(Arc::new(next));
+        let next = Arc::new(next);
+        self.current.store(next.clone());
         self.worlds.send_modify(|world| *world += 1);
+        // Last: who sees the hash of a configuration may rely on its rules, on streams that are open too.
+        self.metrics.configured(&next.config);
         self.metrics.reloaded(true);
         Ok(loaded.warnings)
     }
