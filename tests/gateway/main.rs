@@ -24,6 +24,7 @@ mod audit_log;
 mod authorization_accounts;
 mod authorization_clients;
 mod authorization_flow;
+mod authorization_passkeys;
 mod authorization_tokens;
 mod balance;
 mod bars;
