@@ -5,6 +5,7 @@
 //! `Host`. Here a head has a size, a count, a time, and one reading (RFC 9112 §2.2, §3.2, §6).
 
 use std::io;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -71,7 +72,8 @@ async fn rest(stream: &mut Stream, limits: &Limits, bytes: &mut BytesMut) -> Res
 
 /// Where the head ends, looking from `from`.
 fn end(bytes: &[u8], from: usize) -> Option<usize> {
-    memmem::find(bytes.get(from..)?, b"\r\n\r\n").map(|at| from + at + 4)
+    static END: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new("\r\n\r\n"));
+    END.find(bytes.get(from..)?).map(|at| from + at + 4)
 }
 
 /// One reading for every server, or none.

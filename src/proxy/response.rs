@@ -12,6 +12,7 @@ use futures_util::FutureExt;
 use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
+use tokio::sync::watch;
 
 use super::Gateway;
 use super::asked::Questions;
@@ -40,8 +41,8 @@ use crate::streams::Open;
 pub(super) const ANSWER: usize = 8 << 20;
 /// Bytes of a stream that are taken in before what passed of them leaves, if they have arrived.
 const TOGETHER: usize = 16 << 10;
-/// For the last event of a stream that is ended.
-const FAREWELL: Duration = Duration::from_secs(1);
+/// For what is on its way when a stream is ended, and again for its last event.
+const FAREWELL: Duration = Duration::from_millis(500);
 
 /// What was decided about the answer when the request was judged.
 pub struct Plan<'m> {
@@ -450,12 +451,17 @@ async fn stream(
     let mut worlds = gateway.state.worlds();
     // What was revoked before this began to listen.
     worlds.mark_changed();
+    // Made once, and not for every event.
+    let mut world_next = pin!(changed(worlds));
+    let mut ended = pin!(open.ended());
+    let mut stopping = pin!(told_to_stop(&gateway.closing));
     loop {
         let waiting = Instant::now();
         let part = tokio::select! {
             biased;
             // First, so that an upstream that never pauses cannot put its end off.
-            Ok(()) = worlds.changed() => {
+            worlds = &mut world_next => {
+                world_next.set(changed(worlds));
                 tale.waited(waiting);
                 let world = gateway.state.current();
                 if let Err(denial) = plan.asked.admitted.since_revoked(&world, SystemTime::now()) {
@@ -471,13 +477,13 @@ async fn stream(
                 }
                 continue;
             }
-            reason = open.ended() => return farewell(session, plan, tale, reason).await,
+            reason = &mut ended => return farewell(session, plan, tale, reason).await,
             () = &mut expiry => return farewell(session, plan, tale, spent(gateway, plan)).await,
             part = reached.session.read_response_body() => part,
             () = gone(session) => return cut_short(tale, "client_gone"),
             // A call's stream has an end, and is waited for like any call.
             // Later than the listeners close, where another process took over.
-            () = told_to_stop(&gateway.closing), if plan.endless => return farewell(session, plan, tale, "stopping").await,
+            () = &mut stopping, if plan.endless => return farewell(session, plan, tale, "stopping").await,
         };
         tale.waited(waiting);
         let mut cut = None;
@@ -530,15 +536,27 @@ async fn stream(
             }
         };
         looking.tell(tale);
-        // Who does not read is not waited for.
-        let written = tokio::select! {
-            biased;
-            written = session.write_response_body(out.into(), done) => written,
-            reason = open.ended() => return cut_short(tale, reason),
-            () = &mut expiry => return cut_short(tale, spent(gateway, plan)),
+        let over = {
+            let mut write = pin!(session.write_response_body(out.into(), done));
+            let over = tokio::select! {
+                biased;
+                written = &mut write => written.map(|()| None).map_err(|_| "client_gone"),
+                reason = &mut ended => Ok(Some(reason)),
+                () = &mut expiry => Ok(Some(spent(gateway, plan))),
+            };
+            match over {
+                // Who reads slowly has a moment; who does not read is not waited for.
+                Ok(Some(reason)) => match tokio::time::timeout(FAREWELL, write).await {
+                    Ok(Ok(())) => Ok(Some(reason).filter(|_| !done)),
+                    Ok(Err(_)) | Err(_) => Err(reason),
+                },
+                other => other,
+            }
         };
-        if written.is_err() {
-            return cut_short(tale, "client_gone");
+        match over {
+            Ok(None) => {}
+            Ok(Some(reason)) => return farewell(session, plan, tale, reason).await,
+            Err(reason) => return cut_short(tale, reason),
         }
         if let Some(reason) = cut {
             return cut_short(tale, reason);
@@ -551,6 +569,14 @@ async fn stream(
             return true;
         }
     }
+}
+
+/// Waits for the next world, or for something to be revoked in this one.
+async fn changed(mut worlds: watch::Receiver<u64>) -> watch::Receiver<u64> {
+    if worlds.changed().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+    worlds
 }
 
 /// How long a stream may still last: as long as its caller's token and the approval of its client.
