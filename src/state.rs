@@ -39,6 +39,8 @@ pub struct Snapshot {
     pub transmitters: Transmitters,
     /// Where people sign in elsewhere.
     pub logins: LoginGates,
+    /// Where operators sign in.
+    pub admin_logins: LoginGates,
     /// What upstreams are shown where it must be obtained.
     pub upstream_tokens: UpstreamTokens,
     /// What upstreams are told of callers, signed.
@@ -92,6 +94,10 @@ impl Snapshot {
             issuers: Issuers::build(&config, old.map(|old| &old.issuers))?,
             transmitters: Transmitters::build(&config, old.map(|old| &old.transmitters))?,
             logins: LoginGates::build(config.authorization_server.as_deref().map(|server| &server.logins), old.map(|old| &old.logins))?,
+            admin_logins: LoginGates::build(
+                config.admin.as_ref().and_then(|admin| admin.login.as_ref()).map(|login| &login.logins),
+                old.map(|old| &old.admin_logins),
+            )?,
             upstream_tokens: UpstreamTokens::build(&config, old.map(|old| &old.upstream_tokens))?,
             assertions: Assertions::build(&config, old.map(|old| &old.assertions), SystemTime::now())
                 .map_err(|_| BuildError::Randomness)?,

@@ -7,7 +7,6 @@ mod approve;
 mod audit;
 mod check;
 mod clients;
-mod comparison;
 mod demo;
 mod doctor;
 mod explain;
@@ -37,6 +36,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::comparison;
 use crate::config::Problem;
 
 /// The small gateway that governs who may talk to an MCP server.

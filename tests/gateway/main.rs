@@ -17,6 +17,7 @@ mod support;
 
 mod activation;
 mod admin_api;
+mod admin_login;
 mod asks;
 mod assertion;
 mod attacker;

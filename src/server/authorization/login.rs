@@ -65,7 +65,7 @@ pub(super) struct Trip {
 }
 
 /// What state and cookie of a trip stand for. Nothing of it is in the store.
-pub(super) struct Secrets {
+pub(in crate::server) struct Secrets {
     /// Under which the trip is kept.
     pub kept: String,
     pub nonce: String,

@@ -206,6 +206,15 @@ impl Gateway {
         .await
     }
 
+    /// The records of what was done to the gateway that fit, once there are at least so many.
+    pub async fn acts(&self, count: usize, fits: impl Fn(&Value) -> bool) -> Vec<Value> {
+        eventually("acts", || async {
+            let acts: Vec<Value> = self.records().into_iter().filter(|record| fits(record)).collect();
+            (acts.len() >= count).then_some(acts)
+        })
+        .await
+    }
+
     /// Resident memory in KiB.
     pub fn resident(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();

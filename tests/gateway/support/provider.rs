@@ -295,6 +295,17 @@ impl Browser {
         self.send(request, path).await
     }
 
+    /// What a script of a page of ours sends.
+    pub async fn post_json(&self, path: &str, body: &Value, headers: &[(&str, &str)]) -> Page {
+        let request = self.http.post(self.absolute(path)).header("content-type", "application/json").body(body.to_string());
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        self.send(request, path).await
+    }
+
+    pub fn cookie(&self, name: &str) -> Option<String> {
+        self.cookies.lock().unwrap().get(name).cloned()
+    }
+
     fn absolute(&self, url: &str) -> String {
         if url.starts_with('/') { format!("{}{url}", self.origin) } else { url.to_owned() }
     }
