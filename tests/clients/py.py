@@ -61,7 +61,7 @@ async def callback():
 auth = OAuthClientProvider(
     server_url=RESOURCE,
     client_metadata=OAuthClientMetadata(
-        client_name="table py",
+        client_name=f"table py {1 if Client is None else 2}",
         redirect_uris=[REDIRECT],
         grant_types=["authorization_code", "refresh_token"],
         response_types=["code"],
