@@ -44,7 +44,10 @@ export async function inside(folder, servers) {
   const lanes = doors.flatMap(door => kinds.flatMap(kind => halves.map(half => (
     { ...door, kind, upstream: `${kind}-${half}`, id: `${door.login}-${kind}-${half}`, mine: driven.filter((_client, at) => at % halves.length === half) }
   ))));
-  const rows = (await Promise.all(lanes.map(lane => along(folder, lane, `http://127.0.0.1:${control}/${lane.id}`, `https://127.0.0.1:${documents}`)))).flat();
+  return (await Promise.all(lanes.map(lane => along(folder, lane, `http://127.0.0.1:${control}/${lane.id}`, `https://127.0.0.1:${documents}`)))).flat();
+}
+
+export function inOrder(rows) {
   const order = row => [clients.findIndex(client => client.name === row[0]), row[2] === 'bridge' ? 0 : 1, kinds.indexOf(row[4])];
   return rows.sort((a, b) => order(a).map((one, at) => one - order(b)[at]).find(one => one !== 0) ?? 0);
 }

@@ -7,11 +7,20 @@ import { join } from 'node:path';
 
 const started = [];
 
+// None twice, and none of those that the system gives to connections: one could be taken before it is listened at.
+const given = new Set();
 export async function freePorts(count) {
-  const all = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'));
-  await Promise.all(all.map(one => new Promise(done => one.once('listening', done))));
-  const ports = all.map(one => one.address().port);
-  await Promise.all(all.map(one => new Promise(done => one.close(done))));
+  const ports = [];
+  while (ports.length < count) {
+    const port = 20_000 + Math.floor(Math.random() * 12_000);
+    if (given.has(port)) continue;
+    const server = createServer();
+    const isFree = await new Promise(done => server.once('error', () => done(false)).listen(port, '127.0.0.1', () => done(true)));
+    if (!isFree) continue;
+    await new Promise(done => server.close(done));
+    given.add(port);
+    ports.push(port);
+  }
   return ports;
 }
 
