@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 
 use crate::audit::Audit;
 use crate::event::{Act, Outcome};
-use crate::governance::KeyState;
-use crate::governance::surface::{Drift, Summary, differences, settle, shown};
+use crate::governance::surface::{Drift, Summary, differences, shown};
+use crate::governance::{IssuerKey, KeyState};
 use crate::metrics::Metrics;
 use crate::remote::surfaces::{Document, Sighting, Surfaces};
 use crate::state::State;
@@ -89,12 +89,13 @@ impl Watch {
             sighting.document = None;
         }
         if let Some(set) = &sighting.keys {
-            let (acceptance, text, set_shown, now) = (surfaces.keys.acceptance(issuer), described(set), shown(set), now());
+            let (text, set_shown, now) = (described(set), shown(set), now());
             let version = Version { issuer, kind: SurfaceKind::Keys, digest: set.digest(), summary: &text, now };
-            let settled = store.saw_keys(&version, |known| surfaces.keys.dated(settle(issuer, known, &set_shown, acceptance, now))).await?;
+            let settled = |known: &[IssuerKey]| surfaces.keys.written(issuer, known, &set_shown, &sighting.drifts, now);
+            let settled = store.saw_keys(&version, settled).await?;
             settled.changed.into_iter().for_each(|key| surfaces.keys.apply(key));
             settled.drifts.iter().for_each(|drift| self.tell(issuer, drift));
-            sighting.keys = None;
+            (sighting.keys, sighting.drifts) = (None, Vec::new());
         }
         Ok(())
     }
