@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::comparison::plain;
 use super::reach::with_store;
 use super::{Failure, File, complain, recorder, say};
-use crate::config::{self, Config, StorePlace};
+use crate::config::{self, Config, StorePlace, Transmitter};
 use crate::control::{Fault, issuer};
 use crate::governance::surface::IssuerKey;
 use crate::governance::{Acceptance, KeyState};
@@ -29,7 +29,7 @@ pub struct Keys {
 
 #[derive(Subcommand)]
 enum What {
-    /// List the keys of issuers; those that wait for a decision with `--state held`.
+    /// List the keys of issuers and of transmitters of signals; those that wait for a decision with `--state held`.
     List(List),
     /// Let a key verify from now on.
     Approve(Decide),
@@ -84,7 +84,7 @@ struct Decide {
     /// The key's id (`kid`), or its thumbprint (RFC 7638).
     #[arg(value_name = "KEY")]
     name: String,
-    /// The issuer identifier, as in `iss`, or the issuer's name in the configuration.
+    /// The issuer identifier, as in `iss`, or the issuer's name in the configuration; `signals.NAME` for a transmitter.
     #[arg(long)]
     issuer: Option<String>,
     /// Why, for the records.
@@ -173,7 +173,7 @@ impl Decide {
                 return Err(Failure::Impossible(format!("`{name}` must say something, in at most {LONGEST} bytes")));
             }
         }
-        let of = self.issuer.as_deref().map(|text| issuer(text, &config)).transpose()?;
+        let of = self.issuer.as_deref().map(|text| whose(text, &config)).transpose()?;
         let made = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let (seq, key) = with_store(&config, async |store| {
             let key = self.find(all(store).await?, of.as_deref())?;
@@ -204,10 +204,24 @@ impl Decide {
 
 /// When a hold ends by itself.
 fn until(key: &IssuerKey, config: &Config) -> Option<String> {
-    let issuer = config.issuers.values().find(|issuer| *issuer.rules.issuer == *key.issuer)?;
-    match (key.state, issuer.accept_new_keys) {
+    let issuer = config.issuers.values().find(|issuer| *issuer.rules.issuer == *key.issuer).map(|issuer| issuer.accept_new_keys);
+    let transmitter = || transmitters(config).find(|(_, one)| one.surface() == key.issuer).map(|(_, one)| one.accept_new_keys);
+    match (key.state, issuer.or_else(transmitter)?) {
         (KeyState::Held, Acceptance::After(held)) => Some(time(key.since.saturating_add(held.as_secs()))),
         _ => None,
+    }
+}
+
+fn transmitters(config: &Config) -> impl Iterator<Item = (&str, &Transmitter)> {
+    config.signals.iter().filter_map(|signal| Some((&*signal.name, signal.transmitter.as_ref()?)))
+}
+
+/// What keys are remembered by: of an issuer, or of `signals.NAME`.
+fn whose(text: &str, config: &Config) -> Result<String, Fault> {
+    let is_meant = |(name, one): &(&str, &Transmitter)| one.surface() == text || text.strip_prefix("signals.") == Some(name);
+    match transmitters(config).find(is_meant) {
+        Some((_, transmitter)) => Ok(transmitter.surface()),
+        None => issuer(text, config),
     }
 }
 

@@ -273,6 +273,7 @@ async fn prove<T: Clone>(unproven: &Unproven<'_, T>, store: &Arc<KeyStore>) -> R
     };
     match newer {
         Some(keys) => unproven.prove(keys.find(kid, algorithm)).cloned(),
+        None if store.awaits(kid, algorithm) => Err(Fault::KeyHeld),
         None => first.cloned(),
     }
 }

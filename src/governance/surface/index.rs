@@ -108,6 +108,13 @@ impl IssuerKeys {
         if set.keys().iter().all(|key| counts(key)) { set.clone() } else { Arc::new(set.only(counts)) }
     }
 
+    /// Whether a key waits for a time or a decision.
+    pub fn is_held(&self, issuer: &str, key: &Key) -> bool {
+        let known = self.read();
+        let state = known.keys.get(issuer).and_then(|keys| keys.get(&URL_SAFE_NO_PAD.encode(key.thumbprint()))).map(|key| key.state);
+        state == Some(KeyState::Held)
+    }
+
     /// Keys whose time on hold is over.
     pub fn due(&self, now: u64) -> Vec<IssuerKey> {
         let known = self.read();
