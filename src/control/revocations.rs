@@ -309,3 +309,6 @@ fn past(text: &str, hand: &Hand<'_>) -> Result<u64, Fault> {
     }
     Ok(seconds(time))
 }
+
+#[cfg(test)]
+mod tests;
