@@ -22,7 +22,7 @@ pub struct Keys {
 
 #[derive(Subcommand)]
 enum What {
-    /// List the keys of issuers; those that wait for a decision with `--state held`.
+    /// List the keys of issuers and of transmitters of signals; those that wait for a decision with `--state held`.
     List(List),
     /// Let a key verify from now on.
     Approve(Decide),
@@ -66,7 +66,7 @@ struct Decide {
     /// The key's id (`kid`), or its thumbprint (RFC 7638).
     #[arg(value_name = "KEY")]
     name: String,
-    /// The issuer identifier, as in `iss`, or the issuer's name in the configuration.
+    /// The issuer identifier, as in `iss`, or the issuer's name in the configuration; `signals.NAME` for a transmitter.
     #[arg(long)]
     issuer: Option<String>,
     /// Why, for the records.

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::clients::Decided;
 use super::{Fault, Hand, issuer, said, written};
-use crate::config::Config;
+use crate::config::{Config, Transmitter};
 use crate::governance::surface::IssuerKey;
 use crate::governance::{Acceptance, KeyState};
 use crate::store::{Kept, Reason, Store};
@@ -120,7 +120,7 @@ pub struct Versions {
 pub struct Decision {
     /// Its id (`kid`), or its thumbprint (RFC 7638).
     pub key: String,
-    /// The issuer identifier, as in `iss`, or the issuer's name in the configuration.
+    /// The issuer identifier, as in `iss`, or the issuer's name in the configuration; `signals.NAME` for a transmitter.
     pub issuer: Option<String>,
     /// For the records.
     pub reason: String,
@@ -198,7 +198,7 @@ async fn decide(hand: &Hand<'_>, asked: &Decision, operation: &'static str, stat
     for (name, text) in [("reason", asked.reason.as_str()), ("by", hand.actor), ("key", &asked.key)] {
         said(name, text)?;
     }
-    let of = asked.issuer.as_deref().map(|text| issuer(text, hand.config)).transpose()?;
+    let of = asked.issuer.as_deref().map(|text| whose(text, hand.config)).transpose()?;
     let key = find(all(hand.store).await?, &asked.key, of.as_deref())?;
     let reason = Reason { text: &asked.reason, actor: hand.actor, made: hand.seconds() };
     let decided = hand.store.decide_key((&key.issuer, &key.thumbprint), state, |_| false, &reason).await?;
@@ -225,10 +225,24 @@ fn find(keys: Vec<IssuerKey>, name: &str, of: Option<&str>) -> Result<IssuerKey,
 
 /// When a hold ends by itself.
 fn until(key: &IssuerKey, config: &Config) -> Option<String> {
-    let issuer = config.issuers.values().find(|issuer| *issuer.rules.issuer == *key.issuer)?;
-    match (key.state, issuer.accept_new_keys) {
+    let issuer = config.issuers.values().find(|issuer| *issuer.rules.issuer == *key.issuer).map(|issuer| issuer.accept_new_keys);
+    let transmitter = || transmitters(config).find(|(_, one)| one.surface() == key.issuer).map(|(_, one)| one.accept_new_keys);
+    match (key.state, issuer.or_else(transmitter)?) {
         (KeyState::Held, Acceptance::After(held)) => Some(written(key.since.saturating_add(held.as_secs()))),
         _ => None,
+    }
+}
+
+fn transmitters(config: &Config) -> impl Iterator<Item = (&str, &Transmitter)> {
+    config.signals.iter().filter_map(|signal| Some((&*signal.name, signal.transmitter.as_ref()?)))
+}
+
+/// What keys are remembered by: of an issuer, or of `signals.NAME`.
+fn whose(text: &str, config: &Config) -> Result<String, Fault> {
+    let is_meant = |(name, one): &(&str, &Transmitter)| one.surface() == text || text.strip_prefix("signals.") == Some(name);
+    match transmitters(config).find(is_meant) {
+        Some((_, transmitter)) => Ok(transmitter.surface()),
+        None => issuer(text, config),
     }
 }
 

@@ -15,12 +15,12 @@ use crate::support::{Setup, World, client, eventually};
 
 const ROLES: [&str; 3] = ["viewer", "reviewer", "operator"];
 
-fn secret(name: &str) -> String {
+pub fn secret(name: &str) -> String {
     format!("{name}-0123456789abcdef0123456789abcdef")
 }
 
 /// A token of each role.
-fn tokens(setup: &Setup) -> Value {
+pub fn tokens(setup: &Setup) -> Value {
     let made = ROLES.map(|role| {
         let file = setup.folder.path().join(role);
         std::fs::write(&file, secret(role)).unwrap();

@@ -87,6 +87,20 @@ impl Gateway {
 
     /// Starts with this configuration and waits until it says that it is ready.
     pub async fn start_until_ready(folder: &Path, config: &Value, http: &reqwest::Client) -> Self {
+        Self::started_by(launch, folder, config, http).await
+    }
+
+    /// The same, and a file that may not grow is an error of the write, as on a full disk, and not the end of the process.
+    pub async fn start_for_a_full_disk(folder: &Path, config: &Value, http: &reqwest::Client) -> Self {
+        let launch = |config_file: &Path| {
+            let mut command = Command::new("sh");
+            command.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_doorward"), "serve", "--config"]).arg(config_file);
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+        };
+        Self::started_by(launch, folder, config, http).await
+    }
+
+    async fn started_by(launch: impl FnOnce(&Path) -> Child, folder: &Path, config: &Value, http: &reqwest::Client) -> Self {
         let config_file = folder.join("doorward.yaml");
         write_config(&config_file, &yaml(config));
         let mut child = launch(&config_file);
