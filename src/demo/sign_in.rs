@@ -240,3 +240,21 @@ fn posted(request: reqwest::RequestBuilder, form: &[(&str, &str)]) -> reqwest::R
     let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
     request.header("content-type", "application/x-www-form-urlencoded").body(body)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::demo::{Ports, start_neighbours};
+
+    #[tokio::test]
+    async fn where_nobody_asks_for_a_token_it_ends_with_what_was_expected() {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let neighbours = start_neighbours(Ports::default(), false).await.expect("started");
+        let mut addresses = neighbours.addresses.clone();
+        addresses.gateway = addresses.upstream;
+        let mut told = Vec::new();
+        let failure = run(&addresses, "http://127.0.0.1:1/doorward/invite/x", &mut told).await.err().expect("a flaw").to_string();
+        neighbours.stop().await;
+        assert!(failure.contains("step `POST /mine`: expected 401 and a challenge that names the metadata"), "{failure}");
+    }
+}
