@@ -68,7 +68,7 @@ fn shown(route: &Route, duties: &Duties) -> Value {
 fn duties(route: &Route, config: &Config) -> Duties {
     let own = config.authorization_server.as_deref();
     let own = own.and_then(|server| Some((server, server.resources.iter().find(|resource| *resource.upstream == *route.name)?)));
-    let reviews = reviews(route, config);
+    let reviews = reviews(route, config, own.is_some());
     match own {
         Some((server, resource)) => Duties {
             ownership: if resource.self_managed { "self_managed" } else { "bridge" },
@@ -124,10 +124,11 @@ fn consents(server: &AuthorizationServer, self_managed: bool) -> String {
 }
 
 /// Who decides on clients, and by what use is looked through.
-fn reviews(route: &Route, config: &Config) -> String {
-    let clients = match route.approves_clients {
-        true => "clients that nobody approved are refused",
-        false => "clients that nobody approved may call",
+fn reviews(route: &Route, config: &Config, own: bool) -> String {
+    let clients = match (route.approves_clients, own) {
+        (true, _) => "clients that nobody approved are refused",
+        (false, true) => "clients come in as `registration` says",
+        (false, false) => "clients that nobody approved may call",
     };
     match config.store {
         Some(_) => format!("Doorward: {clients} (`doorward clients`), use by `doorward review`"),

@@ -286,7 +286,9 @@ async fn item_118_one_refresh_token_shown_at_both_at_once_gives_one_successor() 
 async fn s44_both_have_one_set_of_keys_and_a_turn_is_made_once() {
     let pair = pair(|_| {}).await;
     let kids = async |port: u16| {
-        let text = pair.http.get(format!("http://127.0.0.1:{port}/jwks.json")).send().await.unwrap().text().await.unwrap();
+        let host = pair.scene.world.origin.strip_prefix("http://").unwrap();
+        let request = pair.http.get(format!("http://127.0.0.1:{port}/jwks.json")).header("host", host);
+        let text = request.send().await.unwrap().text().await.unwrap();
         let set: Value = serde_json::from_str(&text).unwrap();
         let mut kids: Vec<String> = set["keys"].as_array().unwrap().iter().map(|key| key["kid"].as_str().unwrap().to_owned()).collect();
         kids.sort();
