@@ -13,7 +13,7 @@ mod tickets;
 
 pub use accounts::Attempt;
 pub(in crate::store) use grants::ended_by;
-pub use grants::{Code, Grant, Redeemed, Redemption, Refresh, Rotation};
+pub use grants::{Code, Grant, Redeemed, Redemption, Refresh, Rotation, Sought};
 pub use keys::SealedKey;
 pub use registrations::{Added, Registration};
 pub use sessions::BrowserSession;
