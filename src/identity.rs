@@ -9,6 +9,7 @@ pub mod signing;
 
 use std::net::IpAddr;
 
+use http::HeaderName;
 use serde_json::Value;
 
 use crate::principal::{Kind, Principal};
@@ -31,10 +32,11 @@ pub enum Source {
 }
 
 /// The identity part of one upstream's configuration.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct IdentityRules {
-    headers: Vec<(String, Source)>,
-    guarded: Vec<String>,
+    headers: Vec<(HeaderName, Source)>,
+    /// Folded names that never pass from a client, and the print of each.
+    guarded: Vec<(u32, String)>,
     assertion: bool,
 }
 
@@ -74,11 +76,18 @@ const ALWAYS_STRIPPED: &[&str] = &[
     "doorwardassertion",
 ];
 
+impl Default for IdentityRules {
+    fn default() -> Self {
+        Self::new(Vec::new(), None)
+    }
+}
+
 impl IdentityRules {
     /// `headers` are the configured pairs; `credential` is the name of the header that carries the
     /// upstream's own credential, which clients may not send either.
-    pub fn new(headers: Vec<(String, Source)>, credential: Option<&str>) -> Self {
-        let guarded = headers.iter().map(|(name, _)| name.as_str()).chain(credential).map(fold).collect();
+    pub fn new(headers: Vec<(HeaderName, Source)>, credential: Option<&str>) -> Self {
+        let own = headers.iter().map(|(name, _)| name.as_str()).chain(credential).map(fold);
+        let guarded = ALWAYS_STRIPPED.iter().map(|name| (*name).to_owned()).chain(own).map(|name| (print(&name), name)).collect();
         Self { headers, guarded, assertion: false }
     }
 
@@ -93,7 +102,7 @@ impl IdentityRules {
         self.assertion
     }
 
-    pub fn headers(&self) -> &[(String, Source)] {
+    pub fn headers(&self) -> &[(HeaderName, Source)] {
         &self.headers
     }
 
@@ -108,14 +117,14 @@ impl IdentityRules {
 
     /// Whether a client's header of this name must not reach the upstream.
     pub fn strips(&self, name: &str) -> bool {
-        let length = name.bytes().filter(u8::is_ascii_alphanumeric).count();
-        let guarded = ALWAYS_STRIPPED.iter().copied().chain(self.guarded.iter().map(String::as_str));
-        guarded.filter(|folded| folded.len() == length).any(|folded| folds_to(name, folded))
+        // Asked of every header of every request: almost all differ in the print.
+        let own = print(name);
+        self.guarded.iter().any(|(print, folded)| *print == own && folds_to(name, folded))
     }
 
     /// The headers to set, in the configured order; those without a value stay removed.
-    pub fn values<'a>(&'a self, who: &'a Principal) -> impl Iterator<Item = (&'a str, String)> {
-        self.headers.iter().filter_map(|(name, source)| Some((name.as_str(), source.value(who)?)))
+    pub fn values<'a>(&'a self, who: &'a Principal) -> impl Iterator<Item = (&'a HeaderName, String)> {
+        self.headers.iter().filter_map(|(name, source)| Some((name, source.value(who)?)))
     }
 }
 
@@ -178,6 +187,16 @@ fn encode(text: &str) -> String {
 }
 
 /// Whether the name is this one by letters and digits alone.
+/// How many letters and digits a name has, and the first and the last of them without their case.
+fn print(name: &str) -> u32 {
+    let bytes = name.as_bytes();
+    let length = bytes.iter().map(|byte| u32::from(byte.is_ascii_alphanumeric())).sum::<u32>();
+    let letter = |byte: Option<&u8>| byte.map_or(0, |byte| u32::from(byte.to_ascii_lowercase()));
+    let first = letter(bytes.iter().find(|byte| byte.is_ascii_alphanumeric()));
+    let last = letter(bytes.iter().rfind(|byte| byte.is_ascii_alphanumeric()));
+    length << 16 | first << 8 | last
+}
+
 fn folds_to(name: &str, folded: &str) -> bool {
     let mut letters = name.bytes().filter(u8::is_ascii_alphanumeric).map(|byte| byte.to_ascii_lowercase());
     folded.bytes().all(|byte| letters.next() == Some(byte)) && letters.next().is_none()
@@ -199,7 +218,7 @@ mod tests {
     use crate::principal::Proof;
 
     fn rules(source: Source) -> IdentityRules {
-        IdentityRules::new(vec![("X-Mcp-User".into(), source)], Some("X-Api-Key"))
+        IdentityRules::new(vec![(HeaderName::from_static("x-mcp-user"), source)], Some("X-Api-Key"))
     }
 
     fn first(rules: &IdentityRules, proof: Proof) -> Option<String> {

@@ -36,7 +36,8 @@
 //! remote       <- config token trace route mcp oauth principal governance
 //! store        <- config governance oauth
 //! review       <- config governance store
-//! control      <- config governance store token review oauth
+//! comparison   <- config mcp pin remote route
+//! control      <- config governance store token review oauth comparison pin route
 //! tls          <- certificate config
 //! trace        <- event
 //! advice       <- config token route
@@ -51,10 +52,10 @@
 //! assertions   <- token identity route config oauth
 //! authenticate <- principal token route remote
 //! pipeline     <- principal token mcp policy route denial oauth session authenticate state possession governance
-//! server       <- authenticate certificate config metrics state audit event governance identity limit mcp oauth principal remote route store token control tls
+//! server       <- authenticate certificate config metrics state audit event governance identity limit mcp oauth principal remote route store token control tls review
 //! proxy        <- principal token mcp policy identity oauth route denial event session config audit metrics limit streams state authenticate pipeline server certificate trace remote insist possession advice vigil pin signals governance tls
 //! demo         <- config state audit metrics proxy server
-//! command      <- config event oauth authenticate token principal mcp policy route denial state audit metrics proxy server demo remote advice pin vigil governance store signals review control tls
+//! command      <- config event oauth authenticate token principal mcp policy route denial state audit metrics proxy server demo remote advice pin vigil governance store signals review control tls comparison
 //! ```
 //!
 //! `pingora` stays in `proxy/`, `reqwest` in `remote/` (and the demo's own client), `sqlx` in `store/`, `serde_yaml`
@@ -94,6 +95,8 @@ pub mod config;
 pub mod store;
 
 pub mod review;
+
+pub mod comparison;
 
 pub mod control;
 

@@ -3,13 +3,13 @@
 //! The cell rate algorithm is `governor`'s; the table of callers is bounded here, so that a stranger
 //! with many identities costs others nothing but a fresh start.
 
-use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use governor::clock::{Clock, DefaultClock};
 use governor::nanos::Nanos;
 use governor::state::StateStore;
@@ -24,8 +24,8 @@ const CALLERS: usize = 100_000;
 /// One table for all upstreams; a caller is known by upstream, kind and identity.
 pub struct Limiter {
     callers: Callers,
-    /// One for each rate that the configuration names.
-    rates: RwLock<HashMap<Rate, Arc<Keyed>>>,
+    /// One for each rate that a configuration has named, which are few.
+    rates: ArcSwap<Vec<(Rate, Arc<Keyed>)>>,
     clock: DefaultClock,
 }
 
@@ -33,7 +33,7 @@ type Keyed = RateLimiter<u64, Callers, DefaultClock>;
 
 impl Default for Limiter {
     fn default() -> Self {
-        Self { callers: Callers(Arc::new(Cache::new(CALLERS))), rates: RwLock::default(), clock: DefaultClock::default() }
+        Self { callers: Callers(Arc::new(Cache::new(CALLERS))), rates: ArcSwap::default(), clock: DefaultClock::default() }
     }
 }
 
@@ -42,16 +42,20 @@ impl Limiter {
     pub fn admit(&self, who: impl Hash, rate: Rate) -> Result<(), Duration> {
         let mut hasher = DefaultHasher::new();
         (who, rate).hash(&mut hasher);
-        let keyed = self.keyed(rate).ok_or(rate.per)?;
-        keyed.check_key(&hasher.finish()).map_err(|not_until| not_until.wait_time_from(self.clock.now()))
+        let who = hasher.finish();
+        let known = self.rates.load();
+        let checked = match known.iter().find(|(known, _)| *known == rate) {
+            Some((_, keyed)) => keyed.check_key(&who),
+            None => self.learn(rate).ok_or(rate.per)?.check_key(&who),
+        };
+        checked.map_err(|not_until| not_until.wait_time_from(self.clock.now()))
     }
 
-    fn keyed(&self, rate: Rate) -> Option<Arc<Keyed>> {
-        if let Some(keyed) = self.rates.read().ok()?.get(&rate) {
-            return Some(keyed.clone());
-        }
+    fn learn(&self, rate: Rate) -> Option<Arc<Keyed>> {
         let fresh = Arc::new(RateLimiter::new(quota(rate)?, self.callers.clone(), self.clock.clone()));
-        Some(self.rates.write().ok()?.entry(rate).or_insert(fresh).clone())
+        // Of two that are made at once both count in the same table of callers.
+        self.rates.rcu(|known| known.iter().cloned().chain([(rate, fresh.clone())]).collect::<Vec<_>>());
+        Some(fresh)
     }
 }
 

@@ -123,7 +123,7 @@ mod tests {
             identity: Default::default(),
             upstream: Upstream {
                 reach: Arc::new(Reach::to(Place { address: Address::Unix("socket".into()), authority: String::new() })),
-                path: "/".into(),
+                path: http::uri::PathAndQuery::from_static("/"),
                 credential: None,
             },
             challenge: Default::default(),

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use http::uri::PathAndQuery;
 use http::{HeaderMap, Method};
 
 use crate::identity::IdentityRules;
@@ -90,7 +91,7 @@ pub struct Sender {
 pub struct Upstream {
     pub reach: Arc<Reach>,
     /// Path and query that every request is sent to.
-    pub path: String,
+    pub path: PathAndQuery,
     /// The upstream's own credential: header name and the file or variable that holds its value.
     pub credential: Option<Credential>,
 }

@@ -39,6 +39,8 @@ pub struct Snapshot {
     pub transmitters: Transmitters,
     /// Where people sign in elsewhere.
     pub logins: LoginGates,
+    /// Where operators sign in.
+    pub admin_logins: LoginGates,
     /// What upstreams are shown where it must be obtained.
     pub upstream_tokens: UpstreamTokens,
     /// What upstreams are told of callers, signed.
@@ -81,6 +83,7 @@ impl Snapshot {
             Some(old) => old.observed.clone(),
             None => config.store.as_ref().map(|_| Arc::default()),
         };
+        let issuers = Issuers::build(&config, old.map(|old| &old.issuers))?;
         Ok(Self {
             proofs: Proofs::new(config.dpop.rules.clone(), nonce_secret, old.map(|old| &old.proofs)),
             secret,
@@ -89,9 +92,13 @@ impl Snapshot {
                 .with_assertion_keys(&config.public_url, config.signed_metadata)
                 .with_signals(&config.public_url, inlets(&config))
                 .with_authorization(config.authorization_server.as_deref().map(|server| &*server.issuer)),
-            issuers: Issuers::build(&config, old.map(|old| &old.issuers))?,
-            transmitters: Transmitters::build(&config, old.map(|old| &old.transmitters))?,
+            transmitters: Transmitters::build(&config, issuers.surfaces(), old.map(|old| &old.transmitters))?,
+            issuers,
             logins: LoginGates::build(config.authorization_server.as_deref().map(|server| &server.logins), old.map(|old| &old.logins))?,
+            admin_logins: LoginGates::build(
+                config.admin.as_ref().and_then(|admin| admin.login.as_ref()).map(|login| &login.logins),
+                old.map(|old| &old.admin_logins),
+            )?,
             upstream_tokens: UpstreamTokens::build(&config, old.map(|old| &old.upstream_tokens))?,
             assertions: Assertions::build(&config, old.map(|old| &old.assertions), SystemTime::now())
                 .map_err(|_| BuildError::Randomness)?,
@@ -111,7 +118,7 @@ impl Snapshot {
 impl Snapshot {
     /// What is kept through all worlds follows this one's configuration from now on.
     fn rules(&self) {
-        self.issuers.govern();
+        self.issuers.govern(self.transmitters.acceptance());
         if let Some(clients) = &self.clients {
             clients.configure(self.config.clients.iter().map(|configured| configured.client.clone()));
             clients.vouch(vouched(&self.config));

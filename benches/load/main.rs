@@ -19,6 +19,7 @@
 
 mod baseline;
 mod generator;
+mod governed;
 mod measure;
 mod report;
 mod rows;

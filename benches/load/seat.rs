@@ -23,10 +23,11 @@ pub const PATH: &str = "/mcp";
 #[derive(Clone)]
 pub enum Gateway {
     Bare,
-    /// The binary to start, and the key set it is given.
+    /// The binary to start, the key set it is given, and a SQLite file where it has a store.
     Doorward {
         binary: PathBuf,
         jwks: PathBuf,
+        store: Option<PathBuf>,
     },
 }
 
@@ -51,10 +52,14 @@ impl Seat {
             Gateway::Bare => {
                 command.arg(std::env::current_exe()?).args(["baseline", &address, upstream]);
             }
-            Gateway::Doorward { binary, jwks } => {
+            Gateway::Doorward { binary, jwks, store } => {
                 let config = folder.path().join("doorward.yaml");
                 fs::write(folder.path().join("secret"), "load")?;
-                fs::write(&config, configuration(&address, &free_address()?, upstream, jwks, folder.path()))?;
+                let mut text = configuration(&address, &free_address()?, upstream, jwks, folder.path());
+                if let Some(store) = store {
+                    text = governed(&text, store);
+                }
+                fs::write(&config, text)?;
                 command.arg(binary).args(["serve", "--config"]).arg(&config);
             }
         }
@@ -112,6 +117,12 @@ upstreams:
 limits: {{ token_cache: 60000 }}
 "
     )
+}
+
+/// With a store, and nobody let in who was not approved.
+fn governed(configuration: &str, store: &Path) -> String {
+    let text = configuration.replace("    rules:\n", "    clients: { unknown: pending }\n    rules:\n");
+    format!("{text}store: \"sqlite:{}\"\n", store.display())
 }
 
 /// The fake upstream in a process of its own; its address.

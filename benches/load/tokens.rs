@@ -14,6 +14,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 pub const ISSUER: &str = "https://login.example.com";
+/// Who holds them.
+pub const CLIENT: &str = "agent-workbench";
 /// The scope that the load's rules ask for.
 pub const SCOPE: &str = "mcp:read";
 
@@ -82,7 +84,7 @@ impl Mint {
     fn claims(&self, serial: usize) -> Value {
         let now = now();
         json!({
-            "iss": ISSUER, "aud": self.audience, "sub": format!("user-{serial:08}"), "client_id": "agent-workbench",
+            "iss": ISSUER, "aud": self.audience, "sub": format!("user-{serial:08}"), "client_id": CLIENT,
             "iat": now, "nbf": now, "exp": now + 3600, "jti": format!("3f6c1d52-9a4e-4c1b-8d77-{serial:012}"),
             "scope": format!("openid profile {SCOPE} mcp:tools offline"),
             "email": format!("user-{serial:08}@example.com"), "name": "Ada Example", "tenant_id": "acme-labs",

@@ -34,7 +34,7 @@ fn route(resource: &str, issuers: Vec<Arc<IssuerRules>>) -> Route {
         identity: Default::default(),
         upstream: Upstream {
             reach: Arc::new(Reach::to(Place { address: Address::Tcp { host: "127.0.0.1".into(), port: 1 }, authority: String::new() })),
-            path: "/".into(),
+            path: http::uri::PathAndQuery::from_static("/"),
             credential: None,
         },
         grant: None,

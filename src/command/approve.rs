@@ -1,21 +1,17 @@
 //! `doorward approve`: writes down how an upstream's tools are defined, and who says that they are well so.
 //!
-//! Without a tool or `--all` it shows the differences and writes nothing.
+//! Without a tool or `--all` it shows the differences and writes nothing. Asks the admin API, or the servers itself.
 
-use std::fs;
-use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use clap::Args;
 
-use super::comparison::{Comparison, approved, found, own_token};
+use super::comparison::{own_token, plain};
+use super::reach::{Api, Reach, witness};
 use super::{Failure, File, runtime, say};
 use crate::config;
-use crate::pin::Pin;
+use crate::control::tools::{Approval, Done, Look, Question, Shown, pinned};
 use crate::state::environment;
-
-/// Of one request to a server.
-const TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Args)]
 pub struct Approve {
@@ -28,47 +24,73 @@ pub struct Approve {
     #[arg(long)]
     all: bool,
     /// Who approves.
-    #[arg(long, value_name = "NAME", env = "USER", default_value = "unknown")]
-    by: String,
+    #[arg(long, value_name = "NAME", env = "USER")]
+    by: Option<String>,
     #[command(flatten)]
     file: File,
+    #[command(flatten)]
+    at: Reach,
 }
 
 impl Approve {
-    pub fn run(self) -> Result<(), Failure> {
+    pub fn run(mut self) -> Result<(), Failure> {
+        // A service may have an empty `USER`.
+        self.by = self.by.filter(|by| !by.is_empty());
+        match self.at.api()? {
+            Some(api) => self.over(&api),
+            None => self.here(),
+        }
+    }
+
+    /// What was shown is what is approved: the gateway is told its digest.
+    fn over(&self, api: &Api) -> Result<(), Failure> {
+        let shown: Shown = api.get("/admin/v1/tools", &Question { upstream: self.upstream.clone() })?;
+        if self.is_only_looking(&shown)? {
+            return Ok(());
+        }
+        tell(&api.post("/admin/v1/tools/approve", &self.asked(&shown))?)
+    }
+
+    fn here(&self) -> Result<(), Failure> {
         let config = config::load(&self.file.config, &environment).map_err(Failure::Problems)?.config;
-        let route = config.routes.iter().find(|route| *route.name == self.upstream);
-        let route = route.ok_or_else(|| Failure::Impossible(format!("there is no upstream `{}`", self.upstream)))?;
-        let Some(pin) = &route.pin else {
-            return Err(Failure::Impossible(format!("`{}` has no `pin: {{ file: … }}`", self.upstream)));
-        };
-        let asked = runtime()?.block_on(async {
-            let own = own_token(&config, route).await?;
-            found(route, own.as_ref(), TIMEOUT).await
-        });
-        let found = asked.map_err(|why| Failure::Impossible(format!("`{}` could not be asked: {why}", self.upstream)))?;
-        let comparison = Comparison::new(pin, &found);
-        say(&format!("{}\n{}", self.upstream, comparison.text()))?;
-        if self.tools.is_empty() && !self.all {
-            if comparison.is_same() {
+        let route = pinned(&config, &self.upstream)?;
+        runtime()?.block_on(async {
+            let own = own_token(&config, route).await;
+            let own = own.map_err(|why| Failure::Impossible(format!("`{}` could not be asked: {why}", self.upstream)))?;
+            let look = Look::at(route, own.as_ref()).await?;
+            let shown = look.shown();
+            if self.is_only_looking(&shown)? {
                 return Ok(());
             }
-            say("nothing is approved by this; name tools, or say --all\n")?;
-            return Err(Failure::No);
+            let actor = self.by.as_deref().unwrap_or("unknown");
+            tell(&look.approve(&self.asked(&shown), actor, SystemTime::now(), &witness(&config, actor)).await?)
+        })
+    }
+
+    fn asked(&self, shown: &Shown) -> Approval {
+        Approval {
+            upstream: self.upstream.clone(),
+            tools: self.tools.clone(),
+            all: self.all,
+            digest: Some(shown.digest.clone()),
+            by: self.by.clone(),
         }
-        let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
-        let approvals = approved(pin, &found, &self.tools, &self.by, &now).map_err(Failure::Impossible)?;
-        let count = approvals.iter().filter(|(_, approval)| approval.at == now && approval.by == self.by).count();
-        write(&Pin { approvals, ..Pin::clone(pin) }, &self.upstream)?;
-        say(&format!("approved {count} by {}\n", self.by))
+    }
+
+    /// Shows the differences, and whether that is all.
+    fn is_only_looking(&self, shown: &Shown) -> Result<bool, Failure> {
+        say(&format!("{}\n{}", self.upstream, shown.text))?;
+        if !self.tools.is_empty() || self.all {
+            return Ok(false);
+        }
+        if shown.same {
+            return Ok(true);
+        }
+        say("nothing is approved by this; name tools, or say --all\n")?;
+        Err(Failure::No)
     }
 }
 
-/// Whole or not at all: the gateway may read it at any moment.
-fn write(pin: &Pin, upstream: &str) -> Result<(), Failure> {
-    // A link stays one.
-    let path = fs::canonicalize(&pin.file).unwrap_or_else(|_| pin.file.clone());
-    let draft = path.with_extension("draft");
-    let written = fs::write(&draft, pin.approvals.write(upstream)).and_then(|()| fs::rename(&draft, &path));
-    written.map_err(|error| Failure::Impossible(format!("cannot write `{}`: {error}", Path::display(&path))))
+fn tell(done: &Done) -> Result<(), Failure> {
+    say(&format!("approved {} by {}\n", done.tools.len(), plain(&done.by)))
 }

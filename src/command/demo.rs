@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::following::Following;
 use super::serve::Up;
-use super::{Failure, log, runtime};
+use super::{Failure, log, runtime, users};
 use crate::audit::Audit;
 use crate::config::{self, Log};
+use crate::demo::sign_in::{self, Password};
 use crate::demo::{Ports, start_neighbours, transcript};
 use crate::metrics::Metrics;
 use crate::state::{State, environment};
@@ -41,18 +43,26 @@ impl Demo {
         let (audit, _writer) = Audit::start(loaded.config.audit.file.clone()).map_err(impossible)?;
         let metrics = Metrics::new().map_err(impossible)?;
         let state = Arc::new(State::new(&path, loaded.config, metrics.clone()).map_err(Failure::Impossible)?);
+        let following = Following::start(&state).await.map_err(Failure::Impossible)?;
         let up = Up::start(state, metrics, audit).await.map_err(Failure::Impossible)?;
-        transcript::run(&neighbours.addresses, &mut stdout()).await.map_err(impossible)?;
+        let addresses = &neighbours.addresses;
+        transcript::run(addresses, &mut stdout()).await.map_err(impossible)?;
+        let invitation = users::first(&path, sign_in::NAME).await?.unwrap_or_default();
+        let Password(password) = sign_in::run(addresses, &invitation, &mut stdout()).await.map_err(impossible)?;
         if !self.once {
+            let (own, resource, name) = (addresses.own_resource(), addresses.resource(), sign_in::NAME);
             let text = format!(
-                "\nStill up. Configuration: {}\nPoint an MCP client at {} with a token from the demo issuer; Ctrl-C ends it.\n",
-                path.display(),
-                neighbours.addresses.resource()
+                "\nStill up. Give your MCP client the URL {own} and sign in as `{name}` with the password `{password}`.\n\
+                 {resource} takes tokens from the demo issuer. Configuration: {}. Ctrl-C ends it all.\n",
+                path.display()
             );
             let _ = stdout().write_all(text.as_bytes());
             let _ = tokio::signal::ctrl_c().await;
         }
         up.stop(Duration::from_secs(2)).await;
+        if let Some(following) = following {
+            following.end().await;
+        }
         neighbours.stop().await;
         Ok(())
     }

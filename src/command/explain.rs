@@ -113,7 +113,7 @@ impl Explain {
         if let Some(path) = &self.token {
             let text = read(path)?;
             let issuers = Issuers::build(config, None).map_err(|error| Failure::Impossible(error.to_string()))?;
-            issuers.govern();
+            issuers.govern(std::iter::empty());
             return runtime()?.block_on(async {
                 keys::recall(config, &issuers).await;
                 let token = match Token::new(text.trim()) {

@@ -1,25 +1,18 @@
 //! `doorward keys`: the keys that issuers publish, those on hold, and decisions on them.
 //!
-//! A decision is on the disk and in the audit log when the command returns; replicas hear of it within a second.
+//! Asks the admin API, or works on the store itself. A decision is on the disk and in the audit log when the command
+//! returns; replicas hear of it within a second.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-use clap::{Args, Subcommand, ValueEnum};
-use serde_json::{Value, json};
+use clap::{Args, Subcommand};
 
 use super::comparison::plain;
-use super::reach::with_store;
-use super::{Failure, File, complain, recorder, say};
-use crate::config::{self, Config, StorePlace};
-use crate::control::{Fault, issuer};
-use crate::governance::surface::IssuerKey;
-use crate::governance::{Acceptance, KeyState};
+use super::reach::{Reach, local, look};
+use super::{Failure, File, complain, say};
+use crate::config::{Config, StorePlace};
+use crate::control::keys::{self, Decision, Listed, Listing, Outcome, Shown, StateName, Version, Versions};
+use crate::control::{Fault, Hand};
 use crate::remote::Issuers;
-use crate::state::environment;
-use crate::store::{Error, Kept, Reason, Store};
-
-/// Bytes of a reason or a name.
-const LONGEST: usize = 1_024;
+use crate::store::Store;
 
 #[derive(Args)]
 pub struct Keys {
@@ -29,49 +22,36 @@ pub struct Keys {
 
 #[derive(Subcommand)]
 enum What {
-    /// List the keys of issuers; those that wait for a decision with `--state held`.
+    /// List the keys of issuers and of transmitters of signals; those that wait for a decision with `--state held`.
     List(List),
     /// Let a key verify from now on.
     Approve(Decide),
     /// Let a key verify nothing, however often its issuer publishes it.
     Reject(Decide),
     /// List the versions of key sets and metadata documents that were seen.
-    Versions(Versions),
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Word {
-    Accepted,
-    Held,
-    Rejected,
-}
-
-impl Word {
-    fn state(self) -> KeyState {
-        match self {
-            Self::Accepted => KeyState::Accepted,
-            Self::Held => KeyState::Held,
-            Self::Rejected => KeyState::Rejected,
-        }
-    }
+    Versions(OfDocuments),
 }
 
 #[derive(Args)]
 struct List {
     #[command(flatten)]
     file: File,
+    #[command(flatten)]
+    at: Reach,
     /// Only those in this state.
     #[arg(long)]
-    state: Option<Word>,
+    state: Option<StateName>,
     /// A JSON array, with every decision on each.
     #[arg(long)]
     json: bool,
 }
 
 #[derive(Args)]
-struct Versions {
+struct OfDocuments {
     #[command(flatten)]
     file: File,
+    #[command(flatten)]
+    at: Reach,
     /// A JSON array.
     #[arg(long)]
     json: bool,
@@ -81,26 +61,28 @@ struct Versions {
 struct Decide {
     #[command(flatten)]
     file: File,
+    #[command(flatten)]
+    at: Reach,
     /// The key's id (`kid`), or its thumbprint (RFC 7638).
     #[arg(value_name = "KEY")]
     name: String,
-    /// The issuer identifier, as in `iss`, or the issuer's name in the configuration.
+    /// The issuer identifier, as in `iss`, or the issuer's name in the configuration; `signals.NAME` for a transmitter.
     #[arg(long)]
     issuer: Option<String>,
     /// Why, for the records.
     #[arg(long)]
     reason: String,
-    /// Who decides, for the records.
-    #[arg(long = "by", value_name = "NAME")]
-    by: String,
+    /// Who decides, for the records. Over the admin API it is known who asks.
+    #[arg(long = "by", value_name = "NAME", required_unless_present = "admin")]
+    by: Option<String>,
 }
 
 impl Keys {
     pub fn run(self) -> Result<(), Failure> {
         match self.what {
             What::List(list) => list.run(),
-            What::Approve(decide) => decide.run("admin/key_approve", KeyState::Accepted),
-            What::Reject(decide) => decide.run("admin/key_reject", KeyState::Rejected),
+            What::Approve(decide) => decide.run("approve", async |hand, asked| keys::approve(hand, asked).await),
+            What::Reject(decide) => decide.run("reject", async |hand, asked| keys::reject(hand, asked).await),
             What::Versions(versions) => versions.run(),
         }
     }
@@ -108,120 +90,50 @@ impl Keys {
 
 impl List {
     fn run(self) -> Result<(), Failure> {
-        let config = load(&self.file)?;
-        let told = with_store(&config, async |store| {
-            let mut told = Vec::new();
-            for key in all(store).await?.into_iter().filter(|key| self.state.is_none_or(|word| key.state == word.state())) {
-                let decisions = if self.json { store.key_history(&key).await.map_err(failed)? } else { Vec::new() };
-                told.push((key, decisions));
-            }
-            Ok(told)
-        })?;
+        let listing = Listing { state: self.state };
+        let Listed { keys } = match self.at.api()? {
+            Some(api) => api.get("/admin/v1/keys", &listing)?,
+            None => look(&self.file, async |store, config| keys::list(store.ok_or(Fault::NoStore)?, config, &listing).await)?,
+        };
         if self.json {
-            let keys: Vec<Value> = told
-                .iter()
-                .map(|(key, decisions)| {
-                    let IssuerKey { issuer, thumbprint, kid, algorithms, state, since, gone } = key;
-                    json!({
-                        "issuer": issuer, "kid": kid, "thumbprint": thumbprint, "algorithms": algorithms, "state": state.name(),
-                        "since": time(*since), "gone": gone.map(time), "until": until(key, &config), "decisions": decisions,
-                    })
-                })
-                .collect();
-            return say(&format!("{:#}\n", Value::from(keys)));
+            return say(&format!("{:#}\n", serde_json::to_value(&keys).unwrap_or_default()));
         }
-        for (key, _) in &told {
-            let IssuerKey { issuer, thumbprint, kid, state, since, gone, .. } = key;
+        for Shown { issuer, thumbprint, kid, state, since, gone, until, .. } in &keys {
             let kid = if kid.is_empty() { "-" } else { kid };
-            let gone = gone.map(|gone| format!(" gone {}", time(gone))).unwrap_or_default();
-            let until = until(key, &config).map(|until| format!(" until {until}")).unwrap_or_default();
-            say(&format!("{:<8} {} {thumbprint} {issuer} since {}{until}{gone}\n", state.name(), plain(kid), time(*since)))?;
+            let gone = gone.as_ref().map(|gone| format!(" gone {gone}")).unwrap_or_default();
+            let until = until.as_ref().map(|until| format!(" until {until}")).unwrap_or_default();
+            say(&format!("{:<8} {} {thumbprint} {issuer} since {since}{until}{gone}\n", state.name(), plain(kid)))?;
         }
         Ok(())
     }
 }
 
-impl Versions {
+impl OfDocuments {
     fn run(self) -> Result<(), Failure> {
-        let config = load(&self.file)?;
-        let versions = with_store(&config, async |store| store.versions().await.map_err(failed))?;
-        let stamp = |seconds: i64| time(u64::try_from(seconds).unwrap_or_default());
+        let Versions { versions } = match self.at.api()? {
+            Some(api) => api.get("/admin/v1/keys/versions", &serde_json::json!({}))?,
+            None => look(&self.file, async |store, _| keys::versions(store.ok_or(Fault::NoStore)?).await)?,
+        };
         if self.json {
-            let versions: Vec<Value> = versions
-                .iter()
-                .map(|Kept { issuer, kind, digest, summary, first_seen, last_seen }| {
-                    json!({
-                        "issuer": issuer, "kind": kind, "digest": digest, "first_seen": stamp(*first_seen), "last_seen": stamp(*last_seen),
-                        "summary": serde_json::from_str::<Value>(summary).unwrap_or_default(),
-                    })
-                })
-                .collect();
-            return say(&format!("{:#}\n", Value::from(versions)));
+            return say(&format!("{:#}\n", serde_json::to_value(&versions).unwrap_or_default()));
         }
-        for Kept { issuer, kind, digest, first_seen, last_seen, .. } in &versions {
-            say(&format!("{kind:<8} {digest} {issuer} first {} last {}\n", stamp(*first_seen), stamp(*last_seen)))?;
+        for Version { issuer, kind, digest, first_seen, last_seen, .. } in &versions {
+            say(&format!("{kind:<8} {digest} {issuer} first {first_seen} last {last_seen}\n"))?;
         }
         Ok(())
     }
 }
 
 impl Decide {
-    fn run(&self, operation: &'static str, state: KeyState) -> Result<(), Failure> {
-        let config = load(&self.file)?;
-        for (name, text) in [("--reason", &self.reason), ("--by", &self.by), ("KEY", &self.name)] {
-            if text.trim().is_empty() || text.len() > LONGEST {
-                return Err(Failure::Impossible(format!("`{name}` must say something, in at most {LONGEST} bytes")));
-            }
-        }
-        let of = self.issuer.as_deref().map(|text| issuer(text, &config)).transpose()?;
-        let made = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let (seq, key) = with_store(&config, async |store| {
-            let key = self.find(all(store).await?, of.as_deref())?;
-            let reason = Reason { text: &self.reason, actor: &self.by, made };
-            let decided = store.decide_key((&key.issuer, &key.thumbprint), state, |_| false, &reason).await.map_err(failed)?;
-            decided.ok_or_else(|| Failure::Impossible(format!("key {} is {} already", plain(&key.label()), state.name())))
-        })?;
-        say(&format!("{}: key {} of {} ({seq})\n", state.name(), plain(&key.label()), key.issuer))?;
-        let name = format!("key {} of {}", key.label(), key.issuer);
-        Ok(recorder::record(&config, operation, name, (&self.reason, &self.by)).map_err(Fault::Unrecorded)?)
+    fn run(&self, what: &str, work: impl AsyncFnOnce(&Hand<'_>, &Decision) -> Result<Outcome, Fault>) -> Result<(), Failure> {
+        let Self { file, at, name, issuer, reason, by } = self;
+        let asked = Decision { key: name.clone(), issuer: issuer.clone(), reason: reason.clone(), by: by.clone() };
+        let Outcome { state, key, issuer, seq } = match at.api()? {
+            Some(api) => api.post(&format!("/admin/v1/key/{what}"), &asked)?,
+            None => local(file, by.as_deref().unwrap_or_default(), async |hand| work(hand, &asked).await)?,
+        };
+        say(&format!("{}: key {} of {issuer} ({seq})\n", state.name(), plain(&key)))
     }
-
-    /// By its thumbprint or its id. SECURITY: never one of several that would fit.
-    fn find(&self, keys: Vec<IssuerKey>, of: Option<&str>) -> Result<IssuerKey, Failure> {
-        let is_named = |key: &IssuerKey| key.thumbprint == self.name || key.kid.split(' ').any(|kid| kid == self.name);
-        let fits = |key: &IssuerKey| is_named(key) && of.is_none_or(|of| key.issuer == of);
-        let mut found: Vec<IssuerKey> = keys.into_iter().filter(fits).collect();
-        match (found.pop(), found.is_empty()) {
-            (Some(key), true) => Ok(key),
-            (Some(_), false) => {
-                let hint = "write the thumbprint, as `doorward keys list` shows it, and `--issuer`";
-                Err(Failure::Impossible(format!("`{}` means several keys: {hint}", self.name)))
-            }
-            (None, _) => Err(Failure::Impossible(format!("no key `{}` was seen; `doorward keys list` shows those that were", self.name))),
-        }
-    }
-}
-
-/// When a hold ends by itself.
-fn until(key: &IssuerKey, config: &Config) -> Option<String> {
-    let issuer = config.issuers.values().find(|issuer| *issuer.rules.issuer == *key.issuer)?;
-    match (key.state, issuer.accept_new_keys) {
-        (KeyState::Held, Acceptance::After(held)) => Some(time(key.since.saturating_add(held.as_secs()))),
-        _ => None,
-    }
-}
-
-async fn all(store: &Store) -> Result<Vec<IssuerKey>, Failure> {
-    const PAGE: i64 = 5_000;
-    let (mut keys, mut read) = (Vec::new(), 0);
-    loop {
-        let page = store.issuer_keys_since(read, PAGE).await.map_err(failed)?;
-        let Some((last, _)) = page.last() else { break };
-        read = *last;
-        keys.extend(page.into_iter().map(|(_, key)| key));
-    }
-    keys.sort_by(|a: &IssuerKey, b: &IssuerKey| (&a.issuer, a.since, &a.thumbprint).cmp(&(&b.issuer, b.since, &b.thumbprint)));
-    Ok(keys)
 }
 
 /// What is known of issuers' keys, for a command that verifies a token itself. Makes no database.
@@ -231,26 +143,13 @@ pub(super) async fn recall(config: &Config, issuers: &Issuers) {
         return;
     }
     let read = async {
-        let database = Store::open(&store.place).await.map_err(failed)?;
-        let keys = all(&database).await;
+        let database = Store::open(&store.place).await.map_err(Fault::from)?;
+        let keys = keys::all(&database).await;
         database.close().await;
         keys
     };
     match read.await {
         Ok(keys) => keys.into_iter().for_each(|key| issuers.surfaces().keys.apply(key)),
-        Err(Failure::Impossible(what)) => complain(&format!("doorward: {what}; which keys are on hold is not known")),
-        Err(_) => {}
+        Err(fault) => complain(&format!("doorward: {fault}; which keys are on hold is not known")),
     }
-}
-
-fn load(file: &File) -> Result<Config, Failure> {
-    config::load(&file.config, &environment).map(|loaded| loaded.config).map_err(Failure::Problems)
-}
-
-fn failed(error: Error) -> Failure {
-    Failure::Impossible(format!("cannot use the store: {error}"))
-}
-
-fn time(seconds: u64) -> String {
-    humantime::format_rfc3339(UNIX_EPOCH + Duration::from_secs(seconds.min(253_402_300_799))).to_string()
 }

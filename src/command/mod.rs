@@ -7,16 +7,17 @@ mod approve;
 mod audit;
 mod check;
 mod clients;
-mod comparison;
 mod demo;
 mod doctor;
 mod explain;
 mod explanation;
 mod following;
+mod grants;
 mod keys;
 mod log;
 mod lookout;
 mod operators;
+mod ownership;
 mod probe;
 mod reach;
 mod recorder;
@@ -37,6 +38,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::comparison;
 use crate::config::Problem;
 
 /// The small gateway that governs who may talk to an MCP server.
@@ -69,6 +71,10 @@ enum Command {
     Clients(clients::Clients),
     /// Invite people, disable their accounts, and let them in again.
     Users(users::Users),
+    /// Show what people let clients do at the authorization server inside, and end it.
+    Grants(grants::Grants),
+    /// Say for each upstream who issues tokens, registers clients, asks people, signs, revokes and reviews.
+    Ownership(ownership::Ownership),
     /// Show the keys that issuers publish, and decide on new ones.
     Keys(keys::Keys),
     /// Say what is granted and was not used, with what would be enough; or attest that somebody has looked.
@@ -114,6 +120,8 @@ impl Arguments {
             Command::Replay(replay) => replay.run(),
             Command::Clients(clients) => clients.run(),
             Command::Users(users) => users.run(),
+            Command::Grants(grants) => grants.run(),
+            Command::Ownership(ownership) => ownership.run(),
             Command::Keys(keys) => keys.run(),
             Command::Review(review) => review.run(),
             Command::Status(status) => status.run(),

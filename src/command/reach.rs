@@ -11,7 +11,8 @@ use futures_util::future::BoxFuture;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Failure, File, recorder, runtime};
+use super::comparison::plain;
+use super::{Failure, File, complain, recorder, runtime};
 use crate::config::{self, Config};
 use crate::control::{Fault, Hand, Witness};
 use crate::remote::admin::{Answer, Client, Credentials};
@@ -75,7 +76,10 @@ fn read<T: DeserializeOwned>(answer: Result<Answer, String>) -> Result<T, Failur
         let told = |error| Failure::Impossible(format!("the admin API is of another version: {error}"));
         return serde_json::from_value(body).map_err(told);
     }
-    let message = body.get("message").and_then(serde_json::Value::as_str).unwrap_or("no reason was given");
+    if status == 412 {
+        return Err(Fault::Changed(message(&body)).into());
+    }
+    let message = message(&body);
     let hint = match status {
         401 => "; name your token's file by `--admin-token-file` or `DOORWARD_ADMIN_TOKEN_FILE`",
         _ => "",
@@ -83,9 +87,20 @@ fn read<T: DeserializeOwned>(answer: Result<Answer, String>) -> Result<T, Failur
     Err(Failure::Impossible(format!("the admin API answers {status}: {message}{hint}")))
 }
 
+fn message(body: &serde_json::Value) -> String {
+    plain(body.get("message").and_then(serde_json::Value::as_str).unwrap_or("no reason was given"))
+}
+
 impl From<Fault> for Failure {
+    /// What is not any more as it was looked at is an answer of no; anything else could not be done.
     fn from(fault: Fault) -> Self {
-        Self::Impossible(fault.to_string())
+        match fault {
+            Fault::Changed(what) => {
+                complain(&format!("doorward: {what}"));
+                Self::No
+            }
+            other => Self::Impossible(other.to_string()),
+        }
     }
 }
 
@@ -93,7 +108,7 @@ impl From<Fault> for Failure {
 pub fn local<T>(file: &File, actor: &str, work: impl AsyncFnOnce(&Hand<'_>) -> Result<T, Fault>) -> Result<T, Failure> {
     let config = config::load(&file.config, &environment).map_err(Failure::Problems)?.config;
     with_store(&config, async |store| {
-        let witness = Recorder { config: &config, actor };
+        let witness = witness(&config, actor);
         let hand = Hand { config: &config, store, now: SystemTime::now(), actor, witness: &witness };
         Ok(work(&hand).await?)
     })
@@ -119,7 +134,11 @@ pub fn with_store<T>(config: &Config, work: impl AsyncFnOnce(&Store) -> Result<T
     })
 }
 
-/// Writes into the log that the gateway writes.
+/// Writes into the log that the gateway of this configuration writes.
+pub fn witness<'a>(config: &'a Config, actor: &'a str) -> impl Witness + 'a {
+    Recorder { config, actor }
+}
+
 struct Recorder<'a> {
     config: &'a Config,
     actor: &'a str,

@@ -1,23 +1,18 @@
 //! `doorward review`: what is granted and was not used, and what would be enough; `review attest` writes down who looked.
 //!
-//! Exits with 0 where there is nothing to take away, and with 1 where there is.
+//! Asks the admin API, or works on the store itself. Exits with 0 where there is nothing to take away, and with 1 where there is.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use clap::{Args, Subcommand};
 
 use super::comparison::{plain, plain_json};
-use super::reach::with_store;
-use super::{Failure, File, recorder, say};
-use crate::config::{self, Config};
+use super::reach::{Reach, local, look};
+use super::{Failure, File, say};
 use crate::control::Fault;
-use crate::control::inventory::{find, inventory};
-use crate::review::{self, Asked, Reviewed, words};
-use crate::state::environment;
-
-/// Bytes of a note or a name.
-const LONGEST: usize = 1_024;
+use crate::control::reviews::{self, Attestation, Done, Question};
+use crate::review::{Reviewed, words};
 
 #[derive(Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -51,6 +46,8 @@ enum What {
 struct Of {
     #[command(flatten)]
     file: File,
+    #[command(flatten)]
+    at: Reach,
     /// Use that is older does not count.
     #[arg(long, value_name = "DURATION", default_value = "90d", value_parser = humantime::parse_duration)]
     since: Duration,
@@ -66,9 +63,9 @@ struct Of {
 struct Attest {
     #[command(flatten)]
     of: Of,
-    /// Who looked, for the records.
-    #[arg(long = "by", value_name = "NAME")]
-    by: String,
+    /// Who looked, for the records. Over the admin API it is known who asks.
+    #[arg(long = "by", value_name = "NAME", required_unless_present = "admin")]
+    by: Option<String>,
     /// What they say of it, for the records.
     #[arg(long, default_value = "reviewed")]
     note: String,
@@ -82,8 +79,7 @@ impl Review {
         if let Some(What::Attest(attest)) = self.what {
             return attest.run();
         }
-        let config = self.of.config()?;
-        let (_, reviewed) = self.of.reviewed(&config, async |_, _, _| Ok(()))?;
+        let reviewed = self.of.reviewed()?;
         write(self.csv.as_deref(), || Ok(reviewed.csv()))?;
         write(self.patch.as_deref(), || Ok(reviewed.patch()))?;
         let page = || reviewed.html().map_err(|error| Failure::Impossible(format!("cannot make the page: {error}")));
@@ -95,53 +91,32 @@ impl Review {
 
 impl Attest {
     fn run(self) -> Result<(), Failure> {
-        for (name, text) in [("--by", &self.by), ("--note", &self.note)] {
-            if text.trim().is_empty() || text.len() > LONGEST {
-                return Err(Failure::Impossible(format!("`{name}` must say something, in at most {LONGEST} bytes")));
-            }
-        }
-        let config = self.of.config()?;
-        let (asked, reviewed) = self.of.reviewed(&config, async |store, reviewed: &Reviewed, asked: &Asked| {
-            if self.digest.as_ref().is_some_and(|digest| *digest != reviewed.review.digest) {
-                super::complain(&format!("doorward: the review is another now: its digest is {}", reviewed.review.digest));
-                return Err(Failure::No);
-            }
-            let written = review::attest(store, reviewed, asked, &self.by, &self.note).await;
-            written.map_err(|error| Failure::Impossible(format!("cannot use the store: {error}")))
-        })?;
-        let digest = &reviewed.review.digest;
-        let (who, named) = match &asked.only {
-            Some(key) => (format!(" of {}", plain(&key.id)), format!("review {digest} of client {} of {}", key.id, key.issuer)),
-            None => (String::new(), format!("review {digest}")),
+        let Self { of, by, note, digest } = self;
+        let Question { since, client, issuer } = of.question();
+        let asked = Attestation { since, client, issuer, digest, note: Some(note), by: by.clone() };
+        let Done { digest, client, findings } = match of.at.api()? {
+            Some(api) => api.post("/admin/v1/review/attest", &asked)?,
+            None => local(&of.file, by.as_deref().unwrap_or_default(), async |hand| reviews::attest(hand, &asked).await)?,
         };
-        say(&format!("attested: review{who} {digest}, {} findings\n", reviewed.review.findings.len()))?;
-        Ok(recorder::record(&config, "admin/review_attest", named, (&self.note, &self.by)).map_err(Fault::Unrecorded)?)
+        let who = client.map(|client| format!(" of {}", plain(&client))).unwrap_or_default();
+        say(&format!("attested: review{who} {digest}, {findings} findings\n"))
     }
 }
 
 impl Of {
-    fn config(&self) -> Result<Config, Failure> {
-        Ok(config::load(&self.file.config, &environment).map_err(Failure::Problems)?.config)
+    fn question(&self) -> Question {
+        let since = Some(humantime::format_duration(self.since).to_string());
+        Question { since, client: self.client.clone(), issuer: self.issuer.clone() }
     }
 
-    /// The review, and what `then` does with it while the store is open.
-    fn reviewed(
-        &self,
-        config: &Config,
-        then: impl AsyncFnOnce(&crate::store::Store, &Reviewed, &Asked) -> Result<(), Failure>,
-    ) -> Result<(Asked, Reviewed), Failure> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        with_store(config, async |store| {
-            let only = match &self.client {
-                Some(name) => Some(find(inventory(Some(store), config).await?, config, name, self.issuer.as_deref())?.0),
-                None => None,
-            };
-            let asked = Asked { window: self.since, only };
-            let told = |error: crate::store::Error| Failure::Impossible(format!("cannot use the store: {error}"));
-            let reviewed = review::reviewed(store, config, &asked, now).await.map_err(told)?;
-            then(store, &reviewed, &asked).await?;
-            Ok((asked, reviewed))
-        })
+    fn reviewed(&self) -> Result<Reviewed, Failure> {
+        let question = self.question();
+        match self.at.api()? {
+            Some(api) => api.get("/admin/v1/review", &question),
+            None => look(&self.file, async |store, config| {
+                reviews::review(store.ok_or(Fault::NoStore)?, config, &question, SystemTime::now()).await
+            }),
+        }
     }
 }
 

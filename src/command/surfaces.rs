@@ -12,11 +12,11 @@ use serde_json::{Value, json};
 
 use crate::audit::Audit;
 use crate::event::{Act, Outcome};
-use crate::governance::KeyState;
-use crate::governance::surface::{Drift, Summary, differences, settle, shown};
+use crate::governance::surface::{Drift, Summary, differences, shown};
+use crate::governance::{IssuerKey, KeyState};
 use crate::metrics::Metrics;
 use crate::remote::surfaces::{Document, Sighting, Surfaces};
-use crate::state::State;
+use crate::state::{Snapshot, State};
 use crate::store::{Error, Reason, Store, SurfaceKind, Version};
 use crate::token::KeySet;
 
@@ -52,8 +52,8 @@ impl Watch {
                 Some(store) => self.write_all(&store, &surfaces).await,
                 None => self.tell_all(),
             }
-            for (rules, _) in self.state.current().issuers.iter() {
-                self.metrics.issuer_keys_held(&rules.name, surfaces.keys.held(&rules.issuer));
+            for (name, issuer) in watched(&self.state.current()) {
+                self.metrics.issuer_keys_held(&name, surfaces.keys.held(&issuer));
             }
         }
     }
@@ -89,12 +89,13 @@ impl Watch {
             sighting.document = None;
         }
         if let Some(set) = &sighting.keys {
-            let (acceptance, text, set_shown, now) = (surfaces.keys.acceptance(issuer), described(set), shown(set), now());
+            let (text, set_shown, now) = (described(set), shown(set), now());
             let version = Version { issuer, kind: SurfaceKind::Keys, digest: set.digest(), summary: &text, now };
-            let settled = store.saw_keys(&version, |known| surfaces.keys.dated(settle(issuer, known, &set_shown, acceptance, now))).await?;
+            let settled = |known: &[IssuerKey]| surfaces.keys.written(issuer, known, &set_shown, &sighting.drifts, now);
+            let settled = store.saw_keys(&version, settled).await?;
             settled.changed.into_iter().for_each(|key| surfaces.keys.apply(key));
             settled.drifts.iter().for_each(|drift| self.tell(issuer, drift));
-            sighting.keys = None;
+            (sighting.keys, sighting.drifts) = (None, Vec::new());
         }
         Ok(())
     }
@@ -134,9 +135,8 @@ impl Watch {
     }
 
     fn tell(&self, issuer: &str, Drift { kind, what, on_hold }: &Drift) {
-        let world = self.state.current();
-        if let Some((rules, _)) = world.issuers.iter().find(|(rules, _)| *rules.issuer == *issuer) {
-            self.metrics.issuer_drift(&rules.name, *kind);
+        if let Some((name, _)) = watched(&self.state.current()).find(|(_, one)| one == issuer) {
+            self.metrics.issuer_drift(&name, *kind);
         }
         tracing::warn!(issuer, kind = kind.name(), on_hold, "an issuer publishes something else than before: {}", what.escape_debug());
         let outcome = if *on_hold { Outcome::Refused } else { Outcome::Answered };
@@ -150,6 +150,12 @@ impl Watch {
             tracing::error!(operation, "a change at an issuer cannot be recorded");
         }
     }
+}
+
+/// Whose keys are watched: their names for metrics, and what they are remembered by.
+fn watched(world: &Snapshot) -> impl Iterator<Item = (String, String)> {
+    let issuers = world.issuers.iter().map(|(rules, _)| (rules.name.clone(), rules.issuer.to_string()));
+    issuers.chain(world.transmitters.surfaces().map(|(name, surface)| (format!("signals.{name}"), surface)))
 }
 
 /// A set as it is kept: which key, by which id, for what.

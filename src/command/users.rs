@@ -228,14 +228,14 @@ impl Change {
         now: u64,
     ) -> Result<(), Failure> {
         let Some(bounds) = config.store.as_ref().map(|store| &store.bounds) else { return Ok(()) };
-        let reason = Reason { text: &self.reason, actor: &self.by, made: now };
+        let (reason, until) = (Reason { text: &self.reason, actor: &self.by, made: now }, store.latest(now).await.map_err(told)?);
         let grants = store.grants_of(&account.subject(), now).await.map_err(told)?;
         let mut meant: Vec<Selector> = grants.into_iter().map(|grant| Selector::Session(grant.id)).collect();
         if ends == Ends::Person {
             meant.push(Selector::Subject { issuer: server.issuer.to_string(), subject: account.subject() });
         }
         for selector in meant {
-            store.revoke(&Revocation::new(selector, now, None, None, bounds), &reason).await.map_err(told)?;
+            store.revoke(&Revocation::new(selector, until, None, None, bounds), &reason).await.map_err(told)?;
         }
         for session in store.sessions_of(&account.subject(), now).await.map_err(told)? {
             store.end_session(&account.subject(), &session.digest).await.map_err(told)?;

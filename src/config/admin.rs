@@ -1,6 +1,10 @@
 //! Where operators look, and who may do what there.
 
+use std::time::Duration;
+
+use super::login::{Entrance, Logins};
 use super::{ListenAddress, Tls};
+use crate::oauth::Person;
 
 /// The admin listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,12 +17,46 @@ pub struct Admin {
     pub hosts: Vec<String>,
     pub tokens: Vec<AdminToken>,
     pub certificates: Vec<AdminCertificate>,
+    pub login: Option<AdminLogin>,
 }
 
 impl Admin {
     /// Whether the admin API is served there, besides metrics and health. At a Unix socket its owner can always prove who it is.
     pub fn has_api(&self, address: &ListenAddress) -> bool {
-        matches!(address, ListenAddress::Unix(_)) || !self.tokens.is_empty() || !self.certificates.is_empty()
+        matches!(address, ListenAddress::Unix(_)) || self.knows_anybody()
+    }
+
+    /// Whether there is somebody who can prove who they are at an address.
+    pub fn knows_anybody(&self) -> bool {
+        !self.tokens.is_empty() || !self.certificates.is_empty() || self.login.is_some()
+    }
+}
+
+/// How people sign in with a browser, and what they may do then.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdminLogin {
+    /// The origin that people type, as browsers write it.
+    pub url: String,
+    /// The issuer of the one provider.
+    pub issuer: String,
+    /// The provider alone, under the name `oidc`.
+    pub logins: Logins,
+    /// Who is what; what may do most comes first.
+    pub roles: Vec<(Role, Entrance)>,
+    /// From signing in until one signs in again.
+    pub session: Duration,
+}
+
+impl AdminLogin {
+    /// What somebody may do; none who fits no role.
+    pub fn role(&self, person: &Person) -> Option<Role> {
+        self.roles.iter().find(|(_, who)| who.admits(&person.groups, &person.claims)).map(|(role, _)| *role)
+    }
+
+    /// The claims on which roles rest.
+    pub fn claims(&self) -> Vec<String> {
+        let paths = self.roles.iter().flat_map(|(_, who)| &who.claims).map(|(path, _)| path.clone());
+        paths.collect::<std::collections::BTreeSet<_>>().into_iter().collect()
     }
 }
 

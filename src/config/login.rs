@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use serde_json::{Map, Value};
+
 use super::{KeySource, KeyTimes, Secret};
+use crate::principal::lookup;
 use crate::token::Algorithm;
 
 /// Every way to sign in, in the order of the file.
@@ -89,6 +92,25 @@ pub struct Entrance {
     pub groups: Vec<String>,
     /// Claim paths, and the texts of which each must be one.
     pub claims: Vec<(String, Vec<String>)>,
+}
+
+impl Entrance {
+    /// Whether somebody of these groups and claims is one of them.
+    pub fn admits(&self, groups: &[String], claims: &Map<String, Value>) -> bool {
+        let Self { groups: wanted, claims: pairs } = self;
+        let in_group = wanted.is_empty() || groups.iter().any(|group| wanted.contains(group));
+        let says = |(path, values): &(String, Vec<String>)| lookup(claims, path).is_some_and(|said| has_one(said, values));
+        in_group && pairs.iter().all(says)
+    }
+}
+
+fn has_one(said: &Value, values: &[String]) -> bool {
+    match said {
+        Value::String(text) => values.contains(text),
+        Value::Bool(truth) => values.iter().any(|value| *value == truth.to_string()),
+        Value::Array(all) => all.iter().any(|one| one.as_str().is_some_and(|text| values.iter().any(|value| value == text))),
+        _ => false,
+    }
 }
 
 /// What we are to an OAuth server.

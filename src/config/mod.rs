@@ -33,7 +33,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use rustls::pki_types::CertificateDer;
 
-pub use admin::{Admin, AdminCertificate, AdminToken, Role, TokenDigest};
+pub use admin::{Admin, AdminCertificate, AdminLogin, AdminToken, Role, TokenDigest};
 pub use authorization_server::AuthorizationServer;
 pub use clients::ConfiguredClient;
 pub use problem::{Problem, Severity};

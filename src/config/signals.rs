@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{KeySource, KeyTimes, Secret};
+use crate::governance::Acceptance;
 use crate::governance::signal::{Kind, LogoutRules, Mapping, SenderRules, SetRules};
 use crate::route::{Inlet, Rate};
 use crate::token::IssuerRules;
@@ -48,6 +49,14 @@ pub struct Transmitter {
     pub times: KeyTimes,
     /// Plain http off loopback was allowed by the operator.
     pub allow_http: bool,
+    pub accept_new_keys: Acceptance,
+}
+
+impl Transmitter {
+    /// What its keys are remembered by: those of an issuer of the same name are others.
+    pub fn surface(&self) -> String {
+        format!("signals:{}", self.issuer)
+    }
 }
 
 /// A path of ours at `public_url`.

@@ -66,12 +66,12 @@ impl From<review::Grant> for Grant {
 
 impl From<review::Reachable> for Reachable {
     fn from(review::Reachable { rule, place, tools, prompts, resources, depends_on }: review::Reachable) -> Self {
-        Self { rule, place, tools, prompts, resources, depends_on: depends_on.map(str::to_owned) }
+        Self { rule, place, tools, prompts, resources, depends_on: depends_on.map(Into::into) }
     }
 }
 
 impl From<review::Used> for Used {
     fn from(review::Used { kind, name, uses, first, last, rule }: review::Used) -> Self {
-        Self { kind: kind.to_owned(), name, uses, first: first.to_string(), last: last.to_string(), rule }
+        Self { kind: kind.into_owned(), name, uses, first: first.to_string(), last: last.to_string(), rule }
     }
 }

@@ -6,9 +6,12 @@
 pub mod clients;
 pub mod grants;
 pub mod inventory;
+pub mod keys;
 pub mod records;
 pub mod registered;
+pub mod reviews;
 pub mod revocations;
+pub mod tools;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -30,6 +33,8 @@ pub enum Fault {
     Unknown(String),
     /// It cannot be done to what is there.
     Conflict(String),
+    /// It is not any more what was looked at.
+    Changed(String),
     /// The configuration has no store.
     NoStore,
     /// The store cannot be used; it may have been done.
@@ -45,7 +50,7 @@ pub enum Fault {
 impl std::fmt::Display for Fault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Invalid(what) | Self::Unknown(what) | Self::Conflict(what) | Self::Busy(what) => f.write_str(what),
+            Self::Invalid(what) | Self::Unknown(what) | Self::Conflict(what) | Self::Changed(what) | Self::Busy(what) => f.write_str(what),
             Self::NoStore => f.write_str("the configuration has no `store`: add `store: sqlite:doorward.db`"),
             Self::Store(what) => write!(f, "cannot use the store: {what}"),
             Self::Unrecordable => f.write_str("nothing was done: audit records cannot be written at present"),

@@ -155,9 +155,10 @@ pub async fn revoke(hand: &Hand<'_>, bounds: &Bounds, wanted: &Wanted) -> Result
         said(name, text)?;
     }
     let before = wanted.before.as_deref().map(|text| past(text, hand)).transpose()?;
-    let mut done = Vec::new();
-    for Meant { selector, expires } in meant(hand, wanted)? {
-        let revocation = Revocation::new(selector, hand.seconds(), before, expires, bounds);
+    let (mut done, meant) = (Vec::new(), meant(hand, wanted)?);
+    let now = hand.store.latest(hand.seconds()).await?;
+    for Meant { selector, expires } in meant {
+        let revocation = Revocation::new(selector, now, before, expires, bounds);
         let reason = Reason { text: &wanted.reason, actor: hand.actor, made: hand.seconds() };
         let seq = hand.store.revoke(&revocation, &reason).await?;
         let what = describe(&revocation.selector);
@@ -308,3 +309,6 @@ fn past(text: &str, hand: &Hand<'_>) -> Result<u64, Fault> {
     }
     Ok(seconds(time))
 }
+
+#[cfg(test)]
+mod tests;

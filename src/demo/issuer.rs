@@ -152,7 +152,8 @@ fn is_loopback(resource: &str) -> bool {
     url::Url::parse(resource).is_ok_and(|url| url.scheme() == "http" && url.host_str() == Some("127.0.0.1") && url.fragment().is_none())
 }
 
-fn random_text() -> Option<String> {
+/// 96 random bits as text.
+pub(super) fn random_text() -> Option<String> {
     let mut bytes = [0u8; 12];
     aws_lc_rs::rand::fill(&mut bytes).ok()?;
     Some(URL_SAFE_NO_PAD.encode(bytes))

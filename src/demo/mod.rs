@@ -1,11 +1,12 @@
 //! One command that shows the door at work: a sample MCP server, an issuer of its own, and a
-//! transcript that a person can follow and repeat by curl.
+//! transcript that a person can follow and repeat by curl; and beside them an account, for any MCP client to sign in with.
 //!
 //! Nothing here guards anything real. All of it listens on loopback only and ends with the process;
 //! the gateway itself is started by whoever calls [`start_neighbours`], from [`config::Folder`].
 
 pub mod config;
 pub mod issuer;
+pub mod sign_in;
 pub mod transcript;
 pub mod upstream;
 
@@ -42,6 +43,11 @@ impl Addresses {
     /// The resource identifier: what clients type, and what tokens name as their audience.
     pub fn resource(&self) -> String {
         format!("http://{}/mcp", self.gateway)
+    }
+
+    /// The same server for clients that sign in at the gateway itself.
+    pub fn own_resource(&self) -> String {
+        format!("http://{}/mine", self.gateway)
     }
 
     /// The issuer identifier.

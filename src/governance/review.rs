@@ -5,6 +5,7 @@
 
 mod narrow;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -12,7 +13,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::{Serialize, Serializer};
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 pub use narrow::Narrowing;
 
@@ -24,8 +26,12 @@ use crate::policy::{Caller, Policy};
 use crate::principal::{Principal, Proof};
 
 /// Seconds since 1970, told as RFC 3339.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Time(pub u64);
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, JsonSchema)]
+#[schemars(inline)]
+pub struct Time(#[schemars(with = "String")] pub u64);
+
+/// A word of ours.
+pub type Word = Cow<'static, str>;
 
 impl std::fmt::Display for Time {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -37,6 +43,13 @@ impl std::fmt::Display for Time {
 impl Serialize for Time {
     fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
         out.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Time {
+    fn deserialize<D: Deserializer<'de>>(told: D) -> Result<Self, D::Error> {
+        let time = humantime::parse_rfc3339(&String::deserialize(told)?).map_err(de::Error::custom)?;
+        Ok(Self(time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()))
     }
 }
 
@@ -65,7 +78,7 @@ pub struct Basis<'a> {
 }
 
 /// What was found.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Review {
     pub made: Time,
     /// Use before this does not count.
@@ -85,21 +98,23 @@ pub struct Review {
 }
 
 /// A kind of use at an upstream of which some is not known.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "ReviewGap")]
 pub struct Unknown {
     pub upstream: String,
-    pub about: &'static str,
+    pub about: Word,
     pub lost: u64,
     pub last: Time,
 }
 
 /// A client, as it was used.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "ReviewedClient")]
 pub struct ClientLine {
     pub issuer: String,
     pub id: String,
     pub code: String,
-    pub state: &'static str,
+    pub state: Word,
     pub owner: String,
     pub purpose: String,
     /// The ceiling, where there is one.
@@ -113,7 +128,8 @@ pub struct ClientLine {
 }
 
 /// What one subject lets one client do at one upstream.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "ReviewedGrant")]
 pub struct Grant {
     pub upstream: String,
     pub issuer: String,
@@ -135,7 +151,8 @@ pub struct Grant {
 }
 
 /// A rule that could let the caller through.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "ReviewedRule")]
 pub struct Reachable {
     pub rule: String,
     pub place: String,
@@ -143,13 +160,14 @@ pub struct Reachable {
     pub prompts: Vec<String>,
     pub resources: Vec<String>,
     /// The condition that cannot be decided here.
-    pub depends_on: Option<&'static str>,
+    pub depends_on: Option<Word>,
 }
 
 /// A thing that the caller used.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "ReviewedUse")]
 pub struct Used {
-    pub kind: &'static str,
+    pub kind: Word,
     pub name: String,
     pub uses: u64,
     pub first: Time,
@@ -159,11 +177,11 @@ pub struct Used {
 }
 
 /// What could be less.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "finding", rename_all = "snake_case")]
 pub enum Finding {
     /// Approved, or not decided on, and not used.
-    UnusedClient { issuer: String, client: String, code: String, state: &'static str, last_used: Option<Time> },
+    UnusedClient { issuer: String, client: String, code: String, state: Word, last_used: Option<Time> },
     /// Nothing was ever done with it.
     UnusedGrant { upstream: String, issuer: String, client: Option<String>, subject: String, scopes: Vec<String> },
     /// No use of a client rests on these scopes.
@@ -213,7 +231,8 @@ pub fn review(basis: &Basis<'_>) -> Review {
         }
     }
     let digest = digest(&clients, &grants, &findings);
-    let unknown = |gap: &Gap| Unknown { upstream: gap.upstream.to_string(), about: gap.about.name(), lost: gap.lost, last: Time(gap.last) };
+    let unknown =
+        |gap: &Gap| Unknown { upstream: gap.upstream.to_string(), about: gap.about.name().into(), lost: gap.lost, last: Time(gap.last) };
     Review {
         made: Time(basis.now),
         since: Time(basis.since),
@@ -255,7 +274,7 @@ fn known(basis: &Basis<'_>) -> Vec<ClientLine> {
             code: key.code(),
             issuer: key.issuer,
             id: key.id,
-            state: state.name(),
+            state: state.name().into(),
             owner: terms.owner,
             purpose: terms.purpose,
             scopes: terms.scopes,
@@ -298,7 +317,7 @@ fn grant(facts: &[Fact], ceilings: &BTreeMap<(&str, &str), &Vec<String>>, basis:
             smallest.insert(asked.to_owned());
         }
         let (kind, name, rule) = (kind.as_str(), of.name.to_string(), rule.map(|rule| rule.name.clone()));
-        used.push(Used { kind, name, uses: span.uses, first: Time(span.first), last: Time(span.last), rule });
+        used.push(Used { kind: kind.into(), name, uses: span.uses, first: Time(span.first), last: Time(span.last), rule });
     }
     let count = |about| facts.iter().find(|fact| fact.of.about == about).map_or(0, |fact| fact.span.uses);
     let client = (!of.client.is_empty()).then(|| of.client.to_string());
@@ -336,19 +355,19 @@ fn reachable(policy: &Policy, who: Principal, now: u64) -> Vec<Reachable> {
         tools: rule.tools.iter().map(|pattern| pattern.as_str().to_owned()).collect(),
         prompts: rule.prompts.iter().map(|pattern| pattern.as_str().to_owned()).collect(),
         resources: rule.resources.iter().map(|pattern| pattern.as_str().to_owned()).collect(),
-        depends_on,
+        depends_on: depends_on.map(Into::into),
     };
     reach.into_iter().map(one).collect()
 }
 
 /// Clients that may call and do not, and grants with which nothing was done.
 fn unused(clients: &[ClientLine], grants: &[Grant], since: u64) -> Vec<Finding> {
-    let may_call = |client: &&ClientLine| [State::Approved.name(), State::Pending.name()].contains(&client.state);
+    let may_call = |client: &&ClientLine| [State::Approved.name(), State::Pending.name()].contains(&&*client.state);
     let is_unused = |client: &&ClientLine| client.last_used.is_none_or(|last| last.0 < since);
     let mut all = Vec::new();
     for ClientLine { issuer, id, code, state, last_used, .. } in clients.iter().filter(may_call).filter(is_unused) {
         let (issuer, client, code) = (issuer.clone(), id.clone(), code.clone());
-        all.push(Finding::UnusedClient { issuer, client, code, state, last_used: *last_used });
+        all.push(Finding::UnusedClient { issuer, client, code, state: state.clone(), last_used: *last_used });
     }
     for grant in grants.iter().filter(|grant| grant.used.is_empty() && grant.last.0 >= since) {
         let Grant { upstream, issuer, client, subject, scopes, .. } = grant.clone();
@@ -391,14 +410,14 @@ fn unneeded(grants: &[Grant], gaps: &[&Gap]) -> Vec<Finding> {
 fn digest(clients: &[ClientLine], grants: &[Grant], findings: &[Finding]) -> String {
     let clients: Vec<_> = clients
         .iter()
-        .map(|one| (&one.issuer, &one.id, one.state, &one.owner, &one.purpose, &one.scopes, &one.upstreams, one.expires))
+        .map(|one| (&one.issuer, &one.id, &one.state, &one.owner, &one.purpose, &one.scopes, &one.upstreams, one.expires))
         .collect();
     let grants: Vec<_> = grants
         .iter()
         .map(|one| {
-            let used: Vec<_> = one.used.iter().map(|used| (used.kind, &used.name)).collect();
+            let used: Vec<_> = one.used.iter().map(|used| (&used.kind, &used.name)).collect();
             let reach: Vec<_> =
-                one.reachable.iter().map(|one| (&one.rule, &one.tools, &one.prompts, &one.resources, one.depends_on)).collect();
+                one.reachable.iter().map(|one| (&one.rule, &one.tools, &one.prompts, &one.resources, &one.depends_on)).collect();
             (&one.upstream, &one.issuer, &one.client, &one.subject, &one.scopes, &one.needed, reach, used)
         })
         .collect();

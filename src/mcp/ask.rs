@@ -269,27 +269,26 @@ fn text(scanner: &mut Scanner<'_>) -> Result<String, Fault> {
 
 /// Whether the `params` of an elicitation are more than a form (MCP 2025-11-25 "Elicitation": `mode` is
 /// `form` where it is absent). What is spelled otherwise counts as a page.
-pub(super) fn sends_to_page(scanner: &mut Scanner<'_>) -> Result<bool, Fault> {
+fn sends_to_page(scanner: &mut Scanner<'_>) -> Result<bool, Fault> {
     if scanner.peek()? != b'{' {
         scanner.skip()?;
         return Ok(false);
     }
     let mut page = false;
     scanner.object(|scanner, name| {
-        match name {
-            "mode" => page |= text(scanner)? != "form",
-            "url" => {
-                page = true;
-                scanner.skip()?;
-            }
-            other => {
-                page |= is_variant(other, &["mode", "url"]);
-                scanner.skip()?;
-            }
-        }
+        page |= member_sends_to_page(scanner, name)?;
         Ok(())
     })?;
     Ok(page)
+}
+
+/// The same of one member of them, whose value is read.
+pub(super) fn member_sends_to_page(scanner: &mut Scanner<'_>, name: &str) -> Result<bool, Fault> {
+    if name == "mode" {
+        return Ok(text(scanner)? != "form");
+    }
+    scanner.skip()?;
+    Ok(name == "url" || is_variant(name, &["mode", "url"]))
 }
 
 #[cfg(test)]

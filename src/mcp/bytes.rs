@@ -1,6 +1,23 @@
 //! Where is the next byte of a kind? Searches that read eight bytes or more at a time, without
 //! `unsafe`. Knows nothing of what the bytes mean.
 
+use std::sync::LazyLock;
+
+use memchr::memmem;
+
+/// A word that is looked for in every message: to prepare a search costs as much as to search a short text.
+pub struct Word(LazyLock<memmem::Finder<'static>>);
+
+impl Word {
+    pub const fn new(prepare: fn() -> memmem::Finder<'static>) -> Self {
+        Self(LazyLock::new(prepare))
+    }
+
+    pub fn is_in(&self, data: &[u8]) -> bool {
+        self.0.find(data).is_some()
+    }
+}
+
 /// Bytes of a text for which it pays to look for control characters once, before everything else.
 const LONG: usize = 1 << 10;
 

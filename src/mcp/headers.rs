@@ -5,11 +5,16 @@ use std::borrow::Cow;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use http::HeaderMap;
 use http::header::AsHeaderName;
+use http::{HeaderMap, HeaderName};
 
 use super::message::Passed;
 use super::{Era, Error, Message, Target, Verb};
+
+// Prepared: to look a name up by its text costs more than to find it.
+const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+const METHOD: HeaderName = HeaderName::from_static("mcp-method");
+const NAME: HeaderName = HeaderName::from_static("mcp-name");
 
 /// The standard request headers of MCP 2026-07-28 ("Request Metadata"), each at most once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,7 +31,7 @@ impl<'a> Claim<'a> {
     /// Reads the claim. A header that comes twice, or that holds anything but printable ASCII
     /// within its optional white space, is an [`Error::Header`] in every era.
     pub fn read(headers: &'a HeaderMap) -> Result<Self, Error> {
-        Ok(Self { version: once(headers, "mcp-protocol-version")?, method: once(headers, "mcp-method")?, name: once(headers, "mcp-name")? })
+        Ok(Self { version: once(headers, VERSION)?, method: once(headers, METHOD)?, name: once(headers, NAME)? })
     }
 
     /// Demands that the headers say what the body says, as an [`Error::Header`] otherwise. Legacy

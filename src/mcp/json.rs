@@ -65,7 +65,7 @@ impl<'a> Scanner<'a> {
     /// `depth`: how many containers may be open at once, at most 127.
     pub fn new(text: &'a str, depth: usize) -> Self {
         let depth = depth.min(DEEPEST);
-        Self { text, calm: is_calm(text.as_bytes()), at: 0, open: 0, depth, names: Vec::with_capacity(2 * FEW), duplicate: false }
+        Self { text, calm: is_calm(text.as_bytes()), at: 0, open: 0, depth, names: Vec::with_capacity(FEW), duplicate: false }
     }
 
     /// Whether any object read so far named a member twice (names compared unescaped).

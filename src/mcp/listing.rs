@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 
+use super::bytes::Word;
 use super::json::{Fault, Scanner, is_variant};
 use super::sse::Verdict;
 use super::{Era, Kind};
@@ -65,7 +66,8 @@ pub type Naming<'n> = &'n mut dyn FnMut(Kind, &str) -> Option<String>;
 
 /// A cheap first look: whether a list could have a next page.
 pub fn may_go_on(body: &[u8]) -> bool {
-    memchr::memmem::find(body, b"\"nextCursor\"").is_some()
+    static WORD: Word = Word::new(|| memchr::memmem::Finder::new("\"nextCursor\""));
+    WORD.is_in(body)
 }
 
 /// As [`cut`], for a caller that looks at each whole item, as it stands there: `shows` is told its name and its JSON text.

@@ -7,8 +7,9 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use memchr::memmem;
+use memchr::memmem::Finder;
 
+use super::bytes::Word;
 use super::json::{Fault, Scanner, is_variant};
 use super::sse::Verdict;
 
@@ -67,23 +68,34 @@ impl Sight {
     }
 }
 
+static WORD_STATE: Word = Word::new(|| Finder::new("\"requestState\""));
+static WORD_TASK_ID: Word = Word::new(|| Finder::new("\"taskId\""));
+static WORD_TASK: Word = Word::new(|| Finder::new("\"task\""));
+static WORD_TASKS: Word = Word::new(|| Finder::new("\"tasks\""));
+static WORD_INPUT: Word = Word::new(|| Finder::new("\"input_required\""));
+static WORD_RESOURCE: Word = Word::new(|| Finder::new("\"resource\""));
+static WORD_CONTENTS: Word = Word::new(|| Finder::new("\"contents\""));
+static WORD_ESCAPE: Word = Word::new(|| Finder::new("\\u"));
+static WORD_TOLD: Word = Word::new(|| Finder::new("notifications/tasks"));
+static WORD_TOLD_ESCAPED: Word = Word::new(|| Finder::new("notifications\\/tasks"));
+
 /// A cheap first look: whether an answer could hold any of it.
 pub fn may_hold(data: &[u8], sight: Sight) -> bool {
-    let has = |needle: &str| memmem::find(data, needle.as_bytes()).is_some();
+    let has = |word: &Word| word.is_in(data);
     (sight.reading && sight.resources)
-        || (sight.states && has("\"requestState\""))
-        || (sight.tasks && has("\"taskId\""))
-        || (sight.no_task && has("\"task\""))
+        || (sight.states && has(&WORD_STATE))
+        || (sight.tasks && has(&WORD_TASK_ID))
+        || (sight.no_task && has(&WORD_TASK))
         || sight.lists_tasks
-        || (sight.strays && (has("\"tasks\"") || has("\\u")))
-        || (sight.no_input && (has("\"input_required\"") || has("\\u")))
-        || (sight.resources && (has("\"resource\"") || has("\"contents\"")))
+        || (sight.strays && (has(&WORD_TASKS) || has(&WORD_ESCAPE)))
+        || (sight.no_input && (has(&WORD_INPUT) || has(&WORD_ESCAPE)))
+        || (sight.resources && (has(&WORD_RESOURCE) || has(&WORD_CONTENTS)))
 }
 
 /// Whether an event could be a notification about a task.
 pub fn may_tell_of_task(data: &[u8]) -> bool {
     // Some servers escape the slash.
-    memmem::find(data, b"notifications/tasks").is_some() || memmem::find(data, b"notifications\\/tasks").is_some()
+    WORD_TOLD.is_in(data) || WORD_TOLD_ESCAPED.is_in(data)
 }
 
 /// The notification that a task of the older design has another status (MCP 2025-11-25 "Task Status Notification").

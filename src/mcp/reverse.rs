@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use super::ask::{Ask, sends_to_page};
+use super::ask::{Ask, member_sends_to_page};
 use super::json::{Fault, Scanner, is_variant};
 use super::listing::{Unreadable, may_hold_method};
 use super::sse::Verdict;
@@ -185,26 +185,20 @@ impl<'a> Envelope<'a> {
     }
 
     fn params(&mut self, scanner: &mut Scanner<'a>) -> Result<(), Fault> {
-        let start = scanner.at();
-        self.page = sends_to_page(scanner)?;
-        let text = scanner.between(start, scanner.at());
-        if !["request", "uri", "URI", "Uri", "\\"].iter().any(|mark| text.contains(mark)) {
-            return Ok(());
-        }
-        // Read again for what only a few notifications have.
-        let mut again = Scanner::new(text, usize::MAX);
-        again.object(|scanner, name| {
-            if name == "requestId" {
-                let found = place(scanner)?;
-                self.cancelled = Some(start + found.start..start + found.end);
-                return Ok(());
+        scanner.object(|scanner, name| match name {
+            "requestId" => {
+                self.cancelled = Some(place(scanner)?);
+                Ok(())
             }
-            if name == "uri" && scanner.peek()? == b'"' {
+            "uri" if scanner.peek()? == b'"' => {
                 self.uri = Some(scanner.string()?);
-                return Ok(());
+                Ok(())
             }
-            self.other_uri |= name == "uri" || is_variant(name, &["uri"]);
-            scanner.skip()
+            _ => {
+                self.other_uri |= name == "uri" || is_variant(name, &["uri"]);
+                self.page |= member_sends_to_page(scanner, name)?;
+                Ok(())
+            }
         })
     }
 }

@@ -60,6 +60,8 @@ pub enum Fault {
     Elsewhere,
     RequestObject,
     RequestUri,
+    /// `authorization_details`, of which no type is known here (RFC 9396 §5).
+    Details,
     NoChallenge,
     Challenge,
     Method,
@@ -90,6 +92,7 @@ impl Fault {
             Self::Grant | Self::Elsewhere => "unauthorized_client",
             Self::RequestObject => "request_not_supported",
             Self::RequestUri => "request_uri_not_supported",
+            Self::Details => "invalid_authorization_details",
             Self::NoResource | Self::Resource | Self::Resources => "invalid_target",
             Self::Scope => "invalid_scope",
             Self::LoginRequired => "login_required",
@@ -120,6 +123,7 @@ impl Fault {
             Self::Elsewhere => "this client is approved for other resources",
             Self::RequestObject => "request objects are not supported",
             Self::RequestUri => "request_uri is not supported",
+            Self::Details => "no type of authorization_details is known here; ask for scopes",
             Self::NoChallenge => "PKCE is required: code_challenge is missing",
             Self::Challenge => "code_challenge is not the base64url of a SHA-256 digest",
             Self::Method => "code_challenge_method must be S256",
@@ -147,6 +151,7 @@ impl Fault {
             Self::Grant => "authorize_grant",
             Self::Elsewhere => "authorize_upstream",
             Self::RequestObject | Self::RequestUri => "authorize_request_object",
+            Self::Details => "authorize_details",
             Self::NoChallenge | Self::Challenge | Self::Method => "authorize_pkce",
             Self::Thumbprint => "authorize_dpop",
             Self::State => "authorize_state",
@@ -261,6 +266,9 @@ impl Authorized {
         }
         if parameters.one("request_uri")?.is_some() {
             return Err(Fault::RequestUri);
+        }
+        if parameters.one("authorization_details")?.is_some() {
+            return Err(Fault::Details);
         }
         if parameters.one("response_mode")?.is_some_and(|mode| mode != "query") {
             return Err(Fault::ResponseMode);

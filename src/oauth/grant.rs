@@ -87,6 +87,11 @@ impl<'a> TokenRequest<'a> {
         if grant != GrantType::AuthorizationCode && form.one("code_verifier").is_some() {
             return Err(invalid("`code_verifier` belongs to a code"));
         }
+        // RFC 9396 §6: no type is known here, and what is not known is never granted in silence.
+        if form.one("authorization_details").is_some() {
+            let description = "no type of `authorization_details` is known here; ask for scopes";
+            return Err(OAuthError::new(Code::InvalidAuthorizationDetails, description));
+        }
         let mut resources = form.resources();
         let resource = resources.next();
         if resources.any(|other| Some(other) != resource) {
@@ -165,6 +170,13 @@ mod tests {
         assert_eq!(code_of("grant_type=client_credentials&resource=https://a.example&resource=https://b.example"), Code::InvalidTarget);
         let form = Form::parse(b"grant_type=client_credentials&resource=https://a.example&resource=https://a.example").expect("a form");
         assert_eq!(TokenRequest::read(&form).expect("read").resource, Some("https://a.example"));
+    }
+
+    #[test]
+    fn item_145_authorization_details_are_refused_at_every_grant() {
+        for grant in ["client_credentials", "refresh_token&refresh_token=r"] {
+            assert_eq!(code_of(&format!("grant_type={grant}&authorization_details=%5B%5D")), Code::InvalidAuthorizationDetails);
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! One client connection: counted against the cap, its heads read under our own deadlines, one
 //! request after the other. HTTP/2 connections are handed to the framework with bounded settings.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -104,12 +105,14 @@ impl Door {
     }
 
     async fn http1(&self, mut stream: Stream, peer: &Peer, shutdown: &ShutdownWatch) {
+        let mut stopped = pin!(told_to_stop(&self.gateway.closing));
+        let mut alarm = pin!(tokio::time::sleep(self.limits().idle_timeout));
         loop {
             let limits = self.limits();
             let head = tokio::select! {
                 biased;
-                head = head::read(&mut stream, &limits) => head,
-                () = told_to_stop(&self.gateway.closing) => return,
+                head = head::read(&mut stream, &limits, alarm.as_mut()) => head,
+                () = &mut stopped => return,
             };
             let head = match head {
                 Ok(head) => head,

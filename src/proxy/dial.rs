@@ -224,7 +224,7 @@ async fn attempt(dialled: Dialled, outgoing: &Outgoing, mut header: Box<RequestH
         }
         Dialled::Session(mut session) => {
             if matches!(*session, HttpSession::H2(_)) {
-                for_h2(&mut header, backend, &outgoing.target.upstream.path);
+                for_h2(&mut header, backend, outgoing.target.upstream.path.as_str());
             }
             session.write_request_header(header).await?;
             session.write_request_body(outgoing.body.clone(), true).await?;

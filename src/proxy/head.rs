@@ -5,12 +5,15 @@
 //! `Host`. Here a head has a size, a count, a time, and one reading (RFC 9112 §2.2, §3.2, §6).
 
 use std::io;
+use std::pin::Pin;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use bytes::BytesMut;
 use memchr::{memchr, memchr_iter, memchr2, memmem};
 use pingora::protocols::Stream;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::{Instant, Sleep};
 
 use crate::config::Limits;
 use crate::denial::{Denial, Fault};
@@ -29,12 +32,26 @@ pub enum NoHead {
     Denied(Fault),
 }
 
-/// Waits for a head and returns it with whatever was read behind it.
-pub async fn read(stream: &mut Stream, limits: &Limits) -> Result<BytesMut, NoHead> {
+/// Waits for a head and returns it with whatever was read behind it. `alarm` is the connection's own: it is set again when
+/// it rings too early, not for each request.
+pub async fn read(stream: &mut Stream, limits: &Limits, mut alarm: Pin<&mut Sleep>) -> Result<BytesMut, NoHead> {
     let mut bytes = BytesMut::with_capacity(FIRST_READ);
-    match tokio::time::timeout(limits.idle_timeout, stream.read_buf(&mut bytes)).await {
-        Ok(Ok(0) | Err(_)) | Err(_) => return Err(NoHead::Quiet),
-        Ok(Ok(_)) => {}
+    let until = Instant::now().checked_add(limits.idle_timeout).unwrap_or_else(|| alarm.deadline());
+    if alarm.deadline() > until {
+        alarm.as_mut().reset(until);
+    }
+    loop {
+        tokio::select! {
+            biased;
+            read = stream.read_buf(&mut bytes) => match read {
+                Ok(0) | Err(_) => return Err(NoHead::Quiet),
+                Ok(_) => break,
+            },
+            () = &mut alarm => match Instant::now() < until {
+                true => alarm.as_mut().reset(until),
+                false => return Err(NoHead::Quiet),
+            },
+        }
     }
     // The usual head arrives at once and needs no timer.
     let length = match end(&bytes, 0) {
@@ -71,7 +88,8 @@ async fn rest(stream: &mut Stream, limits: &Limits, bytes: &mut BytesMut) -> Res
 
 /// Where the head ends, looking from `from`.
 fn end(bytes: &[u8], from: usize) -> Option<usize> {
-    memmem::find(bytes.get(from..)?, b"\r\n\r\n").map(|at| from + at + 4)
+    static END: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new("\r\n\r\n"));
+    END.find(bytes.get(from..)?).map(|at| from + at + 4)
 }
 
 /// One reading for every server, or none.

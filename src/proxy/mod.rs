@@ -27,7 +27,8 @@
 //! | `health` | looks after servers between calls |
 //! | `trust` | what a TLS connection to an upstream is made with |
 //! | `attention` | what else is looked at in answers: introductions, streams without an end |
-//! | `response` | what comes back: headers, lists cut, streams |
+//! | `response` | what comes back: headers, lists cut |
+//! | `stream` | a stream of events on its way back, for as long as it may last |
 //! | `asked` | what servers ask of clients on the way to an answer |
 //! | `reply` | answers of our own, and CORS |
 //! | `record` | the one event of a request, also when it is cut short |
@@ -58,6 +59,7 @@ pub mod server;
 mod shown;
 mod signals;
 mod standing;
+mod stream;
 mod trust;
 pub mod upgrade;
 mod upstream;

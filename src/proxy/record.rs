@@ -162,16 +162,21 @@ pub fn name(name: &str) -> String {
 
 /// Request ids: a random half for the process and a counted half for the request.
 pub struct Ids {
-    process: u64,
+    process: String,
     next: AtomicU64,
 }
 
 impl Ids {
     pub fn new(process: u64) -> Self {
-        Self { process, next: AtomicU64::new(1) }
+        Self { process: format!("{process:016x}"), next: AtomicU64::new(1) }
     }
 
     pub(super) fn next(&self) -> String {
-        format!("{:016x}{:016x}", self.process, self.next.fetch_add(1, Ordering::Relaxed))
+        let count = self.next.fetch_add(1, Ordering::Relaxed);
+        let mut id = String::with_capacity(32);
+        id.push_str(&self.process);
+        // The library's way to format costs more than the rest of a record's beginning.
+        id.extend((0..16).rev().filter_map(|digit| char::from_digit((count >> (4 * digit) & 0xF) as u32, 16)));
+        id
     }
 }

@@ -1,47 +1,36 @@
-//! What comes back: headers cleaned, lists cut, streams passed on event by event.
+//! What comes back: headers cleaned, lists cut.
 //!
 //! A list is cut by the policy that decides calls. An answer that should be cut and cannot be read is
 //! never passed on: before its head was sent it becomes a 502, afterwards the connection is cut.
 
-use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use bytes::{Bytes, BytesMut};
-use futures_util::FutureExt;
 use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
 
 use super::Gateway;
 use super::asked::Questions;
-use super::attention::{Attention, Watcher};
+use super::attention::Attention;
 use super::dial::{Reached, gone};
-use super::exchange::holder;
 use super::record::Tale;
 use super::reply::{self, Cors};
-use super::results::{self, Asked, Gathered, Held, Looking};
-use super::server::told_to_stop;
+use super::results::{self, Asked, Gathered, Held};
+use super::stream;
 use crate::denial::Fault;
 use crate::event::Outcome;
-use crate::mcp::batch;
 use crate::mcp::introduction;
-use crate::mcp::listing::{self, Lens, Watch};
-use crate::mcp::reverse;
-use crate::mcp::sse::{SseFilter, Verdict};
+use crate::mcp::listing::{self, Lens};
 use crate::mcp::{Era, Id, Kind};
 use crate::policy::Standing;
 use crate::route::Route;
 use crate::session::{Seals, Session};
-use crate::state::Snapshot;
 use crate::streams::Open;
 
 /// Bytes of a list, and of one event of a stream that must be read.
 pub(super) const ANSWER: usize = 8 << 20;
-/// Bytes of a stream that are taken in before what passed of them leaves, if they have arrived.
-const TOGETHER: usize = 16 << 10;
-/// For the last event of a stream that is ended.
-const FAREWELL: Duration = Duration::from_secs(1);
 
 /// What was decided about the answer when the request was judged.
 pub struct Plan<'m> {
@@ -155,7 +144,7 @@ pub async fn relay(
         (Form::Events, _) => {
             tale.tell(|event| event.status = status);
             // On the heap: the task of a connection without a stream need not make room for one.
-            Ok(Box::pin(events(gateway, session, reached, plan, tale, head, questions)).await)
+            Ok(Box::pin(stream::relay(gateway, session, reached, plan, tale, head.header, questions)).await)
         }
         // What a session is listened to with is a stream; anything else was never asked for.
         _ if plan.endless && plan.era == Era::Legacy && success => Err(Fault::UnreadableList),
@@ -398,193 +387,8 @@ async fn pass(
     }
 }
 
-/// Passes a stream that is known to the gateway for as long as it lasts.
-async fn events(
-    gateway: &Gateway,
-    session: &mut ServerSession,
-    reached: Reached,
-    plan: &Plan<'_>,
-    tale: &mut Tale<'_>,
-    head: Head,
-    questions: &Questions<'_>,
-) -> bool {
-    let _counted = gateway.metrics.stream(&plan.route.name);
-    let answer;
-    let open = match &plan.open {
-        Some(open) => open,
-        None => {
-            answer = gateway.streams.answer(holder(plan.asked.admitted), tale.begun());
-            &answer
-        }
-    };
-    stream(gateway, session, reached, (plan, open), tale, head, questions).await
-}
-
-/// Passes a stream, event by event where its events must be read.
-async fn stream(
-    gateway: &Gateway,
-    session: &mut ServerSession,
-    mut reached: Reached,
-    (plan, open): (&Plan<'_>, &Open),
-    tale: &mut Tale<'_>,
-    head: Head,
-    questions: &Questions<'_>,
-) -> bool {
-    let mut header = head.header;
-    let _ = header.insert_header("x-accel-buffering", "no");
-    let _ = header.insert_header(CACHE_CONTROL, "no-store");
-    let framed = session.is_http2() || header.insert_header(TRANSFER_ENCODING, "chunked").is_ok();
-    if !framed || session.write_response_header(Box::new(header)).await.is_err() {
-        return cut_short(tale, "client_gone");
-    }
-    let standing = plan.list.as_ref().map(|(_, standing)| standing).or(plan.resumed.as_ref());
-    let mut name = |kind, cursor: &str| plan.seals().cursor(kind, cursor);
-    let mut looking = Looking::new(plan);
-    let answering = results::answering(plan);
-    let mut filter = SseFilter::new(ANSWER);
-    let mut refused = Vec::new();
-    let mut expiry = pin!(tokio::time::sleep(left(plan, &gateway.state.current())));
-    let watch =
-        Watch { expected: plan.list.as_ref().map(|(kind, _)| *kind), resumed: plan.resumed.is_some(), era: plan.era, depth: plan.depth };
-    let mut watcher = Watcher::new(plan, &gateway.introduced);
-    let mut worlds = gateway.state.worlds();
-    // What was revoked before this began to listen.
-    worlds.mark_changed();
-    loop {
-        let waiting = Instant::now();
-        let part = tokio::select! {
-            biased;
-            // First, so that an upstream that never pauses cannot put its end off.
-            Ok(()) = worlds.changed() => {
-                tale.waited(waiting);
-                let world = gateway.state.current();
-                if let Err(denial) = plan.asked.admitted.since_revoked(&world, SystemTime::now()) {
-                    return farewell(session, plan, tale, denial.reason()).await;
-                }
-                // The client may have been given another end.
-                if let Some(end) = tokio::time::Instant::now().checked_add(left(plan, &world)) {
-                    expiry.as_mut().reset(end);
-                }
-                let changes = if plan.endless { watcher.renewed(&world) } else { Vec::new() };
-                if !changes.is_empty() && session.write_response_body(changes.into(), false).await.is_err() {
-                    return cut_short(tale, "client_gone");
-                }
-                continue;
-            }
-            reason = open.ended() => return farewell(session, plan, tale, reason).await,
-            () = &mut expiry => return farewell(session, plan, tale, spent(gateway, plan)).await,
-            part = reached.session.read_response_body() => part,
-            () = gone(session) => return cut_short(tale, "client_gone"),
-            // A call's stream has an end, and is waited for like any call.
-            // Later than the listeners close, where another process took over.
-            () = told_to_stop(&gateway.closing), if plan.endless => return farewell(session, plan, tale, "stopping").await,
-        };
-        tale.waited(waiting);
-        let mut cut = None;
-        let mut out = Vec::new();
-        let done = {
-            let renewed = watcher.renewed_lists();
-            if let Some((route, _)) = &renewed {
-                looking.follow(route);
-            }
-            let (policy, standing) = renewed.as_ref().map_or((&plan.route.policy, standing), |(route, lists)| (&route.policy, Some(lists)));
-            let seen = plan.resumed.as_ref().and(standing).map(|standing| (policy, standing));
-            let mut shows = |kind: Kind, name: &str, item: &str| {
-                let Some(standing) = standing else { return true };
-                is_as_approved(gateway, plan, kind, name, item) && policy.shows(standing, kind, name)
-            };
-            let mut lists = |data: &[u8]| listing::judge_items(data, watch, &mut shows, Some(&mut name));
-            let mut rest = |data: &[u8]| watcher.judge(data, watch).unwrap_or_else(|| looking.event(data, &mut lists));
-            let mut one = |data: &[u8]| match reverse::is_report(data, plan.depth) {
-                true => Verdict::Pass,
-                false => questions.judge(data, plan, seen, &mut refused).unwrap_or_else(|| rest(data)),
-            };
-            let mut push = |part: &[u8], out: &mut Vec<u8>| match &plan.legacy {
-                None => filter.push(part, &mut one, out),
-                Some(Legacy { seals, session }) => {
-                    let mut judge = |data: &[u8]| batch::judge_each(data, plan.depth, &mut one);
-                    filter.push_named(part, &mut judge, Some(&mut |id| seals.event(session.as_ref(), answering, id)), out)
-                }
-            };
-            let (mut next, mut taken) = (part, 0);
-            // What has arrived already leaves together; nothing that has is kept back for what has not.
-            loop {
-                let Ok(part) = next else {
-                    cut = Some("upstream_broken");
-                    break false;
-                };
-                let done = part.is_none() || reached.session.response_done();
-                taken += part.as_ref().map_or(0, Bytes::len);
-                if part.is_some_and(|part| push(&part, &mut out).is_err()) {
-                    cut = Some("unreadable_list");
-                    break false;
-                }
-                // What is dropped counts too: nobody who sends it may put off the end of the stream.
-                if done || taken >= TOGETHER {
-                    break done;
-                }
-                match reached.session.read_response_body().now_or_never() {
-                    Some(read) => next = read,
-                    None => break false,
-                }
-            }
-        };
-        looking.tell(tale);
-        // Who does not read is not waited for.
-        let written = tokio::select! {
-            biased;
-            written = session.write_response_body(out.into(), done) => written,
-            reason = open.ended() => return cut_short(tale, reason),
-            () = &mut expiry => return cut_short(tale, spent(gateway, plan)),
-        };
-        if written.is_err() {
-            return cut_short(tale, "client_gone");
-        }
-        if let Some(reason) = cut {
-            return cut_short(tale, reason);
-        }
-        if !refused.is_empty() {
-            Box::pin(questions.decline(session, plan, tale, std::mem::take(&mut refused))).await;
-        }
-        if done {
-            gateway.upstreams.release(reached).await;
-            return true;
-        }
-    }
-}
-
-/// How long a stream may still last: as long as its caller's token and the approval of its client.
-fn left(plan: &Plan<'_>, world: &Snapshot) -> Duration {
-    let ends = plan.asked.admitted.approved_until(world).map_or(plan.until, |until| until.min(plan.until));
-    ends.duration_since(SystemTime::now()).unwrap_or_default()
-}
-
-/// Why it may last no longer.
-fn spent(gateway: &Gateway, plan: &Plan<'_>) -> &'static str {
-    let now = SystemTime::now();
-    plan.asked.admitted.since_revoked(&gateway.state.current(), now).err().map_or("token_expired", |denial| denial.reason())
-}
-
-/// Ends a stream before its own end, in the way of its era: a subscription has a result (MCP 2026-07-28
-/// "Graceful Closure"), an older stream just closes and may be resumed.
-async fn farewell(session: &mut ServerSession, plan: &Plan<'_>, tale: &mut Tale<'_>, reason: &'static str) -> bool {
-    tale.tell(|event| event.reason = reason);
-    let last = match (plan.era, plan.id) {
-        (Era::Modern, Some(id)) if plan.endless => {
-            let id = id.as_json();
-            format!(
-                "data: {{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{{\"resultType\":\"complete\",\"_meta\":{{\"io.modelcontextprotocol/subscriptionId\":{id}}}}}}}\n\n"
-            )
-        }
-        _ => String::new(),
-    };
-    // A reader who has stopped is not waited for.
-    let written = tokio::time::timeout(FAREWELL, session.write_response_body(Bytes::from(last), true)).await;
-    matches!(written, Ok(Ok(()))) && plan.endless
-}
-
 /// The answer had begun and cannot be finished: the connection says so.
-fn cut_short(tale: &mut Tale<'_>, reason: &'static str) -> bool {
+pub(super) fn cut_short(tale: &mut Tale<'_>, reason: &'static str) -> bool {
     tale.tell(|event| {
         event.outcome = Outcome::Failed;
         event.reason = reason;

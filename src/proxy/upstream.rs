@@ -87,7 +87,7 @@ fn build(route: &Route, head: &Head<'_>, admitted: &Admitted, sent: Sent<'_>) ->
         set(TRACEPARENT, HeaderValue::try_from(traceparent).ok()?)?;
     }
     for (name, value) in route.identity.values(&admitted.verified.principal) {
-        set(HeaderName::from_bytes(name.as_bytes()).ok()?, HeaderValue::try_from(value).ok()?)?;
+        set(name.clone(), HeaderValue::try_from(value).ok()?)?;
     }
     if let Some(value) = sent.shown.assertion {
         set(HeaderName::from_static(assertion::HEADER), value)?;
@@ -102,7 +102,7 @@ fn build(route: &Route, head: &Head<'_>, admitted: &Admitted, sent: Sent<'_>) ->
     }
     let (mut parts, ()) = http::Request::new(()).into_parts();
     parts.method = sent.method;
-    parts.uri = upstream.path.parse().ok()?;
+    parts.uri = upstream.path.clone().into();
     parts.headers = headers;
     Some(parts.into())
 }

@@ -11,6 +11,7 @@ use super::http::Http;
 use super::keystore::Gate;
 use super::{BuildError, Introspector, KeyStore, MetadataStore, Surfaces};
 use crate::config::{Config, Issuer, KeySource};
+use crate::governance::Acceptance;
 use crate::token::{Basis, IssuerRules, KeySet, Verified};
 
 /// By name in the configuration: two entries may speak of one issuer with different rules.
@@ -63,10 +64,10 @@ impl Issuers {
         &self.surfaces
     }
 
-    /// What the configuration says of new keys rules from now on.
-    pub fn govern(&self) {
+    /// What the configuration says of new keys rules from now on; also of `others`, by what they are remembered by.
+    pub fn govern(&self, others: impl Iterator<Item = (String, Acceptance)>) {
         let acceptance = |entry: &Entry| (entry.issuer.rules.issuer.to_string(), entry.issuer.accept_new_keys);
-        self.surfaces.keys.govern(self.entries.values().map(acceptance));
+        self.surfaces.keys.govern(self.entries.values().map(acceptance).chain(others));
     }
 
     /// The live keys of the issuer that these rules are for.

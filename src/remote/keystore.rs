@@ -193,6 +193,12 @@ impl KeyStore {
         kid.is_some() && !Arc::ptr_eq(all, keys) && all.find(kid, algorithm).any(|key| !keys.contains(key.id()))
     }
 
+    /// Whether a key under this name does not count yet: the same text may be believed later.
+    pub fn awaits(&self, kid: Option<&str>, algorithm: Algorithm) -> bool {
+        let (Some(gate), Some(all)) = (&self.gate, &self.held().all) else { return false };
+        self.holds_back(kid, algorithm) && all.find(kid, algorithm).any(|key| gate.surfaces.keys.is_held(&gate.issuer, key))
+    }
+
     /// Whether the issuer publishes this key and it does not count.
     pub fn bars(&self, id: u64) -> bool {
         let Held { all: Some(all), keys: Some(keys), .. } = &**self.held() else { return false };

@@ -12,9 +12,10 @@ use futures_util::future::BoxFuture;
 use serde::Deserialize;
 
 use super::http::{Http, permitted};
-use super::keystore::Origin;
-use super::{BuildError, FetchError, KeyStore};
+use super::keystore::{Gate, Origin};
+use super::{BuildError, FetchError, KeyStore, Surfaces};
 use crate::config::{Config, KeySource, Transmitter};
+use crate::governance::Acceptance;
 use crate::token::KeySet;
 
 /// By name of the entry in `signals`.
@@ -25,11 +26,11 @@ pub struct Transmitters {
 }
 
 impl Transmitters {
-    /// Fetches nothing yet. Key files are read here.
+    /// Fetches nothing yet. Key files are read here. What is fetched is shown to `surfaces`.
     ///
     /// # Errors
     /// There can be no client, or a file cannot be read.
-    pub fn build(config: &Config, old: Option<&Self>) -> Result<Self, BuildError> {
+    pub fn build(config: &Config, surfaces: &Arc<Surfaces>, old: Option<&Self>) -> Result<Self, BuildError> {
         let mut new = Self { http: old.and_then(|old| old.http.clone()), entries: BTreeMap::new() };
         for signal in &config.signals {
             let Some(transmitter) = &signal.transmitter else { continue };
@@ -37,7 +38,10 @@ impl Transmitters {
             let store = match (&transmitter.keys, kept) {
                 (KeySource::File(path), _) => KeyStore::fixed(&signal.name, read(&signal.name, path)?),
                 (_, Some((_, store))) => store.clone(),
-                (_, None) => KeyStore::new(&signal.name, Box::new(Remote::new(new.http()?, transmitter)), transmitter.times),
+                (_, None) => {
+                    let gate = Gate { issuer: transmitter.surface().into(), surfaces: surfaces.clone() };
+                    KeyStore::gated(&signal.name, Box::new(Remote::new(new.http()?, transmitter)), gate, transmitter.times)
+                }
             };
             new.entries.insert(signal.name.clone(), (transmitter.clone(), store));
         }
@@ -47,6 +51,16 @@ impl Transmitters {
     /// The live keys of the transmitter of this entry in `signals`.
     pub fn find(&self, name: &str) -> Option<&Arc<KeyStore>> {
         self.entries.get(name).map(|(_, store)| store)
+    }
+
+    /// What the configuration says of the new keys of each, by what they are remembered by.
+    pub fn acceptance(&self) -> impl Iterator<Item = (String, Acceptance)> {
+        self.entries.values().map(|(transmitter, _)| (transmitter.surface(), transmitter.accept_new_keys))
+    }
+
+    /// By name of the entry in `signals`, with what its keys are remembered by.
+    pub fn surfaces(&self) -> impl Iterator<Item = (&str, String)> {
+        self.entries.iter().map(|(name, (transmitter, _))| (&**name, transmitter.surface()))
     }
 
     fn http(&mut self) -> Result<Http, BuildError> {
@@ -87,7 +101,7 @@ struct Metadata {
 
 impl Remote {
     fn new(http: Http, transmitter: &Transmitter) -> Self {
-        let Transmitter { issuer, keys, times, allow_http } = transmitter;
+        let Transmitter { issuer, keys, times, allow_http, accept_new_keys: _ } = transmitter;
         Self { http, transmitter: issuer.clone(), source: keys.clone(), timeout: times.timeout, allow_http: *allow_http }
     }
 

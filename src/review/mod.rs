@@ -9,8 +9,10 @@ pub mod words;
 
 use std::time::Duration;
 
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
+pub use page::Attesting;
 pub use patch::Patch;
 
 use crate::config::Config;
@@ -34,7 +36,8 @@ impl Default for Asked {
 }
 
 /// A review, when it was last looked at, and what would make the rules narrower.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Review")]
 pub struct Reviewed {
     #[serde(flatten)]
     pub review: Review,
@@ -46,10 +49,23 @@ pub struct Reviewed {
     pub patches: Vec<Patch>,
     /// Rules, by `file:line`, whose text must be narrowed by hand.
     pub by_hand: Vec<String>,
+    /// Clients of the review that stand in the configuration, which is where their terms are changed.
+    pub configured: Vec<Configured>,
+}
+
+/// Where the configuration speaks of a client.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "ConfiguredClient")]
+pub struct Configured {
+    pub issuer: String,
+    pub client: String,
+    /// `file:line`.
+    pub place: String,
 }
 
 /// Somebody's word that a review was looked at.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "AttestedBefore")]
 pub struct Attested {
     pub issuer: Option<String>,
     pub client: Option<String>,
@@ -94,7 +110,15 @@ pub async fn reviewed(store: &Store, config: &Config, asked: &Asked, now: u64) -
     let attested = attestations.iter().rfind(is_meant).map(|one| Attested { unchanged: Some(one.digest == review.digest), ..told(one) });
     let of_clients = attestations.iter().filter(|one| asked.only.is_none() && !one.client.is_empty());
     let attested_clients = of_clients.map(told).collect();
-    Ok(Reviewed { attested, attested_clients, patches, by_hand, review })
+    let is_reviewed = |key: &Key| review.clients.iter().any(|line| line.issuer == key.issuer && line.id == key.id);
+    let configured = config.clients.iter().filter(|one| is_reviewed(&one.client.key));
+    let configured = configured.map(|one| Configured {
+        issuer: one.client.key.issuer.clone(),
+        client: one.client.key.id.clone(),
+        place: one.place.clone(),
+    });
+    let configured = configured.collect();
+    Ok(Reviewed { attested, attested_clients, patches, by_hand, configured, review })
 }
 
 /// Writes down that somebody has looked at this review.
@@ -120,7 +144,15 @@ impl Reviewed {
     /// # Errors
     /// Never, in practice: the template was checked when it was compiled.
     pub fn html(&self) -> Result<String, askama::Error> {
-        page::html(self)
+        page::html(self, None)
+    }
+
+    /// The same, with a form by which a signed-in person attests it.
+    ///
+    /// # Errors
+    /// As of [`Self::html`].
+    pub fn page(&self, attesting: Option<Attesting<'_>>) -> Result<String, askama::Error> {
+        page::html(self, attesting)
     }
 
     /// Grants and findings as comma-separated values (RFC 4180).

@@ -17,9 +17,19 @@ struct Page<'a> {
     clients: &'a [ClientLine],
     grants: &'a [Grant],
     attested_clients: &'a [Attested],
+    attesting: Option<Attesting<'a>>,
 }
 
-pub fn html(reviewed: &Reviewed) -> Result<String, askama::Error> {
+/// How somebody who is signed in says that they have looked.
+#[derive(Clone, Debug)]
+pub struct Attesting<'a> {
+    /// Where the form leads.
+    pub action: &'a str,
+    /// Hidden fields: what proves that the form is ours, and which review it is.
+    pub fields: Vec<(&'static str, &'a str)>,
+}
+
+pub fn html(reviewed: &Reviewed, attesting: Option<Attesting<'_>>) -> Result<String, askama::Error> {
     let page = Page {
         made: reviewed.review.made,
         digest: &reviewed.review.digest,
@@ -29,6 +39,7 @@ pub fn html(reviewed: &Reviewed) -> Result<String, askama::Error> {
         clients: &reviewed.review.clients,
         grants: &reviewed.review.grants,
         attested_clients: &reviewed.attested_clients,
+        attesting,
     };
     page.render()
 }

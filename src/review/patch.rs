@@ -4,7 +4,8 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use similar::TextDiff;
 
 use crate::config::Config;
@@ -15,7 +16,7 @@ use crate::governance::review::Narrowing;
 const CONTEXT: usize = 3;
 
 /// The change of one file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Patch {
     pub file: String,
     /// With names from the folder of the configuration on, behind `a/` and `b/`.
@@ -57,8 +58,9 @@ pub fn patches(config: &Config, narrowings: &[Narrowing]) -> (Vec<Patch>, Vec<St
 }
 
 fn edited(text: &str, is_main: bool, upstream: &str, rule: usize, parts: &[&Narrowing]) -> Option<String> {
-    let lists: Vec<(&str, &[String])> = parts.iter().filter_map(|one| Some((one.key, one.after.as_deref()?))).collect();
-    let deny: Vec<(&str, &[String])> = parts.iter().filter(|one| !one.deny.is_empty()).map(|one| (one.key, one.deny.as_slice())).collect();
+    let lists: Vec<(&str, &[String])> = parts.iter().filter_map(|one| Some((&*one.key, one.after.as_deref()?))).collect();
+    let deny: Vec<(&str, &[String])> =
+        parts.iter().filter(|one| !one.deny.is_empty()).map(|one| (&*one.key, one.deny.as_slice())).collect();
     Edit { upstream, rule, lists: &lists, deny: &deny }.apply(text, is_main)
 }
 

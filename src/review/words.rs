@@ -43,10 +43,14 @@ fn line(finding: &Finding, reviewed: &Reviewed) -> (&'static str, Line) {
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
     match finding {
         Finding::UnusedClient { issuer, client, code, state, last_used } => {
+            let place = configured(reviewed, issuer, client);
             let used = last_used.map_or("never used".to_owned(), |last| format!("last used {last}"));
             let what = format!("client {client} of {issuer} ({state}): {used}");
             // SECURITY: a stranger may choose the id, so a command names the client by its code.
-            let then = format!("doorward clients suspend {code} --reason … --by …");
+            let then = match place {
+                Some(place) => format!("remove it, or write `state: suspended`, at {place}"),
+                None => format!("doorward clients suspend {code} --reason … --by …"),
+            };
             ("Clients without use", Line { issuer: issuer.clone(), client: client.clone(), what, then, ..Line::default() })
         }
         Finding::UnusedGrant { upstream, issuer, client, subject, scopes } => {
@@ -60,8 +64,12 @@ fn line(finding: &Finding, reviewed: &Reviewed) -> (&'static str, Line) {
             let never = if unneeded.is_empty() { String::new() } else { format!(" never needed {};", listed(unneeded)) };
             let what = format!("{who} of {issuer}:{never} {} is enough", listed(enough));
             let issued = format!("issue it {}", listed(smallest));
-            let then = match code {
-                Some(code) if !unneeded.is_empty() => {
+            let place = client.as_ref().and_then(|client| configured(reviewed, issuer, client));
+            let then = match (code, place) {
+                (Some(_), Some(place)) if !unneeded.is_empty() => {
+                    format!("write `scopes: [{}]` at {place}, or {issued}", enough.join(", "))
+                }
+                (Some(code), None) if !unneeded.is_empty() => {
                     format!("doorward clients approve {code} --scopes {} --reason … --by …, or {issued}", enough.join(","))
                 }
                 _ => issued,
@@ -82,8 +90,14 @@ fn line(finding: &Finding, reviewed: &Reviewed) -> (&'static str, Line) {
     }
 }
 
+/// Where the configuration speaks of a client: a command would be told to go there.
+fn configured<'a>(reviewed: &'a Reviewed, issuer: &str, client: &str) -> Option<&'a str> {
+    let found = reviewed.configured.iter().find(|one| one.issuer == issuer && one.client == client);
+    found.map(|one| one.place.as_str())
+}
+
 fn narrower(narrowing: &Narrowing, by_hand: bool) -> String {
-    let Some(after) = &narrowing.after else { return narrowing.unless.unwrap_or_default().to_owned() };
+    let Some(after) = &narrowing.after else { return narrowing.unless.clone().unwrap_or_default().into() };
     let deny = match narrowing.deny.is_empty() {
         true => String::new(),
         false => format!(", and deny {} right behind it", listed(&narrowing.deny)),

@@ -154,8 +154,8 @@ impl Receiver {
             self.shown.note(mark([&signal.name, "sender", "", jti]), *until, blake3::hash(body), origin.now)?;
         }
         let happening = signal::request(body, seconds(origin.now))?;
-        let bounds = bounds(world)?;
-        let revocations = signal.mapping.revocations(&happening, seconds(origin.now), &bounds);
+        let (bounds, now) = (bounds(world)?, self.latest(origin).await?);
+        let revocations = signal.mapping.revocations(&happening, now, &bounds);
         if revocations.is_empty() {
             return Err(signal.mapping.why_not(&happening.subject));
         }
@@ -185,8 +185,7 @@ impl Receiver {
         told: &Told,
         origin: Origin<'_>,
     ) -> Result<Taken, Fault> {
-        let now = seconds(origin.now);
-        let bounds = bounds(world)?;
+        let (bounds, now) = (bounds(world)?, self.latest(origin).await?);
         let all = told.happenings.iter().map(|happening| (happening, signal.mapping.revocations(happening, now, &bounds)));
         let all: Vec<(&Happening, Vec<Revocation>)> = all.collect();
         let name = cut(&all.iter().map(|(happening, revocations)| describe(happening, revocations)).collect::<Vec<_>>().join("; "));
@@ -212,6 +211,15 @@ impl Receiver {
             tracing::warn!(signal = &*signal.name, "the transmitter says that its stream of signals was changed");
         }
         Ok(Taken { effect, name })
+    }
+
+    /// By no clock that is behind.
+    async fn latest(&self, origin: Origin<'_>) -> Result<u64, Fault> {
+        let store = self.state.store().ok_or(Fault::Store)?;
+        store.latest(seconds(origin.now)).await.map_err(|error| {
+            tracing::error!(%error, "the store cannot be asked for a signal");
+            Fault::Store
+        })
     }
 
     /// Durably, or not at all as far as the sender hears: it sends again, and nothing is revoked twice by that.
@@ -265,6 +273,7 @@ async fn prove<T: Clone>(unproven: &Unproven<'_, T>, store: &Arc<KeyStore>) -> R
     };
     match newer {
         Some(keys) => unproven.prove(keys.find(kid, algorithm)).cloned(),
+        None if store.awaits(kid, algorithm) => Err(Fault::KeyHeld),
         None => first.cloned(),
     }
 }

@@ -77,6 +77,16 @@ impl Store {
         soon(async { on!(self, pool => Ok(sqlx::query(FORGET).bind(now).execute(pool).await.map(drop)?)) }).await
     }
 
+    /// The later of `now` and the clock that all replicas share, in seconds since 1970. What is revoked "until now" is meant so:
+    /// by a clock that is minutes behind, whatever was issued in those minutes would be left out.
+    ///
+    /// # Errors
+    /// The database cannot be asked.
+    pub async fn latest(&self, now: u64) -> Result<u64, Error> {
+        let shared = self.now().await? / 1_000;
+        Ok(now.max(u64::try_from(shared).unwrap_or_default()))
+    }
+
     /// In milliseconds since 1970, by the one clock that all replicas share.
     async fn now(&self) -> Result<i64, Error> {
         soon(async {

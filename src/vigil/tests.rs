@@ -22,7 +22,7 @@ fn route(port: u16, by: &str) -> Arc<Route> {
         issuers: vec![],
         policy: Default::default(),
         identity: Default::default(),
-        upstream: Upstream { reach: Arc::new(Reach::to(place)), path: "/".into(), credential: None },
+        upstream: Upstream { reach: Arc::new(Reach::to(place)), path: http::uri::PathAndQuery::from_static("/"), credential: None },
         grant: None,
         mode: Mode::Enforce,
         list: ListMode::Granted,

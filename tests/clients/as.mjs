@@ -1,19 +1,23 @@
 // The authorization server: oidc-provider with registration (RFC 7591), one user who is always logged in and grants what is
 // asked, refresh tokens, and tokens for resources (RFC 8707). PORT: where to listen. FORMAT: `jwt`, or `opaque` for tokens that
-// the gateway must ask about.
+// the gateway must ask about. CALLBACK: where a gateway is answered at which people sign in.
 import { generateKeyPairSync } from 'node:crypto';
 import { createServer } from 'node:http';
 import Provider from 'oidc-provider';
 
-const { PORT, FORMAT } = process.env;
+const { PORT, FORMAT, CALLBACK } = process.env;
 const issuer = `http://127.0.0.1:${PORT}`;
 const key = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export({ format: 'jwk' });
 const scopes = ['mcp:read', 'mcp:write'];
 
+// The gateway as a client that people sign in for.
+const bridge = CALLBACK ? [{ client_id: 'bridge', client_secret: 'bridge-secret', redirect_uris: [CALLBACK], grant_types: ['authorization_code', 'refresh_token'], response_types: ['code'] }] : [];
+
 const provider = new Provider(issuer, {
   jwks: { keys: [{ ...key, alg: 'ES256', use: 'sig', kid: 'clients-1' }] },
   scopes: ['openid', 'offline_access', ...scopes],
-  clients: [{ client_id: 'gateway', client_secret: 'gateway-secret', grant_types: ['client_credentials'], redirect_uris: [], response_types: [], id_token_signed_response_alg: 'ES256' }],
+  claims: { openid: ['sub'], profile: ['name'], email: ['email', 'email_verified'] },
+  clients: [...bridge, { client_id: 'gateway', client_secret: 'gateway-secret', grant_types: ['client_credentials'], redirect_uris: [], response_types: [], id_token_signed_response_alg: 'ES256' }],
   clientDefaults: { id_token_signed_response_alg: 'ES256' },
   cookies: { keys: ['only for tests'] },
   responseTypes: ['code'],
@@ -23,7 +27,7 @@ const provider = new Provider(issuer, {
   extraClientMetadata: { properties: ['any_scope'], validator: (ctx, _name, _value, metadata) => { if (ctx) delete metadata.scope; } },
   issueRefreshToken: (_ctx, client) => client.grantTypeAllowed('refresh_token'),
   expiresWithSession: () => false,
-  findAccount: (_ctx, sub) => ({ accountId: sub, claims: () => ({ sub }) }),
+  findAccount: (_ctx, sub) => ({ accountId: sub, claims: () => ({ sub, name: 'Alice', email: `${sub}@example.com`, email_verified: true }) }),
   ttl: { AccessToken: 600, ClientCredentials: 600, RefreshToken: 3600, Session: 3600, Interaction: 600, Grant: 3600, IdToken: 600 },
   features: {
     devInteractions: { enabled: false },

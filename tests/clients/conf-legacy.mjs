@@ -7,8 +7,9 @@ import { serve } from './sessions.mjs';
 const means = Object.assign((server, extra) => ({
   log: data => extra.sendNotification({ method: 'notifications/message', params: { level: 'info', data } }),
   progress: params => extra.sendNotification({ method: 'notifications/progress', params: { progressToken: extra._meta?.progressToken ?? 0, ...params } }),
-  sample: params => server.server.createMessage(params),
-  elicit: params => server.server.elicitInput(params),
+  // On the stream of the call: the session's own may not be open yet.
+  sample: params => server.server.createMessage(params, { relatedRequestId: extra.requestId }),
+  elicit: params => server.server.elicitInput(params, { relatedRequestId: extra.requestId }),
 }), { asks: true, shape: shape => shape });
 
 serve(Number(process.env.PORT), () => {

@@ -1,12 +1,13 @@
 // The Inspector's command line: each step is a run of its own with the login that the first one stored.
 // RESOURCE: what to connect to; PORT: for its callback; HOME: where it keeps its tokens; NODE22: what runs it.
 import { spawn } from 'node:child_process';
-import { drive, text } from './steps.mjs';
+import { CLIENT_ID, drive, KNOWN, text } from './steps.mjs';
 
 const { RESOURCE, PORT, HOME, NODE22 } = process.env;
 const launcher = `${process.cwd()}/node_modules/@modelcontextprotocol/inspector/clients/launcher/build/index.js`;
+const known = { dynamic: [], document: ['--client-metadata-url', CLIENT_ID], configured: ['--client-id', CLIENT_ID] }[KNOWN];
 const settings = ['--cli', '--transport', 'http', '--server-url', RESOURCE, '--protocol-era', process.argv[2] ?? 'auto', '--format', 'json',
-  '--callback-url', `http://127.0.0.1:${PORT}/callback`];
+  '--callback-url', `http://127.0.0.1:${PORT}/callback`, ...known];
 
 function run(...step) {
   const env = { ...process.env, HOME, MCP_AUTO_OPEN_ENABLED: 'true', MCP_INSPECTOR_SECRET_STORE: 'file' };

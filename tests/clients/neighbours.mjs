@@ -1,17 +1,26 @@
-// Everything around the clients: two authorization servers, two MCP servers, the gateway between them, on free ports of
-// 127.0.0.1. DOORWARD: the binary. All of it ends with `stop`, and nothing else does.
-import { spawn } from 'node:child_process';
+// Everything around the clients: authorization servers, MCP servers, the gateway between them, on free ports of 127.0.0.1.
+// DOORWARD: the binary. All of it ends with `stop`, and nothing else does.
+import { execFile, spawn } from 'node:child_process';
 import { createWriteStream, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 
 const started = [];
 
+// None twice, and none of those that the system gives to connections: one could be taken before it is listened at.
+const given = new Set();
 export async function freePorts(count) {
-  const all = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'));
-  await Promise.all(all.map(one => new Promise(done => one.once('listening', done))));
-  const ports = all.map(one => one.address().port);
-  await Promise.all(all.map(one => new Promise(done => one.close(done))));
+  const ports = [];
+  while (ports.length < count) {
+    const port = 20_000 + Math.floor(Math.random() * 12_000);
+    if (given.has(port)) continue;
+    const server = createServer();
+    const isFree = await new Promise(done => server.once('error', () => done(false)).listen(port, '127.0.0.1', () => done(true)));
+    if (!isFree) continue;
+    await new Promise(done => server.close(done));
+    given.add(port);
+    ports.push(port);
+  }
   return ports;
 }
 
@@ -23,7 +32,7 @@ export async function start(folder, name, ready, command, args, env = {}) {
   child.stderr.pipe(out, { end: false });
   started.push(child);
   for (let tries = 0; tries < 150 && child.exitCode === null; tries++) {
-    const answered = await fetch(ready).then(answer => answer.text().then(() => answer.ok), () => false);
+    const answered = await fetch(ready).then(answer => answer.text().then(() => answer.status < 500), () => false);
     if (answered) return child;
     await new Promise(done => setTimeout(done, 100));
   }
@@ -35,24 +44,31 @@ export async function stop() {
   await Promise.all(started.map(child => child.exitCode !== null || child.signalCode !== null || new Promise(done => child.once('exit', done))));
 }
 
-// `upstreams`: name → { url, issuer, rules }; `issuers`: name → what the configuration says of it. `shown`: the origin that clients
-// are told, where it is another.
-export async function gateway(folder, issuers, upstreams, shown) {
-  const [port, admin] = await freePorts(2);
-  const origin = shown ?? `http://127.0.0.1:${port}`;
+// `upstreams`: name → { url, …, rules }. `more`: what else the configuration says. `shown`: the origin that clients are told, where it
+// is another than the one at `port`.
+export async function gateway(folder, name, upstreams, { port, shown, more, env } = {}) {
+  const [free, admin] = await freePorts(2);
+  const listen = port ?? free;
+  const origin = shown ?? `http://127.0.0.1:${listen}`;
+  const [file, audit] = [join(folder, `${name}.yaml`), join(folder, `${name}.jsonl`)];
   const config = {
     public_url: origin,
-    listen: [{ address: `127.0.0.1:${port}` }],
+    listen: [{ address: `127.0.0.1:${listen}` }],
     admin: { address: `127.0.0.1:${admin}` },
-    audit: { file: join(folder, 'audit.jsonl') },
-    issuers,
-    upstreams: Object.fromEntries(Object.entries(upstreams).map(([name, { issuer, ...upstream }]) => [name, { path: `/${name}/mcp`, issuers: [issuer], ...upstream }])),
+    audit: { file: audit },
+    upstreams: Object.fromEntries(Object.entries(upstreams).map(([name, upstream]) => [name, { path: `/${name}/mcp`, ...upstream }])),
     scopes: { 'mcp:read': { text: 'Read' }, 'mcp:write': { text: 'Write', implies: ['mcp:read'] } },
+    ...more,
   };
   // Every JSON text is a YAML text.
-  writeFileSync(join(folder, 'doorward.yaml'), JSON.stringify(config, null, 2));
-  await start(folder, 'doorward', `http://127.0.0.1:${admin}/readyz`, process.env.DOORWARD, ['serve', '--config', join(folder, 'doorward.yaml')]);
-  return { port, resource: name => `${origin}/${name}/mcp`, audit: () => lines(join(folder, 'audit.jsonl')) };
+  writeFileSync(file, JSON.stringify(config, null, 2));
+  await start(folder, name, `http://127.0.0.1:${admin}/readyz`, process.env.DOORWARD, ['serve', '--config', file], env);
+  return { port: listen, origin, resource: name => `${origin}/${name}/mcp`, audit: () => lines(audit), command: (...args) => command([...args, '--config', file], env) };
+}
+
+function command(args, env) {
+  const options = { env: { ...process.env, ...env }, timeout: 60_000 };
+  return new Promise((done, fail) => execFile(process.env.DOORWARD, args, options, (error, out, said) => (error ? fail(new Error(`doorward ${args[0]}: ${said}`)) : done(out))));
 }
 
 function lines(file) {

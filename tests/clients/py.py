@@ -6,7 +6,7 @@ import subprocess
 from urllib.parse import parse_qs
 
 from mcp.client.auth import OAuthClientProvider, TokenStorage
-from mcp.shared.auth import OAuthClientMetadata
+from mcp.shared.auth import OAuthClientInformationFull, OAuthClientMetadata
 
 import steps
 
@@ -21,7 +21,11 @@ except ImportError:
 
 class Memory(TokenStorage):
     tokens = None
-    client = None
+    client = (
+        OAuthClientInformationFull(client_id=steps.CLIENT_ID, redirect_uris=[REDIRECT], token_endpoint_auth_method="none")
+        if steps.KNOWN == "configured"
+        else None
+    )
 
     async def get_tokens(self):
         return self.tokens
@@ -57,7 +61,7 @@ async def callback():
 auth = OAuthClientProvider(
     server_url=RESOURCE,
     client_metadata=OAuthClientMetadata(
-        client_name="table py",
+        client_name=f"table py {1 if Client is None else 2}",
         redirect_uris=[REDIRECT],
         grant_types=["authorization_code", "refresh_token"],
         response_types=["code"],
@@ -66,7 +70,15 @@ auth = OAuthClientProvider(
     storage=Memory(),
     redirect_handler=redirect,
     callback_handler=callback,
+    **({"client_metadata_url": steps.CLIENT_ID} if steps.KNOWN == "document" else {}),
 )
+
+
+async def asked(_context, params):
+    from mcp.types import ElicitResult
+
+    schema = getattr(params, "requestedSchema", None) or params.requested_schema
+    return ElicitResult(action="accept", content=steps.filled(schema))
 
 
 async def v2(told):
@@ -74,7 +86,7 @@ async def v2(told):
     from mcp.shared._httpx_utils import create_mcp_http_client
 
     async with create_mcp_http_client(auth=auth) as http:
-        async with Client(streamable_http_client(RESOURCE, http_client=http)) as client:
+        async with Client(streamable_http_client(RESOURCE, http_client=http), elicitation_callback=asked) as client:
             await steps.drive(told, client.protocol_version, client.list_tools, client.call_tool)
 
 
@@ -83,7 +95,7 @@ async def v1(told):
     from mcp.client.streamable_http import streamablehttp_client
 
     async with streamablehttp_client(RESOURCE, auth=auth) as (read, write, _):
-        async with ClientSession(read, write) as session:
+        async with ClientSession(read, write, elicitation_callback=asked) as session:
             version = (await session.initialize()).protocolVersion
             await steps.drive(told, version, session.list_tools, session.call_tool)
 

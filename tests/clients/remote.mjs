@@ -2,16 +2,23 @@
 // RESOURCE: what to connect to; PORT: for its callback; HOME: where it keeps its tokens.
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StdioClientTransport } from '@modelcontextprotocol/sdk/client/stdio.js';
-import { drive, text } from './steps.mjs';
+import { ElicitRequestSchema } from '@modelcontextprotocol/sdk/types.js';
+import { accept, CLIENT_ID, drive, KNOWN, text } from './steps.mjs';
 
 const { RESOURCE, PORT, HOME } = process.env;
+const known = {
+  dynamic: [],
+  document: ['--client-metadata-url', CLIENT_ID],
+  configured: ['--static-oauth-client-info', JSON.stringify({ client_id: CLIENT_ID })],
+}[KNOWN];
 const transport = new StdioClientTransport({
   command: process.execPath,
-  args: ['node_modules/mcp-remote/dist/proxy.js', RESOURCE, PORT, '--allow-http', '--transport', 'http-only'],
+  args: ['node_modules/mcp-remote/dist/proxy.js', RESOURCE, PORT, '--allow-http', '--transport', 'http-only', ...known],
   env: { ...process.env, MCP_REMOTE_CONFIG_DIR: HOME },
   stderr: 'ignore',
 });
-const client = new Client({ name: 'table-desktop', version: '1.0.0' });
+const client = new Client({ name: 'table-desktop', version: '1.0.0' }, { capabilities: { elicitation: { form: {} } } });
+client.setRequestHandler(ElicitRequestSchema, accept);
 // A login takes its time, and so does a busy machine.
 const patience = { timeout: 120_000 };
 await drive({

@@ -6,18 +6,18 @@ use crate::support::provider::{Browser, CLIENT, Page, Provider, SECRET};
 use crate::support::{Setup, World, eventually};
 
 const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
-const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+pub const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 const DESK: &str = "https://desk.example/cb";
 const LOOPBACK: &str = "http://127.0.0.1/cb";
 
 /// A gateway that issues tokens for `files`, and a provider at which Alice is signed in.
-struct Scene {
-    world: World,
-    idp: Provider,
+pub struct Scene {
+    pub world: World,
+    pub idp: Provider,
 }
 
 /// `change` gets the section `authorization_server`.
-async fn scene_with(change: impl FnOnce(&mut Value, &Provider, &std::path::Path)) -> Scene {
+pub async fn scene_with(change: impl FnOnce(&mut Value, &Provider, &std::path::Path)) -> Scene {
     let idp = Provider::start().await;
     let mut setup = Setup::new().await;
     let folder = setup.folder.path().to_owned();
@@ -25,7 +25,12 @@ async fn scene_with(change: impl FnOnce(&mut Value, &Provider, &std::path::Path)
     Scene { world: setup.start().await, idp }
 }
 
-fn configure(config: &mut Value, folder: &std::path::Path, idp: &Provider, change: impl FnOnce(&mut Value, &Provider, &std::path::Path)) {
+pub fn configure(
+    config: &mut Value,
+    folder: &std::path::Path,
+    idp: &Provider,
+    change: impl FnOnce(&mut Value, &Provider, &std::path::Path),
+) {
     let secret = folder.join("idp-secret");
     std::fs::write(&secret, SECRET).unwrap();
     config["store"] = json!(format!("sqlite:{}", folder.join("doorward.db").display()));
@@ -40,17 +45,17 @@ fn configure(config: &mut Value, folder: &std::path::Path, idp: &Provider, chang
     change(&mut config["authorization_server"], idp, folder);
 }
 
-async fn scene() -> Scene {
+pub async fn scene() -> Scene {
     scene_with(|_, _, _| {}).await
 }
 
 impl Scene {
-    fn browser(&self) -> Browser {
+    pub fn browser(&self) -> Browser {
         Browser::new(&self.world.origin)
     }
 
     /// A client that registers itself.
-    async fn register(&self, name: &str, redirects: &[&str]) -> String {
+    pub async fn register(&self, name: &str, redirects: &[&str]) -> String {
         let body = json!({
             "client_name": name, "redirect_uris": redirects, "token_endpoint_auth_method": "none",
             "grant_types": ["authorization_code", "refresh_token"], "response_types": ["code"],
@@ -63,7 +68,7 @@ impl Scene {
     }
 
     /// A sound request of a client, with parameters changed; those without a value are left out.
-    fn authorize(&self, client: &str, redirect: &str, changed: &[(&str, &str)]) -> String {
+    pub fn authorize(&self, client: &str, redirect: &str, changed: &[(&str, &str)]) -> String {
         let resource = self.world.resource();
         let sound = [
             ("response_type", "code"),
@@ -82,7 +87,7 @@ impl Scene {
     }
 
     /// Opens a request, agrees, signs in at the provider and comes back; the last answer, which goes to the client.
-    async fn agrees(&self, browser: &Browser, url: &str) -> Page {
+    pub async fn agrees(&self, browser: &Browser, url: &str) -> Page {
         let page = browser.get(url).await;
         page.is(200);
         let out = browser.post("/doorward/consent", &[("ticket", &page.ticket()), ("allow", "oidc")]).await;
@@ -97,7 +102,7 @@ impl Scene {
         browser.get(&there.location()).await
     }
 
-    async fn redeem(&self, client: &str, redirect: &str, code: &str) -> (u16, Value) {
+    pub async fn redeem(&self, client: &str, redirect: &str, code: &str) -> (u16, Value) {
         let form = [
             ("grant_type", "authorization_code"),
             ("code", code),
@@ -108,7 +113,7 @@ impl Scene {
         self.token(&form).await
     }
 
-    async fn token(&self, form: &[(&str, &str)]) -> (u16, Value) {
+    pub async fn token(&self, form: &[(&str, &str)]) -> (u16, Value) {
         let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
         let request = self.world.http.post(format!("{}/token", self.world.origin));
         let answer = request.header("content-type", "application/x-www-form-urlencoded").body(body).send().await.unwrap();
@@ -116,7 +121,7 @@ impl Scene {
     }
 
     /// A whole sign-in; what the token endpoint said.
-    async fn signs_in(&self, client: &str, redirect: &str) -> Value {
+    pub async fn signs_in(&self, client: &str, redirect: &str) -> Value {
         let back = self.agrees(&self.browser(), &self.authorize(client, redirect, &[])).await;
         let (status, answer) = self.redeem(client, redirect, &back.said("code").unwrap()).await;
         assert_eq!(status, 200, "{answer}");
@@ -620,6 +625,29 @@ async fn github_members_of_an_organisation_or_team_come_in_and_others_do_not() {
     assert!(enters(json!({"id": 2, "orgs": [], "teams": ["partners/core"]})).await.said("code").is_some());
     enters(json!({"id": 3, "orgs": ["acme-fans"], "teams": ["acme-fans/core"]})).await.is(403);
     enters(json!({"orgs": ["acme"]})).await.is(403);
+}
+
+#[tokio::test]
+async fn googles_login_is_asked_for_offline_access_and_lets_one_domain_in() {
+    let scene = scene_with(|server, _, _| {
+        server["login"]["oidc"]["profile"] = json!("google");
+        server["login"]["oidc"]["require"] = json!({"claims": {"hd": "acme.example"}});
+    })
+    .await;
+    let enters = async |user: Value| {
+        scene.idp.signs_in(Some(user));
+        scene.agrees(&scene.browser(), &scene.authorize("desk", DESK, &[])).await
+    };
+    assert!(enters(json!({"sub": "1", "hd": "acme.example"})).await.said("code").is_some());
+    let asked = scene.idp.last_visit();
+    assert_eq!(
+        (asked["scope"].as_str(), asked["access_type"].as_str(), asked["prompt"].as_str()),
+        ("openid profile email", "offline", "consent")
+    );
+    // A private account has no domain.
+    for other in [json!({"sub": "2", "hd": "evil.example"}), json!({"sub": "3"})] {
+        enters(other).await.is(403);
+    }
 }
 
 #[tokio::test]

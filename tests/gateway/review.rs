@@ -156,6 +156,109 @@ async fn an_operator_leads_a_client_from_pending_to_retired_with_ten_commands_on
     story(world(Place::Shared(&postgres), "pending").await).await;
 }
 
+/// The commands of docs/clients.md, as they stand there.
+fn ten_commands() -> [&'static str; 10] {
+    let (_, section) = include_str!("../../docs/clients.md").split_once("in ten commands\n").unwrap();
+    let (_, block) = section.split_once("```console\n").unwrap();
+    let lines: Vec<&str> = block.split("```").next().unwrap().lines().collect();
+    lines.try_into().unwrap_or_else(|lines: Vec<&str>| panic!("{} commands", lines.len()))
+}
+
+/// Types a command into a shell in the folder of the configuration.
+async fn typed(world: &World, line: &str, code: &str, variables: &[(&str, String)]) -> (Option<i32>, String) {
+    let binary = std::path::Path::new(env!("CARGO_BIN_EXE_doorward")).parent().unwrap();
+    let mut shell = Command::new("sh");
+    shell.args(["-c", line]).current_dir(world.folder.path()).env("DOORWARD_CONFIG", &world.gateway.config_file).env("CODE", code);
+    shell.env("PATH", format!("{}:{}", binary.display(), std::env::var("PATH").unwrap())).envs(variables.iter().cloned());
+    let output = tokio::task::spawn_blocking(move || shell.output().unwrap()).await.unwrap();
+    (output.status.code(), String::from_utf8(output.stdout).unwrap() + &String::from_utf8_lossy(&output.stderr))
+}
+
+async fn as_on_the_page(world: World, variables: &[(&str, String)]) {
+    let desk = token(&world, "desk-1", "alice", "files:read files:write");
+    becomes(&world, &desk, "get_a", 403).await;
+    let [list, approve, show, review, narrow, attest, suspend, retire, search, verify] = ten_commands();
+    let code = eventually("the queue", async || {
+        let (_, said) = typed(&world, list, "", variables).await;
+        Some(said.split_whitespace().nth(2)?.to_owned())
+    })
+    .await;
+    let done = async |line: &str| {
+        let (status, said) = typed(&world, line, &code, variables).await;
+        assert_eq!(status, Some(0), "{line}: {said}");
+        said
+    };
+    done(approve).await;
+    becomes(&world, &desk, "get_a", 200).await;
+    eventually("its use", async || done(show).await.contains("scopes files:read, files:write, used get_a").then_some(())).await;
+    let (status, said) = typed(&world, review, &code, variables).await;
+    assert!(status == Some(1) && said.contains(&format!("doorward clients approve {code} --scopes files:read")), "{said}");
+    done(narrow).await;
+    becomes(&world, &desk, "anything", 403).await;
+    assert_eq!(world.tool("get_a").token(&desk).send().await.status, 200);
+    assert!(done(attest).await.starts_with("attested: review of desk-1 "));
+    done(suspend).await;
+    becomes(&world, &desk, "get_a", 403).await;
+    done(retire).await;
+    eventually("the tombstone", async || world.tool("get_a").token(&desk).send().await.text().contains("not used any more").then_some(()))
+        .await;
+    let found: Vec<Value> = done(search).await.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let acts: Vec<&str> = found.iter().map(|act| act["operation"].as_str().unwrap()).collect();
+    let approve = "admin/client_approve";
+    assert_eq!(acts, [approve, approve, "admin/review_attest", "admin/client_suspend", "admin/client_retire"]);
+    let by = |act: &Value| act["actor"].as_str().is_some_and(|actor| actor.ends_with("mia"));
+    assert!(found.iter().all(by), "{found:?}");
+    assert!(done(verify).await.contains("the log is what was written"));
+}
+
+#[tokio::test]
+async fn issue_5_the_ten_commands_of_the_page_lead_a_client_from_pending_to_retired_with_the_audit_to_prove_it() {
+    as_on_the_page(world(Place::File, "pending").await, &[]).await;
+}
+
+#[tokio::test]
+async fn issue_5_the_ten_commands_of_the_page_do_the_same_over_the_admin_api() {
+    let mut setup = Setup::new().await;
+    let file = setup.folder.path().join("operator");
+    std::fs::write(&file, "0123456789abcdef0123456789abcdef").unwrap();
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
+    setup.config["admin"]["tokens"] = json!([{"name": "ops", "role": "operator", "file": file}]);
+    setup.config["store"] = json!(format!("sqlite:{}", setup.folder.path().join("doorward.db").display()));
+    setup.config["upstreams"]["files"]["clients"] = json!({"unknown": "pending"});
+    setup.config["upstreams"]["files"]["rules"] = rules();
+    let world = setup.start().await;
+    let variables = [("DOORWARD_ADMIN", world.gateway.admin.clone()), ("DOORWARD_ADMIN_TOKEN_FILE", file.display().to_string())];
+    as_on_the_page(world, &variables).await;
+}
+
+#[tokio::test]
+async fn a_client_of_the_configuration_is_narrowed_where_it_stands_and_the_review_says_where() {
+    let mut setup = Setup::new().await;
+    setup.config["store"] = json!(format!("sqlite:{}", setup.folder.path().join("doorward.db").display()));
+    setup.config["upstreams"]["files"]["rules"] = rules();
+    setup.config["clients"] = json!({"desk": {"id": "desk-1", "issuer": "corp"}, "idle": {"issuer": "corp"}});
+    let world = setup.start().await;
+    let desk = token(&world, "desk-1", "alice", "files:read files:write");
+    world.tool("get_a").token(&desk).send().await.is(200);
+    let review = reviewed(&world, 1).await;
+    let place = |client: &str| {
+        let found = review["configured"].as_array().unwrap().iter().find(|one| one["client"] == client).unwrap();
+        found["place"].as_str().unwrap().to_owned()
+    };
+    let text = String::from_utf8(doorward(&world, &["review"]).await.stdout).unwrap();
+    assert!(text.contains(&format!("write `scopes: [files:read]` at {}", place("desk-1"))), "{text}");
+    assert!(text.contains(&format!("write `state: suspended`, at {}", place("idle"))), "{text}");
+    assert!(!text.contains("doorward clients approve") && !text.contains("doorward clients suspend"), "{text}");
+    // What it says is what works: the command is sent to the same place.
+    let refused = doorward(&world, &["clients", "approve", "desk-1", "--scopes", "files:read", "--reason", "r", "--by", "mia"]).await;
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(refused.status.code() == Some(3) && said.contains(&place("desk-1")), "{said}");
+    let mut config = world.config.clone();
+    config["clients"]["desk"]["scopes"] = json!(["files:read"]);
+    world.gateway.reload(&config).await;
+    becomes(&world, &desk, "anything", 403).await;
+}
+
 #[tokio::test]
 async fn s38_every_client_that_came_is_in_the_inventory_with_its_first_and_last_use() {
     let world = world(Place::File, "allow").await;

@@ -315,11 +315,16 @@ async fn s40_two_gateways_on_one_file_refuse_when_the_command_returns() {
 /// A world whose revocations stand in PostgreSQL.
 async fn shared(postgres: &Postgres) -> World {
     let mut setup = Setup::new().await;
+    share(&mut setup, &postgres.url());
+    setup.start().await
+}
+
+/// The store of this world is at this address. Without news for two seconds nobody is let in.
+pub fn share(setup: &mut Setup, url: &str) {
     let file = setup.folder.path().join("store-url");
-    std::fs::write(&file, postgres.url()).unwrap();
+    std::fs::write(&file, url).unwrap();
     std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
     setup.config["store"] = json!({"url_file": file, "revocation_max_age": "2s"});
-    setup.start().await
 }
 
 #[tokio::test]

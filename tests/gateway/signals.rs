@@ -392,6 +392,51 @@ async fn an_event_of_a_key_that_is_new_waits_for_it_and_another_transmitters_met
 }
 
 #[tokio::test]
+async fn a_transmitters_new_key_is_held_until_it_is_approved_and_its_event_comes_again() {
+    let transmitter = Transmitter::start().await;
+    let change = |tr: &mut Value| {
+        tr["keys"] = json!({"cooldown": "1ms"});
+        tr["accept_new_keys"] = json!("approved");
+        tr["poll"] = json!({"url": format!("{}/poll", transmitter.url), "token_file": tr["push"]["token_file"], "wait": "1s"});
+    };
+    let world = world(&transmitter, change).await;
+    let ta = world.ta();
+    assert_eq!(push(&world, &transmitter.set(VERIFICATION, &world.issuer, |_| {})).await.status, 202);
+    let rotated = Signer::es256("tr-2");
+    transmitter.shared.keys.lock().unwrap().push(rotated.jwk());
+    let set = transmitter.set(SESSION_REVOKED, &world.issuer, |token| {
+        token.header["kid"] = json!("tr-2");
+        token.signer = rotated.clone();
+    });
+    let answer = push(&world, &set).await;
+    assert!(answer.status == 503 && answer.headers.contains_key("retry-after"), "{} {}", answer.status, answer.body);
+    assert_eq!(recorded(&world, "signal/push", "signal_key_held").await["outcome"], "failed");
+    // Fetched, it is neither taken nor given back as wrong.
+    transmitter.waits(StatusCode::OK, json!({"sets": {"one": set}}));
+    recorded(&world, "signal/poll", "signal_key_held").await;
+    assert!(
+        transmitter.shared.questions.lock().unwrap().iter().all(|question| question["ack"] == json!([]) || question.get("ack").is_none())
+    );
+    passes(&world, &ta).await;
+    let drift =
+        eventually("the drift", async || world.gateway.records().into_iter().find(|record| record["operation"] == "admin/drift")).await;
+    assert_eq!((&drift["actor"], &drift["outcome"]), (&json!(format!("signals:{}", transmitter.url)), &json!("refused")));
+    eventually("the gauge", async || {
+        (world.gateway.metrics().await.sum("doorward_issuer_keys_held", "issuer=\"signals.tr\"") == 1.0).then_some(())
+    })
+    .await;
+
+    let config = world.gateway.config_file.display().to_string();
+    let decided = ["keys", "approve", "tr-2", "--issuer", "signals.tr", "--config", &config, "--reason", "rotation", "--by", "mia"];
+    let output = run(&decided).await;
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    eventually("the event to be taken", async || (push(&world, &set).await.status == 202).then_some(())).await;
+    refused(&world, &ta).await;
+    // The issuer's own keys are others.
+    assert_eq!(world.gateway.metrics().await.sum("doorward_issuer_drift_total", "issuer=\"corp\""), 0.0);
+}
+
+#[tokio::test]
 async fn s40_what_was_told_is_known_to_the_command_and_survives_a_restart() {
     let transmitter = Transmitter::start().await;
     let mut world = world(&transmitter, |_| {}).await;

@@ -104,6 +104,31 @@ fn every_profile_that_can_be_used_has_a_sample() {
 }
 
 #[test]
+fn issue_6_10_each_provider_has_a_sample_that_says_what_is_verified_by_which_test_and_what_is_not() {
+    let folder = repository().join("config/providers");
+    for name in ["workos", "auth0", "okta", "entra", "keycloak", "cognito", "google", "github", "descope", "zitadel"] {
+        assert!(folder.join(format!("{name}.yaml")).is_file(), "{name}");
+    }
+    let read = |path: &str| fs::read_to_string(repository().join(path)).expect("read");
+    let (tests, page) = (read("tests/gateway/providers.rs") + &read("tests/gateway/authorization_flow.rs"), read("docs/providers.md"));
+    for file in yaml_files(&folder) {
+        let text = fs::read_to_string(&file).expect("read");
+        let said = |start: &str| -> Vec<String> { text.lines().filter_map(|line| line.strip_prefix(start)).map(str::to_owned).collect() };
+        let (verified, not) = (said("# Verified here: "), said("# Not verified: "));
+        assert_eq!((verified.len(), not.len()), (1, 1), "{}", file.display());
+        let named: Vec<&str> = verified[0].split('`').skip(1).step_by(2).collect();
+        assert!(!named.is_empty() && not[0].len() > 10, "{}", file.display());
+        for test in named {
+            assert!(tests.contains(&format!("async fn {test}()")), "{}: there is no test `{test}`", file.display());
+        }
+        // The page says the same.
+        let name = file.file_stem().expect("a name").to_string_lossy();
+        let row = format!("| `{name}` | {} |", not[0].trim_end_matches('.'));
+        assert!(page.contains(&row), "not in docs/providers.md: {row}");
+    }
+}
+
+#[test]
 fn the_smallest_sample_is_twelve_lines() {
     let text = fs::read_to_string(repository().join("config/examples/minimal.yaml")).expect("read");
     assert_eq!(text.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty()).count(), 12);

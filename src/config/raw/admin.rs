@@ -3,7 +3,8 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Later, OneOrMany, RawTls, Strings};
+use super::login::{RawEntrance, RawOidcLogin};
+use super::{DurationText, OneOrMany, RawTls, Strings};
 
 /// Metrics, health and the admin API.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -25,8 +26,37 @@ pub struct RawAdmin {
     pub tokens: Option<Vec<RawAdminToken>>,
     /// Who may use the admin API by a client certificate. Needs `tls` and `client_ca`.
     pub certificates: Option<Vec<RawAdminCertificate>>,
-    #[schemars(skip)]
-    pub login: Option<Later>,
+    /// People sign in there with a browser.
+    pub login: Option<RawAdminLogin>,
+}
+
+/// Where people sign in, and what they may do then.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "AdminLogin")]
+pub struct RawAdminLogin {
+    /// What people type: `https://ops.example.com`, or `http://localhost:9180` on loopback. Its host may stand in `Host`.
+    /// The provider sends them back to `/admin/callback` there, which is to be registered with it.
+    #[schemars(required)]
+    pub url: Option<String>,
+    /// The OpenID provider, as in `authorization_server.login`. `recheck` and `sign_in_again` have no meaning here.
+    #[schemars(required)]
+    pub oidc: Option<RawOidcLogin>,
+    /// Who is what. Whoever fits none does not come in; whoever fits several is the one that may do most.
+    #[schemars(required)]
+    pub roles: Option<RawAdminRoles>,
+    /// How long one is signed in, at most 24h. Default 8h.
+    pub session: Option<DurationText>,
+}
+
+/// The people of each role: one of `groups`, and all of `claims`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "AdminRoles")]
+pub struct RawAdminRoles {
+    pub viewer: Option<RawEntrance>,
+    pub reviewer: Option<RawEntrance>,
+    pub operator: Option<RawEntrance>,
 }
 
 /// A bearer token and what it may do.

@@ -14,7 +14,7 @@ use serde::{Deserialize, de};
 pub struct Later;
 
 /// Names of all such keys, left out of hints.
-pub const LATER: &[&str] = &["checkpoints", "tasks", "login"];
+pub const LATER: &[&str] = &["checkpoints", "tasks"];
 
 impl<'de> Deserialize<'de> for Later {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -39,6 +39,10 @@ pub struct RawSignal {
     pub max_age: Option<DurationText>,
     /// Tolerated clock difference. Default 30s, at most 5m.
     pub leeway: Option<DurationText>,
+    /// When a key counts that it publishes anew: `immediately` (default), `after 10m`, or `approved` (by `doorward keys approve`).
+    /// Its first keys count at once.
+    #[schemars(extend("pattern" = "^(immediately|approved|after .+)$"))]
+    pub accept_new_keys: Option<String>,
     /// How its keys are fetched and kept.
     pub keys: Option<RawKeys>,
     /// Plain http off loopback, for development.

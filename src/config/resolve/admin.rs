@@ -1,25 +1,28 @@
 //! Where operators look, and who may use the admin API there?
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use super::Context;
 use super::listeners::{clients, listen_address, pairs};
+use super::{Context, login, quantity, web};
+use crate::config::login::{Entrance, Login, Logins};
 use crate::config::raw::RawClientCertificate;
 use crate::config::raw::Strings;
-use crate::config::raw::admin::{RawAdmin, RawAdminCertificate, RawAdminToken, RawRole};
+use crate::config::raw::admin::{RawAdmin, RawAdminCertificate, RawAdminLogin, RawAdminRoles, RawAdminToken, RawRole};
 use crate::config::report::At;
-use crate::config::{Admin, AdminCertificate, AdminToken, ListenAddress, Listener, Role, Tls, TokenDigest};
+use crate::config::{Admin, AdminCertificate, AdminLogin, AdminToken, ListenAddress, Listener, Role, Tls, TokenDigest};
 
 /// Characters of a token: what is shorter can be guessed, or was typed by a person.
 const SHORTEST: usize = 32;
 /// Characters of a name.
 const LONGEST: usize = 64;
+const SESSION: Duration = Duration::from_secs(8 * 3600);
+const LONGEST_SESSION: Duration = Duration::from_secs(24 * 3600);
 
 /// `None` where there is none, or a problem was told.
 pub fn admin(raw: Option<RawAdmin>, at: &At<'_>, listeners: &[Listener], context: &mut Context<'_>) -> Option<Admin> {
     let RawAdmin { address, tls, client_ca, hosts, tokens, certificates, login } = raw?;
     let at = at.key("admin");
-    context.later(&at, "login", login);
     let addresses = addresses(address, &at, listeners, context);
     let has_tls = tls.is_some();
     let pairs = tls.map(|raw| pairs(raw, &at.key("tls"), context)).unwrap_or_default();
@@ -33,13 +36,10 @@ pub fn admin(raw: Option<RawAdmin>, at: &At<'_>, listeners: &[Listener], context
     let mut names = Vec::new();
     let tokens = self::tokens(tokens, &at.key("tokens"), &mut names, context);
     let certificates = self::certificates(certificates, has_ca, &at.key("certificates"), &mut names, context);
-    let admin = Admin {
-        hosts: self::hosts(hosts, &at.key("hosts"), context),
-        tls: (!pairs.is_empty()).then_some(Tls { pairs, clients: shown }),
-        addresses,
-        tokens,
-        certificates,
-    };
+    let login = login.and_then(|raw| self::login(raw, &at.key("login"), context));
+    let mut hosts = self::hosts(hosts, &at.key("hosts"), context);
+    hosts.extend(login.as_ref().and_then(|login| host(&login.url)));
+    let admin = Admin { hosts, tls: (!pairs.is_empty()).then_some(Tls { pairs, clients: shown }), addresses, tokens, certificates, login };
     for address in &admin.addresses {
         let ListenAddress::Tcp(socket) = address else { continue };
         if admin.has_api(address) && !socket.ip().is_loopback() && !has_tls {
@@ -49,6 +49,62 @@ pub fn admin(raw: Option<RawAdmin>, at: &At<'_>, listeners: &[Listener], context
         }
     }
     (!admin.addresses.is_empty()).then_some(admin)
+}
+
+/// As `Host` names it.
+fn host(url: &str) -> Option<String> {
+    url::Url::parse(url).ok()?.host_str().map(|host| host.trim_matches(['[', ']']).to_owned())
+}
+
+fn login(raw: RawAdminLogin, at: &At<'_>, context: &mut Context<'_>) -> Option<AdminLogin> {
+    let RawAdminLogin { url, oidc, roles, session } = raw;
+    let session_at = at.key("session");
+    let session = quantity::duration(session, SESSION, &session_at, &mut context.report);
+    if session > LONGEST_SESSION {
+        context.report.mend(&session_at, "a session lasts at most 24h", "write less");
+    }
+    let roles = self::roles(roles, at, context);
+    let provider = match oidc {
+        Some(raw) => login::oidc(raw, login::For::Admin, &at.key("oidc"), context),
+        None => {
+            context.missing_key(at, "oidc", "the OpenID provider: `oidc: { issuer: …, client_id: …, client_secret_file: … }`");
+            None
+        }
+    };
+    let Some(url) = url else {
+        context.missing_key(at, "url", "what people type: `url: https://ops.example.com`");
+        return None;
+    };
+    let at = at.key("url");
+    let origin = web::origin(&url, &at, &mut context.report)?;
+    if origin.scheme() == "http" && !web::is_loopback(&origin) {
+        context.report.mend(&at, "the session could be read on the way", "use https; plain http is for loopback");
+    }
+    let provider = provider?;
+    let issuer = if let Login::Oidc(oidc) = &provider { oidc.issuer.clone() } else { return None };
+    Some(AdminLogin { url, issuer, logins: Logins { all: vec![provider] }, roles, session })
+}
+
+/// SECURITY: a role that names nobody in particular would be everybody's who has an account at the provider.
+fn roles(raw: Option<RawAdminRoles>, at: &At<'_>, context: &mut Context<'_>) -> Vec<(Role, Entrance)> {
+    let RawAdminRoles { viewer, reviewer, operator } = raw.unwrap_or_default();
+    let here = at.key("roles");
+    let all = [(Role::Operator, operator), (Role::Reviewer, reviewer), (Role::Viewer, viewer)];
+    let mut roles = Vec::new();
+    for (role, who) in all {
+        let Some(who) = who else { continue };
+        let at = here.key(role.name());
+        let who = login::entrance(Some(who), &at, context);
+        if who == Entrance::default() {
+            let hint = "say who: `groups: [sre]`, or `claims: { sub: [alice] }`";
+            context.report.mend(&at, format!("everybody at the provider would be `{}`", role.name()), hint);
+        }
+        roles.push((role, who));
+    }
+    if roles.is_empty() {
+        context.missing_key(at, "roles", "who may do what: `roles: { operator: { groups: [sre] } }`");
+    }
+    roles
 }
 
 /// Addresses that neither clients nor each other use.

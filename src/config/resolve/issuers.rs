@@ -151,7 +151,7 @@ pub(super) fn plain_rules(name: &str, identifier: &str, algorithms: Vec<Algorith
 }
 
 /// `immediately`, `after 10m` or `approved`.
-fn acceptance(raw: Option<String>, at: &At<'_>, context: &mut Context<'_>) -> Acceptance {
+pub(super) fn acceptance(raw: Option<String>, at: &At<'_>, context: &mut Context<'_>) -> Acceptance {
     let Some(text) = raw else { return Acceptance::Immediately };
     match (text.as_str(), text.strip_prefix("after ")) {
         ("immediately", _) => Acceptance::Immediately,

@@ -37,7 +37,7 @@ const OWN_PARAMETERS: &[&str] = &[
 pub fn resolve(raw: Option<RawLogin>, at: &At<'_>, context: &mut Context<'_>) -> Option<Logins> {
     let RawLogin { oidc, oauth2, application, accounts } = raw.unwrap_or_default();
     let all = [
-        oidc.map(|raw| self::oidc(raw, &at.key("oidc"), context)),
+        oidc.map(|raw| self::oidc(raw, For::Tokens, &at.key("oidc"), context)),
         oauth2.map(|raw| self::oauth2(raw, &at.key("oauth2"), context)),
         application.map(|raw| self::application(raw, &at.key("application"), context)),
         accounts.map(|RawAccountsLogin { title }| {
@@ -53,7 +53,16 @@ pub fn resolve(raw: Option<RawLogin>, at: &At<'_>, context: &mut Context<'_>) ->
     named.into_iter().collect::<Option<Vec<Login>>>().map(|all| Logins { all })
 }
 
-fn oidc(raw: RawOidcLogin, at: &At<'_>, context: &mut Context<'_>) -> Option<Login> {
+/// What somebody signs in for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum For {
+    /// Tokens for clients, with which the person is asked about again.
+    Tokens,
+    /// The admin listener, where roles say who comes in, and nobody is asked about again.
+    Admin,
+}
+
+pub fn oidc(raw: RawOidcLogin, aim: For, at: &At<'_>, context: &mut Context<'_>) -> Option<Login> {
     let RawOidcLogin {
         title,
         issuer,
@@ -81,26 +90,34 @@ fn oidc(raw: RawOidcLogin, at: &At<'_>, context: &mut Context<'_>) -> Option<Log
     let client = client(client_id, secret, client_secret_post.unwrap_or(false), at, context);
     let is_google = matches!(profile, Some(RawOidcProfile::Google));
     let mut parameters = self::parameters(parameters, &at.key("parameters"), context);
-    if is_google {
+    if is_google && aim == For::Tokens {
         for (name, value) in [("access_type", "offline"), ("prompt", "consent")] {
             if !parameters.iter().any(|(other, _)| other == name) {
                 parameters.push((name.into(), value.into()));
             }
         }
     }
-    let default: &[&str] = if is_google { &["openid", "profile", "email"] } else { &["openid", "profile", "email", "offline_access"] };
+    let offline = !is_google && aim == For::Tokens;
+    let default: &[&str] = if offline { &["openid", "profile", "email", "offline_access"] } else { &["openid", "profile", "email"] };
     let scopes = self::scopes(scopes, default, &at.key("scopes"), context);
     if !scopes.iter().any(|scope| scope == "openid") {
         context.report.mend(&at.key("scopes"), "without `openid` there is no ID token", "add `openid`");
     }
     let entrance = entrance(require, &at.key("require"), context);
     let open = is_google || issuer.as_deref().is_some_and(lets_everybody_in);
-    if open && entrance == Entrance::default() && !allow_anyone.unwrap_or(false) {
+    if open && aim == For::Tokens && entrance == Entrance::default() && !allow_anyone.unwrap_or(false) {
         let hint = "say who may come in with `require: { claims: { hd: acme.com } }`, or set `allow_anyone: true`";
         context.report.mend(at, "everybody in the world can make an account there", hint);
     }
     let claims = person_claims(claims, oidc_claims(profile), &at.key("claims"), context);
     let algorithms = issuers::accepted_algorithms(algorithms, &profile::PLAIN, &at.key("algorithms"), context);
+    for (key, written) in
+        [("recheck", recheck.is_some()), ("sign_in_again", sign_in_again.is_some()), ("allow_anyone", allow_anyone.is_some())]
+    {
+        if written && aim == For::Admin {
+            context.report.mend(&at.key(key), format!("`{key}` has no meaning here"), "remove it; `session` and `roles` say what holds");
+        }
+    }
     let standing = standing(recheck, sign_in_again, at, context);
     let leeway = issuers::accepted_leeway(leeway, &at.key("leeway"), context);
     let times = issuers::key_times(keys, &at.key("keys"), context);
@@ -311,7 +328,7 @@ fn person_claims(raw: Option<RawPersonClaims>, default: PersonClaims, at: &At<'_
     }
 }
 
-fn entrance(raw: Option<RawEntrance>, at: &At<'_>, context: &mut Context<'_>) -> Entrance {
+pub fn entrance(raw: Option<RawEntrance>, at: &At<'_>, context: &mut Context<'_>) -> Entrance {
     let Some(RawEntrance { groups, claims }) = raw else { return Entrance::default() };
     let groups = context.strings(groups, &at.key("groups"));
     let pairs = claims.map(|Keyed(pairs)| pairs).unwrap_or_default();
@@ -330,7 +347,7 @@ fn standing(recheck: Option<DurationText>, again: Option<DurationText>, at: &At<
     }
 }
 
-fn is_safe(text: &str, allow_http: bool, at: &At<'_>, context: &mut Context<'_>) -> bool {
+pub fn is_safe(text: &str, allow_http: bool, at: &At<'_>, context: &mut Context<'_>) -> bool {
     let Some(url) = web::url(text, at, &mut context.report) else { return false };
     if url.scheme() == "http" && !web::is_loopback(&url) {
         if !allow_http {

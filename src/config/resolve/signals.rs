@@ -10,6 +10,7 @@ use crate::config::raw::signals::{EVENTS, RawLogout, RawPoll, RawPush, RawRevoke
 use crate::config::raw::{DurationText, Keyed, Strings};
 use crate::config::report::At;
 use crate::config::{Events, Issuer, KeySource, Logout, Poll, Secret, Signal, SignalEndpoint, Transmitter, profile};
+use crate::governance::Acceptance;
 use crate::governance::signal::{Formats, Kind, LogoutRules, Mapping, SenderRules, SetRules};
 use crate::route::{Rate, Route};
 use crate::token::{IssuerRules, Token};
@@ -64,6 +65,7 @@ impl Beside<'_> {
             allow_session_only,
             max_age,
             leeway,
+            accept_new_keys,
             keys,
             allow_http,
             rate,
@@ -90,6 +92,11 @@ impl Beside<'_> {
         let max_age = bounded(max_age, WEEK, OLDEST, "90d", &at.key("max_age"), context);
         let leeway = issuers::accepted_leeway(leeway, &at.key("leeway"), context);
         let times = issuers::key_times(keys, &at.key("keys"), context);
+        let accept_new_keys = issuers::acceptance(accept_new_keys, &at.key("accept_new_keys"), context);
+        if accept_new_keys != Acceptance::Immediately && (!signed || matches!(source, Some(KeySource::File(_)))) {
+            let message = "no keys of this transmitter are fetched, so none can be new";
+            context.report.mend(&at.key("accept_new_keys"), message, "remove the key");
+        }
         let rate = quantity::rate(rate, &at.key("rate"), &mut context.report).unwrap_or(RATE);
         let (audience, at_audience) = (context.strings(audience, &at.key("audience")), at.key("audience"));
         if heard && audience.is_empty() {
@@ -103,7 +110,7 @@ impl Beside<'_> {
         let poll = poll.and_then(|raw| poll_of(raw, allow_http, &at.key("poll"), context));
         let revoke = revoke.and_then(|raw| self.revoke(raw, of_sender, name, paths, &at.key("revoke"), context));
         let logout = logout.and_then(|raw| self.logout(raw, name, &issuers, paths, &at.key("logout"), context));
-        let keys_of = |issuer: Arc<str>| Some(Transmitter { issuer, keys: source?, times, allow_http });
+        let keys_of = |issuer: Arc<str>| Some(Transmitter { issuer, keys: source?, times, allow_http, accept_new_keys });
         let sender = match (signed, transmitter.clone()) {
             (true, transmitter) => Some(keys_of(transmitter?)?),
             (false, _) => None,

@@ -5,9 +5,10 @@
 
 use std::collections::BTreeSet;
 
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-use super::{Basis, Finding, Gap, KEYS, Upstream};
+use super::{Basis, Finding, Gap, KEYS, Upstream, Word};
 use crate::governance::observed::About;
 use crate::mcp::Kind;
 use crate::policy::Rule;
@@ -17,14 +18,14 @@ use crate::policy::matcher::{NamePattern, UriPattern};
 const NAMES: usize = 50;
 
 /// A narrower list of names for a rule.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Narrowing {
     pub upstream: String,
     pub rule: String,
     /// `file:line` of the rule.
     pub place: String,
     /// `tools`, `prompts` or `resources`.
-    pub key: &'static str,
+    pub key: Word,
     /// The wildcards that say more than was used.
     pub wildcards: Vec<String>,
     /// As the list is.
@@ -34,7 +35,7 @@ pub struct Narrowing {
     /// What must then be denied right behind the rule.
     pub deny: Vec<String>,
     /// Why nothing is proposed.
-    pub unless: Option<&'static str>,
+    pub unless: Option<Word>,
     /// The rule's number, from 0.
     #[serde(skip)]
     pub index: usize,
@@ -152,12 +153,12 @@ impl Wide<'_> {
             upstream: self.upstream.name.to_string(),
             rule: self.rule.name.clone(),
             place: self.rule.place.to_string(),
-            key: self.key,
+            key: self.key.into(),
             wildcards: owned(&wildcards),
             before: owned(&before),
             after: unless.is_none().then(|| owned(&after)),
             deny: if unless.is_none() { self.denied(kind, &gone) } else { Vec::new() },
-            unless,
+            unless: unless.map(Into::into),
             index: self.index,
             file: self.rule.place.file.to_string(),
         })

@@ -88,13 +88,13 @@ fn s38_a_grant_says_what_is_granted_needed_reachable_and_used() {
     let review = Given::new(rules, facts).review();
     let [grant] = review.grants.as_slice() else { panic!("{review:?}") };
     assert_eq!((grant.scopes.join(" "), grant.needed.join(" ")), ("a b".into(), "a".into()));
-    let reach: Vec<_> = grant.reachable.iter().map(|one| (one.rule.as_str(), one.depends_on)).collect();
+    let reach: Vec<_> = grant.reachable.iter().map(|one| (one.rule.as_str(), one.depends_on.as_deref())).collect();
     assert_eq!(reach, [("r-get", None), ("r-restart", Some("groups"))]);
-    let used: Vec<_> = grant.used.iter().map(|used| (used.kind, used.name.as_str(), used.uses, used.rule.as_deref())).collect();
+    let used: Vec<_> = grant.used.iter().map(|used| (&*used.kind, used.name.as_str(), used.uses, used.rule.as_deref())).collect();
     assert_eq!(used, [("tool", "get", 3, Some("r-get"))]);
     assert_eq!((grant.passed, grant.refused, grant.first.0, grant.last.0), (3, 3, NOW - 110, NOW));
     let [client] = review.clients.as_slice() else { panic!("{review:?}") };
-    assert_eq!((client.id.as_str(), client.state, client.uses, client.last_used), ("desk", "pending", 3, Some(Time(NOW - 100))));
+    assert_eq!((client.id.as_str(), &*client.state, client.uses, client.last_used), ("desk", "pending", 3, Some(Time(NOW - 100))));
 }
 
 #[test]

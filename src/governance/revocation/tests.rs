@@ -176,6 +176,29 @@ fn s40_what_is_not_known_is_refused() {
 }
 
 #[test]
+fn issue_5_a_clock_that_jumps_by_minutes_lets_no_revoked_token_in() {
+    let index = index();
+    let (alice, minutes) = (token(&index, |_| {}), 300);
+    revoke(&index, Selector::Client("app".into()));
+    let bob =
+        Verified { principal: Arc::new(Principal::new(Proof { subject: "bob".into(), ..Proof::default() })), ..token(&index, |_| {}) };
+    // Ahead: not known until the store was read by the new clock, and nothing was thrown away for it.
+    assert_eq!(ask_at(&index, &bob, NOW + minutes), Err(Error::RevocationsUnknown));
+    index.prune(at(NOW + minutes));
+    index.confirm(at(NOW + minutes));
+    assert_eq!((ask_at(&index, &bob, NOW + minutes), ask_at(&index, &alice, NOW + minutes)), (Ok(()), Err(Error::Revoked)));
+    // Back again.
+    assert_eq!((ask_at(&index, &bob, NOW), ask_at(&index, &alice, NOW)), (Ok(()), Err(Error::Revoked)));
+}
+
+#[test]
+fn issue_5_an_entry_outlives_its_tokens_by_more_than_a_clock_that_is_minutes_ahead_takes_away() {
+    let revocation = Revocation::new(Selector::Client("app".into()), NOW, None, None, &Bounds::default());
+    let last_token_ends = NOW + Bounds::default().token_lifetime.as_secs();
+    assert!(revocation.leaves.expect("a time") >= last_token_ends + 300);
+}
+
+#[test]
 fn the_index_is_bounded_and_says_so() {
     let index = index();
     index.len.store(MOST, Ordering::Relaxed);

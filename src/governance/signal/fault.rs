@@ -34,6 +34,8 @@ pub enum Fault {
     UnknownSubject,
     /// A request for a subject in a form that names nobody here.
     Unmappable,
+    /// The sender publishes the key, and it does not count yet (`accept_new_keys`).
+    KeyHeld,
     /// The sender's keys cannot be had.
     KeysUnavailable,
     /// It could not be written down.
@@ -72,6 +74,7 @@ impl Fault {
             Self::Subject => "signal_subject",
             Self::UnknownSubject => "signal_unknown_subject",
             Self::Unmappable => "signal_unmappable",
+            Self::KeyHeld => "signal_key_held",
             Self::KeysUnavailable => "signal_keys_unavailable",
             Self::Store => "signal_store",
         }
@@ -97,6 +100,7 @@ impl Fault {
             Self::Subject => "the subject cannot be read",
             Self::UnknownSubject => "the subject is not known here",
             Self::Unmappable => "no subject can be found by an identifier of this format",
+            Self::KeyHeld => "the key of the token does not count yet; try again later",
             Self::KeysUnavailable => "the keys of the sender cannot be had; try again later",
             Self::Store => "the signal cannot be written down; try again later",
         }
@@ -104,7 +108,7 @@ impl Fault {
 
     /// Whether the same signal may be accepted later.
     pub fn is_passing(self) -> bool {
-        matches!(self, Self::KeysUnavailable | Self::Store)
+        matches!(self, Self::KeyHeld | Self::KeysUnavailable | Self::Store)
     }
 }
 

@@ -7,7 +7,8 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::keys::{Acceptance, IssuerKey, KeyState, Settled, settle, shown};
+use super::Drift;
+use super::keys::{Acceptance, IssuerKey, KeyState, Settled, Shown, settle, shown};
 use crate::token::{Key, KeySet};
 
 /// What is known of the keys of every issuer.
@@ -64,12 +65,26 @@ impl IssuerKeys {
         settled
     }
 
-    /// With holds that began when the key was seen here, which may be before it could be written down.
-    pub fn dated(&self, mut settled: Settled) -> Settled {
-        let known = self.read();
-        for key in settled.changed.iter_mut().filter(|key| key.state == KeyState::Held) {
-            let here = known.keys.get(&key.issuer).and_then(|keys| keys.get(&key.thumbprint));
-            if let Some(here) = here.filter(|here| here.state == KeyState::Held && here.gone.is_none()) {
+    /// What a set that was taken in here is to change in the store, which has `known`. `drifts` are those that [`Self::see`] found
+    /// since anything was written.
+    ///
+    /// What was seen may have been seen before it could be written down: a hold began then, and the set that is believed is the
+    /// first that was seen, not the first that is written.
+    pub fn written(&self, issuer: &str, known: &[IssuerKey], set: &[Shown], drifts: &[Drift], now: u64) -> Settled {
+        let mut settled = settle(issuer, known, set, self.acceptance(issuer), now);
+        let is_first = known.is_empty();
+        if is_first {
+            settled.drifts = drifts.to_vec();
+        }
+        let here = self.read();
+        for key in &mut settled.changed {
+            let here = here.keys.get(issuer).and_then(|keys| keys.get(&key.thumbprint));
+            let Some(here) = here.filter(|here| here.state == KeyState::Held && here.gone.is_none()) else { continue };
+            if is_first {
+                // SECURITY: a key that came after the first set is new, however little later.
+                key.state = KeyState::Held;
+            }
+            if key.state == KeyState::Held {
                 key.since = key.since.min(here.since);
             }
         }
@@ -91,6 +106,13 @@ impl IssuerKeys {
             }
         };
         if set.keys().iter().all(|key| counts(key)) { set.clone() } else { Arc::new(set.only(counts)) }
+    }
+
+    /// Whether a key waits for a time or a decision.
+    pub fn is_held(&self, issuer: &str, key: &Key) -> bool {
+        let known = self.read();
+        let state = known.keys.get(issuer).and_then(|keys| keys.get(&URL_SAFE_NO_PAD.encode(key.thumbprint()))).map(|key| key.state);
+        state == Some(KeyState::Held)
     }
 
     /// Keys whose time on hold is over.

@@ -90,8 +90,26 @@ fn a_hold_counts_from_when_the_key_was_seen_though_it_was_written_down_later() {
     let both = set(&[(&a, "a"), (&b, "b")]);
     let first = settle("i", &[], &shown(&set(&[(&a, "a")])), HOUR, 0).changed;
     index.see("i", &both, 100);
-    let written = index.dated(settle("i", &first, &shown(&both), HOUR, 500));
+    let written = index.written("i", &first, &shown(&both), &[], 500);
     assert_eq!(written.changed.iter().map(|key| key.since).collect::<Vec<_>>(), [100]);
+}
+
+#[test]
+fn a_key_that_comes_before_the_first_set_is_written_down_is_no_part_of_what_is_believed() {
+    let (index, a, b) = (index(HOUR), signer(), signer());
+    let both = set(&[(&a, "a"), (&b, "b")]);
+    let mut drifts = index.see("i", &set(&[(&a, "a")]), 100).drifts;
+    drifts.extend(index.see("i", &both, 100).drifts);
+    // The store hears of the second set alone.
+    let written = index.written("i", &[], &shown(&both), &drifts, 101);
+    let states: Vec<(&str, KeyState, u64)> = written.changed.iter().map(|key| (key.kid.as_str(), key.state, key.since)).collect();
+    assert!(states.contains(&("a", KeyState::Accepted, 101)) && states.contains(&("b", KeyState::Held, 100)), "{states:?}");
+    assert_eq!((kinds(&written), written.drifts[0].on_hold), (vec!["key_new"], true));
+    written.changed.iter().cloned().for_each(|key| index.apply(key));
+    assert_eq!(usable(&index, &both), ["a"]);
+    // Where another replica has written it and somebody has approved it, it stays approved.
+    let approved: Vec<IssuerKey> = written.changed.iter().map(|key| IssuerKey { state: KeyState::Accepted, ..key.clone() }).collect();
+    assert!(index.written("i", &approved, &shown(&both), &drifts, 102).is_empty());
 }
 
 #[test]

@@ -45,7 +45,7 @@ fn with(reach: Reach) -> Pool {
         issuers: vec![],
         policy: crate::policy::Policy::default(),
         identity: Default::default(),
-        upstream: Upstream { reach: Arc::new(reach), path: "/mcp".into(), credential: None },
+        upstream: Upstream { reach: Arc::new(reach), path: http::uri::PathAndQuery::from_static("/mcp"), credential: None },
         mode: Mode::Enforce,
         list: ListMode::Granted,
         challenge: Default::default(),

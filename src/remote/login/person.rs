@@ -1,5 +1,7 @@
 //! From what a login says to a [`Person`], and who of them may come in.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value};
 
 use super::LoginError;
@@ -24,11 +26,7 @@ pub fn person(
     kept: &[String],
     authenticated: u64,
 ) -> Result<Person, LoginError> {
-    let mut claims = claims.clone();
-    // An address that was never shown to be the person's is nobody's.
-    if claims.get("email_verified") == Some(&Value::Bool(false)) {
-        claims.remove("email");
-    }
+    let claims = vouched(claims);
     let raw = match lookup(&claims, &names.subject) {
         Some(Value::String(text)) => text.clone(),
         Some(Value::Number(number)) if number.is_u64() => number.to_string(),
@@ -73,19 +71,17 @@ fn cut(text: &str) -> String {
 
 /// Whether the person is one of those who may come in; `claims` is all that the login says.
 pub fn admit(entrance: &Entrance, person: &Person, claims: &Map<String, Value>) -> Result<(), LoginError> {
-    let Entrance { groups, claims: wanted } = entrance;
-    let in_group = groups.is_empty() || person.groups.iter().any(|group| groups.contains(group));
-    let says = |(path, values): &(String, Vec<String>)| lookup(claims, path).is_some_and(|said| has_one(said, values));
-    if in_group && wanted.iter().all(says) { Ok(()) } else { Err(LoginError::Entrance) }
+    if entrance.admits(&person.groups, &vouched(claims)) { Ok(()) } else { Err(LoginError::Entrance) }
 }
 
-fn has_one(said: &Value, values: &[String]) -> bool {
-    match said {
-        Value::String(text) => values.contains(text),
-        Value::Bool(truth) => values.iter().any(|value| *value == truth.to_string()),
-        Value::Array(all) => all.iter().any(|one| one.as_str().is_some_and(|text| values.iter().any(|value| value == text))),
-        _ => false,
+/// SECURITY: an address that was never shown to be the person's is nobody's.
+fn vouched(claims: &Map<String, Value>) -> Cow<'_, Map<String, Value>> {
+    if claims.get("email_verified") != Some(&Value::Bool(false)) {
+        return Cow::Borrowed(claims);
     }
+    let mut claims = claims.clone();
+    claims.remove("email");
+    Cow::Owned(claims)
 }
 
 /// What an application says of a person in its hand-off, or when it is asked again. `authenticated` is what was known before.
@@ -156,6 +152,16 @@ mod tests {
         let person = of("oidc", json!({"sub": "a", "email": "boss@x", "email_verified": false})).expect("a person");
         assert_eq!((person.email, person.claims.len()), (None, 0));
         assert!(of("oidc", json!({"sub": "a", "email": "a@x", "email_verified": true})).expect("a person").email.is_some());
+    }
+
+    #[test]
+    fn an_address_that_is_not_verified_lets_nobody_in() {
+        let entrance = Entrance { groups: vec![], claims: vec![("email".into(), vec!["boss@x".into()])] };
+        for (verified, expected) in [(json!(true), true), (json!(null), true), (json!(false), false)] {
+            let claims = json!({"sub": "a", "email": "boss@x", "email_verified": verified});
+            let person = of("oidc", claims.clone()).expect("a person");
+            assert_eq!(admit(&entrance, &person, claims.as_object().expect("an object")).is_ok(), expected, "{verified}");
+        }
     }
 
     #[test]

@@ -42,11 +42,17 @@ pub fn of(table: &[Entry]) -> Value {
             "schemas": schemas,
             "securitySchemes": {
                 "token": { "type": "http", "scheme": "bearer", "description": "A token of `admin.tokens`." },
+                "session": {
+                    "type": "apiKey",
+                    "in": "cookie",
+                    "name": "__Host-doorward-admin-session",
+                    "description": "A person who signed in at /admin/ (`admin.login`). A change also carries `Doorward-Csrf`, as `whoami` tells it.",
+                },
                 "certificate": { "type": "mutualTLS", "description": "A client certificate of `admin.certificates`." },
             },
         },
         // At a Unix socket its owner needs neither.
-        "security": [{ "token": [] }, { "certificate": [] }, {}],
+        "security": [{ "token": [] }, { "session": [] }, { "certificate": [] }, {}],
     })
 }
 
@@ -125,6 +131,7 @@ fn words(status: u16) -> &'static str {
         403 => "The role may not, or the request comes from another origin.",
         404 => "It is not there.",
         409 => "It cannot be done to what is there.",
+        412 => "It is not any more what was looked at.",
         413 => "The body is too large.",
         415 => "The body is not JSON.",
         421 => "`Host` is not this listener.",

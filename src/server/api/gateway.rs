@@ -23,15 +23,34 @@ pub struct WhoAmI {
     pub name: String,
     /// `viewer`, `reviewer` or `operator`.
     pub role: &'static str,
-    /// `token`, `certificate` or `socket`.
+    /// `token`, `certificate`, `socket` or `person`.
     pub by: &'static str,
     /// An address, or a user of the machine.
     pub source: String,
+    /// Of a person who signed in; null for all others.
+    pub session: Option<SessionShown>,
+}
+
+/// A person who signed in.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Session")]
+pub struct SessionShown {
+    /// The provider, of which `name` is the subject.
+    pub issuer: String,
+    /// When it ends. RFC 3339.
+    pub ends: String,
+    /// What a change by this browser carries as `Doorward-Csrf`.
+    pub csrf: String,
 }
 
 pub async fn whoami(call: Call, _: Nothing) -> Result<WhoAmI, Fault> {
     let who = &call.who;
-    Ok(WhoAmI { name: who.name.clone(), role: who.role.name(), by: who.by.name(), source: who.source.to_string() })
+    let session = who.session.as_ref().map(|session| SessionShown {
+        issuer: session.issuer.clone(),
+        ends: humantime::format_rfc3339_seconds(session.ends).to_string(),
+        csrf: session.proof.clone(),
+    });
+    Ok(WhoAmI { name: who.name.clone(), role: who.role.name(), by: who.by.name(), source: who.source.to_string(), session })
 }
 
 pub async fn openapi(call: Call, _: Nothing) -> Result<Value, Fault> {

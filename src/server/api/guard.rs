@@ -1,14 +1,17 @@
 //! Is this request meant for this listener, and does it come from no foreign page?
 //!
 //! A browser can be led here by a name that somebody points at this address (DNS rebinding), and by any page that posts
-//! (cross-site request forgery). Neither gets as far as a credential.
+//! (cross-site request forgery). Neither gets as far as a credential. A link may lead to a page, which only shows something.
 
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 
-use super::Refusal;
-use crate::config::Admin;
+use super::{Refusal, people};
+use crate::config::{Admin, TokenDigest};
 use crate::server::listen::Peer;
+
+/// What changes of a signed-in browser carry besides.
+const PROOF: &str = "doorward-csrf";
 
 /// The authority that was asked for, if it is ours.
 pub fn host(head: &Parts, peer: &Peer, admin: &Admin) -> Result<String, Refusal> {
@@ -42,19 +45,47 @@ fn name(authority: &str) -> Option<String> {
 }
 
 /// SECURITY: what a page of another origin asks for is refused, whatever credential a browser adds to it.
-pub fn site(head: &Parts, peer: &Peer, host: &str) -> Result<(), Refusal> {
+pub fn site(head: &Parts, peer: &Peer, host: &str, admin: &Admin) -> Result<(), Refusal> {
     let cross = || Refusal::new(StatusCode::FORBIDDEN, "cross_site", "requests of other origins are refused");
     let scheme = if peer.is_tls { "https" } else { "http" };
     let own = format!("{scheme}://{host}");
+    // Where something before this listener speaks TLS, a browser knows another origin than we do.
+    let typed = admin.login.as_ref().map(|login| login.url.as_str());
     match only(&head.headers, header::ORIGIN.as_str()) {
         Ok(None) => {}
-        Ok(Some(origin)) if origin.eq_ignore_ascii_case(&own) => {}
+        Ok(Some(origin)) if origin.eq_ignore_ascii_case(&own) || Some(origin) == typed => {}
         Ok(Some(_)) | Err(()) => return Err(cross()),
     }
     match only(&head.headers, "sec-fetch-site") {
         Ok(None | Some("same-origin" | "none")) => Ok(()),
+        Ok(Some(_)) if typed.is_some() && is_visit(head) => Ok(()),
         Ok(Some(_)) | Err(()) => Err(cross()),
     }
+}
+
+/// A person follows a link to a page of ours, or is sent back to it. Nobody else sees what it shows (`frame-ancestors`).
+fn is_visit(head: &Parts) -> bool {
+    let is = |name, value| only(&head.headers, name) == Ok(Some(value));
+    head.method == Method::GET && people::is_page(head.uri.path()) && is("sec-fetch-mode", "navigate") && is("sec-fetch-dest", "document")
+}
+
+/// SECURITY: a browser adds its cookie to whatever a page sends; only pages of ours know the proof.
+pub fn proof(head: &Parts, expected: &str) -> Result<(), Refusal> {
+    match only(&head.headers, PROOF) {
+        Ok(Some(shown)) if is_same(shown, expected) => Ok(()),
+        _ => Err(forged()),
+    }
+}
+
+/// In a time that says nothing of either.
+pub fn is_same(shown: &str, expected: &str) -> bool {
+    TokenDigest::of(shown.as_bytes()).is(&TokenDigest::of(expected.as_bytes()))
+}
+
+/// What a change without its proof gets.
+pub fn forged() -> Refusal {
+    let message = format!("a change by a browser needs `{PROOF}`, with `csrf` of `/admin/v1/whoami`");
+    Refusal::new(StatusCode::FORBIDDEN, "csrf", message)
 }
 
 /// A header that may stand once.
@@ -70,9 +101,12 @@ fn only<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, ()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::AdminLogin;
+    use crate::config::login::Logins;
     use crate::server::listen::Source;
     use axum::http::Request;
     use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+    use std::time::Duration;
 
     fn peer(local: Option<IpAddr>) -> Peer {
         let source = Source::Address(Ipv4Addr::LOCALHOST.into());
@@ -80,7 +114,7 @@ mod tests {
     }
 
     fn admin() -> Admin {
-        Admin { addresses: vec![], tls: None, hosts: vec!["ops.internal".into()], tokens: vec![], certificates: vec![] }
+        Admin { addresses: vec![], tls: None, hosts: vec!["ops.internal".into()], tokens: vec![], certificates: vec![], login: None }
     }
 
     fn ask(local: Option<IpAddr>, hosts: &[&str]) -> u16 {
@@ -119,7 +153,7 @@ mod tests {
                 request = request.header(*name, *value);
             }
             let (head, ()) = request.body(()).expect("a request").into_parts();
-            site(&head, &peer(None), "localhost:9180").is_ok()
+            site(&head, &peer(None), "localhost:9180", &admin()).is_ok()
         };
         assert!(ask(&[]) && ask(&[("origin", "http://localhost:9180")]) && ask(&[("sec-fetch-site", "none")]));
         assert!(ask(&[("sec-fetch-site", "same-origin"), ("origin", "http://LOCALHOST:9180")]));
@@ -134,5 +168,35 @@ mod tests {
             assert!(!ask(&headers), "{headers:?}");
         }
         assert!(!ask(&[("origin", "http://localhost:9180"), ("origin", "http://localhost:9180")]));
+    }
+
+    #[test]
+    fn a_link_from_elsewhere_leads_to_a_page_and_to_nothing_else() {
+        let login = AdminLogin {
+            url: "https://ops.internal".into(),
+            issuer: String::new(),
+            logins: Logins::default(),
+            roles: vec![],
+            session: Duration::ZERO,
+        };
+        let admin = Admin { login: Some(login), ..admin() };
+        let ask = |method: &str, path: &str, headers: &[(&str, &str)]| {
+            let mut request = Request::builder().method(method).uri(path);
+            for (name, value) in headers {
+                request = request.header(*name, *value);
+            }
+            let (head, ()) = request.body(()).expect("a request").into_parts();
+            site(&head, &peer(None), "localhost:9180", &admin).is_ok()
+        };
+        let visit = [("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")];
+        for path in ["/admin/", "/admin/callback?code=x", "/admin/review"] {
+            assert!(ask("GET", path, &visit), "{path}");
+            assert!(!ask("POST", path, &visit), "{path}");
+            assert!(!ask("GET", path, &[visit[0], visit[1], ("sec-fetch-dest", "iframe")]), "{path}");
+            assert!(!ask("GET", path, &[visit[0], ("sec-fetch-mode", "no-cors"), visit[2]]), "{path}");
+        }
+        assert!(!ask("GET", "/admin/v1/clients", &visit));
+        assert!(ask("POST", "/admin/review", &[("origin", "https://ops.internal"), ("sec-fetch-site", "same-origin")]));
+        assert!(!ask("POST", "/admin/review", &[("origin", "https://ops.internal.evil.example")]));
     }
 }

@@ -1,7 +1,7 @@
 //! The admin API: what the commands do, for programs and people that may.
 //!
 //! A request is asked in this order: is it for this listener (`guard`), from no foreign page, who asks (`who`), what for
-//! ([`table`]), may they, and is it well-formed. Each change is done by [`crate::control`] and recorded in the audit log of
+//! ([`table`]), may they, and is it well-formed. Pages, where people sign in, are answered before that by `people`. Each change is done by [`crate::control`] and recorded in the audit log of
 //! the running process before it is answered.
 
 mod audit;
@@ -9,8 +9,13 @@ mod clients;
 pub mod document;
 mod gateway;
 mod guard;
+mod keys;
+mod pages;
+mod people;
+mod reviews;
 mod revocations;
 pub mod table;
+mod tools;
 mod who;
 
 use std::sync::Arc;
@@ -32,6 +37,7 @@ use crate::control::{Fault, Hand, Witness, said};
 use crate::event::{Act, Outcome};
 use crate::state::{Snapshot, State};
 use crate::store::Store;
+use people::{Sessions, Visit};
 use table::Entry;
 use who::{Actor, Failures};
 
@@ -58,16 +64,21 @@ pub struct Api {
     table: Vec<Entry>,
     document: serde_json::Value,
     failures: Failures,
-    /// One search of the audit log at a time.
+    sessions: Sessions,
+    /// One search of the audit log at a time, one review, and one look at the tools of an upstream.
     searches: Arc<Semaphore>,
+    reviews: Arc<Semaphore>,
+    looks: Arc<Semaphore>,
 }
 
 impl Api {
     pub fn new(state: Arc<State>, audit: Audit, draining: Arc<AtomicBool>, reload: mpsc::Sender<Reload>) -> Self {
         let table = table::entries();
         let document = document::of(&table);
-        let searches = Arc::new(Semaphore::new(1));
-        Self { state, audit, draining, reload, table, document, failures: Failures::default(), searches }
+        let one = || Arc::new(Semaphore::new(1));
+        let (failures, sessions) = (Failures::default(), Sessions::default());
+        let (searches, reviews, looks) = (one(), one(), one());
+        Self { state, audit, draining, reload, table, document, failures, sessions, searches, reviews, looks }
     }
 
     fn is_draining(&self) -> bool {
@@ -152,6 +163,7 @@ impl From<Fault> for Refusal {
             Fault::Invalid(_) => (StatusCode::BAD_REQUEST, "invalid_request"),
             Fault::Unknown(_) => (StatusCode::NOT_FOUND, "not_found"),
             Fault::Conflict(_) => (StatusCode::CONFLICT, "conflict"),
+            Fault::Changed(_) => (StatusCode::PRECONDITION_FAILED, "changed"),
             Fault::NoStore => (StatusCode::SERVICE_UNAVAILABLE, "no_store"),
             Fault::Store(_) => (StatusCode::SERVICE_UNAVAILABLE, "store_unavailable"),
             Fault::Unrecordable => (StatusCode::SERVICE_UNAVAILABLE, "unrecordable"),
@@ -168,7 +180,7 @@ pub async fn serve(Extract(api): Extract<Arc<Api>>, ConnectInfo(peer): ConnectIn
     let (head, body) = request.into_parts();
     let method = head.method.clone();
     let mut response = match answer(&api, &peer, &head, body, &id).await {
-        Ok(answer) => (StatusCode::OK, axum::Json(answer)).into_response(),
+        Ok(answer) => answer,
         Err(refusal) => refused(&api, &refusal, head.uri.path()),
     };
     if method == Method::HEAD {
@@ -177,7 +189,9 @@ pub async fn serve(Extract(api): Extract<Arc<Api>>, ConnectInfo(peer): ConnectIn
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"));
+    // A page has brought its own.
+    let policy = headers.entry(header::CONTENT_SECURITY_POLICY);
+    policy.or_insert(HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"));
     if let Ok(id) = HeaderValue::from_str(&id) {
         headers.insert("doorward-request-id", id);
     }
@@ -205,13 +219,16 @@ fn refused(api: &Api, Refusal { status, error, message }: &Refusal, path: &str) 
     response
 }
 
-async fn answer(api: &Arc<Api>, peer: &Peer, head: &request::Parts, body: Body, id: &str) -> Result<serde_json::Value, Refusal> {
+async fn answer(api: &Arc<Api>, peer: &Peer, head: &request::Parts, body: Body, id: &str) -> Result<Response, Refusal> {
     let world = api.state.current();
     let Some(admin) = world.config.admin.as_ref().filter(|admin| has_api(admin, peer)) else { return Err(not_found()) };
     let host = guard::host(head, peer, admin)?;
-    guard::site(head, peer, &host)?;
-    let who = api.failures.authenticate(api, admin, peer, &head.headers)?;
+    guard::site(head, peer, &host, admin)?;
     let path = head.uri.path();
+    if let Some(login) = admin.login.as_ref().filter(|_| people::is_page(path)) {
+        return Ok(Visit { api, world: &world, login, peer, head, id }.answer(body).await);
+    }
+    let who = api.failures.authenticate(api, &world, admin, peer, &head.headers)?;
     let Some(entry) = api.table.iter().find(|entry| entry.path == path && entry.method == head.method) else {
         return Err(match api.table.iter().any(|entry| entry.path == path) {
             true => Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", format!("`{}` is not for this path", head.method)),
@@ -220,20 +237,23 @@ async fn answer(api: &Arc<Api>, peer: &Peer, head: &request::Parts, body: Body, 
     };
     let call = Call { api: api.clone(), world: world.clone(), who: Arc::new(who), id: id.to_owned(), now: SystemTime::now() };
     may(&call, entry)?;
+    if let Some(session) = call.who.session.as_ref().filter(|_| entry.is_change()) {
+        guard::proof(head, &session.proof)?;
+    }
     let body = match entry.is_change() {
-        true => whole(head, body).await?,
+        true => whole(head, body, "application/json").await?,
         false => Bytes::new(),
     };
     if entry.is_change() && !api.audit.is_healthy() {
         return Err(Fault::Unrecordable.into());
     }
-    Ok(entry.run(call, &head.uri, &body).await?)
+    Ok(axum::Json(entry.run(call, &head.uri, &body).await?).into_response())
 }
 
 /// SECURITY: what a reload adds to the configuration opens nothing at a socket that was bound without TLS off loopback.
 fn has_api(admin: &Admin, peer: &Peer) -> bool {
     let Some(local) = peer.local else { return true };
-    (local.is_loopback() || peer.is_tls) && !(admin.tokens.is_empty() && admin.certificates.is_empty())
+    (local.is_loopback() || peer.is_tls) && admin.knows_anybody()
 }
 
 fn not_found() -> Refusal {
@@ -250,11 +270,12 @@ fn may(call: &Call, entry: &Entry) -> Result<(), Refusal> {
     Err(Refusal::new(StatusCode::FORBIDDEN, "role", message))
 }
 
-/// SECURITY: a form of a foreign page cannot be JSON without asking before, and is never told yes.
-async fn whole(head: &request::Parts, body: Body) -> Result<Bytes, Refusal> {
+/// A body of the type that is expected. SECURITY: a form of a foreign page cannot be JSON without asking before, and is never
+/// told yes.
+async fn whole(head: &request::Parts, body: Body, expected: &str) -> Result<Bytes, Refusal> {
     let kind = head.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    if !kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json") {
-        let message = "send JSON, with `Content-Type: application/json`";
+    if !kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(expected) {
+        let message = format!("send a body with `Content-Type: {expected}`");
         return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "media_type", message));
     }
     let too_large = || Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", format!("a body is of at most {LARGEST} bytes"));

@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Call, audit, clients, gateway, revocations};
+use super::{Call, audit, clients, gateway, keys, reviews, revocations, tools};
 use crate::config::Role;
 use crate::control::Fault;
 
@@ -101,6 +101,8 @@ pub fn entries() -> Vec<Entry> {
     use Role::{Operator, Reviewer, Viewer};
     const STORE: &[u16] = &[503];
     const ONE: &[u16] = &[404, 409];
+    const REVIEW: &[u16] = &[404, 503];
+    const TOOLS: &[u16] = &[404, 409, 503];
     vec![
         reads(Viewer, Named("/admin/v1/whoami", "whoami", "Who asks, and what they may.", &[]), gateway::whoami),
         reads(Viewer, Named("/admin/v1/openapi.json", "openapi", "This document.", &[]), gateway::openapi),
@@ -116,6 +118,22 @@ pub fn entries() -> Vec<Entry> {
         changes(Operator, Named("/admin/v1/client/retire", "retire_client", "Refuses a client for ever.", ONE), clients::retire),
         reads(Viewer, Named("/admin/v1/revocations", "revocations", "Lists what is revoked.", STORE), revocations::list),
         changes(Operator, Named("/admin/v1/revocations/new", "revoke", "Revokes.", &[]), revocations::revoke),
+        reads(Viewer, Named("/admin/v1/keys", "keys", "Lists the keys of issuers; `state=held` is the queue.", STORE), keys::list),
+        reads(Viewer, Named("/admin/v1/keys/versions", "key_versions", "Lists versions of key sets and metadata.", STORE), keys::versions),
+        changes(Operator, Named("/admin/v1/key/approve", "approve_key", "Lets a key verify from now on.", ONE), keys::approve),
+        changes(Operator, Named("/admin/v1/key/reject", "reject_key", "Lets a key verify nothing.", ONE), keys::reject),
+        reads(Viewer, Named("/admin/v1/review", "review", "What is granted and was not used.", REVIEW), reviews::review),
+        changes(
+            Reviewer,
+            Named("/admin/v1/review/attest", "attest_review", "Says that somebody has looked.", &[404, 412]),
+            reviews::attest,
+        ),
+        reads(Viewer, Named("/admin/v1/tools", "tools", "Holds an upstream's tools against their approvals.", TOOLS), tools::compare),
+        changes(
+            Reviewer,
+            Named("/admin/v1/tools/approve", "approve_tools", "Approves tools as they are now.", &[404, 409, 412]),
+            tools::approve,
+        ),
         reads(Viewer, Named("/admin/v1/audit/records", "audit_records", "Searches the audit log.", &[404]), audit::search),
         reads(Viewer, Named("/admin/v1/audit/key", "audit_key", "The public key of the audit log's checkpoints.", &[404]), audit::key),
         changes(Operator, Named("/admin/v1/reload", "reload", "Reads the configuration anew.", &[409]), gateway::reload),

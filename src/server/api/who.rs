@@ -1,17 +1,20 @@
 //! Who asks, by which credential, and what may they?
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use axum::http::{HeaderMap, StatusCode, header};
 use quick_cache::sync::Cache;
 
+use super::people::{self, Session};
 use super::{Api, Refusal, random_id};
 use crate::config::{Admin, Role, TokenDigest};
 use crate::event::{Act, Outcome};
 use crate::limit::Limiter;
 use crate::route::Rate;
 use crate::server::listen::{Peer, Source};
+use crate::state::Snapshot;
 
 /// Wrong credentials that one source may show; then nobody is asked who comes from there, for a while.
 const RATE: Rate = Rate { count: 10, per: Duration::from_secs(60) };
@@ -25,6 +28,8 @@ pub struct Actor {
     pub role: Role,
     pub by: By,
     pub source: Source,
+    /// Of a person who signed in.
+    pub session: Option<Arc<Session>>,
 }
 
 /// By which credential.
@@ -34,6 +39,8 @@ pub enum By {
     Certificate,
     /// The Unix socket is theirs.
     Socket,
+    /// A person signed in with a browser.
+    Person,
 }
 
 impl By {
@@ -42,14 +49,19 @@ impl By {
             Self::Token => "token",
             Self::Certificate => "certificate",
             Self::Socket => "socket",
+            Self::Person => "person",
         }
     }
 }
 
 impl fmt::Display for Actor {
-    /// For the records: `token ops from 127.0.0.1`.
+    /// For the records: `token ops from 127.0.0.1`, `person alice of https://login.example.com from 10.1.2.3`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} from {}", self.by.name(), self.name, self.source)
+        write!(f, "{} {}", self.by.name(), self.name)?;
+        if let Some(session) = &self.session {
+            write!(f, " of {}", session.issuer)?;
+        }
+        write!(f, " from {}", self.source)
     }
 }
 
@@ -67,16 +79,23 @@ impl Default for Failures {
 }
 
 impl Failures {
-    /// A token, else a certificate, else the user of a Unix socket. SECURITY: one that is shown and wrong is never passed over.
-    pub fn authenticate(&self, api: &Api, admin: &Admin, peer: &Peer, headers: &HeaderMap) -> Result<Actor, Refusal> {
-        if self.barred.get(&peer.source).is_some_and(|until| Instant::now() < until) {
-            return Err(too_many());
-        }
+    /// A token, else a session, else a certificate, else the user of a Unix socket. SECURITY: one that is shown and wrong is
+    /// never passed over.
+    pub fn authenticate(&self, api: &Api, world: &Snapshot, admin: &Admin, peer: &Peer, headers: &HeaderMap) -> Result<Actor, Refusal> {
+        self.admit(peer)?;
         if headers.contains_key(header::AUTHORIZATION) {
-            return bearer(admin, peer, headers).ok_or_else(|| self.failed(api, peer));
+            let wrong = "this token is not one of `admin.tokens`";
+            return bearer(admin, peer, headers).ok_or_else(|| self.failed(api, peer, "credential", wrong));
+        }
+        if let Some(login) = &admin.login
+            && people::has_session(login, headers)
+        {
+            let ended = || format!("you are not signed in any more: sign in again at {}/admin/", login.url);
+            let known = people::signed_in(api, world, login, peer, headers);
+            return known.ok_or_else(|| Refusal::new(StatusCode::UNAUTHORIZED, "signed_out", ended()));
         }
         let known = admin.certificates.iter().find(|known| peer.subjects.contains(&known.subject));
-        let actor = |name: &str, role, by| Actor { name: name.to_owned(), role, by, source: peer.source };
+        let actor = |name: &str, role, by| Actor { name: name.to_owned(), role, by, source: peer.source, session: None };
         if let Some(known) = known {
             return Ok(actor(&known.name, known.role, By::Certificate));
         }
@@ -87,7 +106,14 @@ impl Failures {
         Err(Refusal::new(StatusCode::UNAUTHORIZED, "unauthenticated", message))
     }
 
-    fn failed(&self, api: &Api, peer: &Peer) -> Refusal {
+    /// # Errors
+    /// Nobody from there is asked for now.
+    pub fn admit(&self, peer: &Peer) -> Result<(), Refusal> {
+        if self.barred.get(&peer.source).is_some_and(|until| Instant::now() < until) { Err(too_many()) } else { Ok(()) }
+    }
+
+    /// Writes down that somebody was wrong, and counts it.
+    pub fn failed(&self, api: &Api, peer: &Peer, reason: &'static str, message: &str) -> Refusal {
         if let Err(wait) = self.limiter.admit(peer.source, RATE) {
             self.barred.insert(peer.source, Instant::now() + wait);
             return too_many();
@@ -99,11 +125,11 @@ impl Failures {
             operation: "admin/refused",
             name: None,
             outcome: Outcome::Refused,
-            reason: "credential".into(),
+            reason: reason.into(),
             actor: format!("nobody known from {}", peer.source),
         };
         let _ = api.audit.act(act);
-        Refusal::new(StatusCode::UNAUTHORIZED, "unauthenticated", "this token is not one of `admin.tokens`")
+        Refusal::new(StatusCode::UNAUTHORIZED, "unauthenticated", message)
     }
 }
 
@@ -122,5 +148,5 @@ fn bearer(admin: &Admin, peer: &Peer, headers: &HeaderMap) -> Option<Actor> {
     let shown = TokenDigest::of(token.as_bytes());
     // Every one is compared, whichever fits.
     let found = admin.tokens.iter().fold(None, |found, known| if known.digest.is(&shown) { Some(known) } else { found });
-    found.map(|known| Actor { name: known.name.clone(), role: known.role, by: By::Token, source: peer.source })
+    found.map(|known| Actor { name: known.name.clone(), role: known.role, by: By::Token, source: peer.source, session: None })
 }

@@ -10,14 +10,19 @@ use super::Call;
 
 /// The cookies of one request.
 #[derive(Clone, Copy)]
-pub(super) struct Cookies<'a> {
+pub(in crate::server) struct Cookies<'a> {
     headers: &'a HeaderMap,
     secure: bool,
 }
 
 impl<'a> Cookies<'a> {
     pub fn of<B>(call: &Call<'_>, request: &'a Request<B>) -> Self {
-        Self { headers: request.headers(), secure: call.settings.issuer.starts_with("https://") }
+        Self::at(&call.settings.issuer, request.headers())
+    }
+
+    /// Those of requests to this URL.
+    pub fn at(url: &str, headers: &'a HeaderMap) -> Self {
+        Self { headers, secure: url.starts_with("https://") }
     }
 
     fn name(&self, base: &str) -> String {
@@ -60,7 +65,7 @@ impl<'a> Cookies<'a> {
 }
 
 /// The form of what [`super::secret`] makes.
-pub(super) fn is_secret(text: &str) -> bool {
+pub(in crate::server) fn is_secret(text: &str) -> bool {
     text.len() == 43 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 

@@ -21,6 +21,8 @@ use crate::store::authorization::Kind;
 
 /// From setting out to coming back, in seconds.
 const TRIP: u64 = 600;
+/// Trips of all people together; of more, those that began first are forgotten.
+const UNDER_WAY: i64 = 10_000;
 /// Trips that one browser may be on; the oldest cookies of more are taken away.
 const TRIPS: usize = 5;
 /// What cookies of trips begin with.
@@ -76,7 +78,7 @@ pub(super) struct Trip {
 }
 
 /// What state and cookie of a trip stand for. Nothing of it is in the store.
-pub(super) struct Secrets {
+pub(in crate::server) struct Secrets {
     /// Under which the trip is kept.
     pub kept: String,
     pub nonce: String,
@@ -152,7 +154,7 @@ impl Server {
         };
         let about = journey.about().map(str::to_owned);
         let trip = serde_json::to_string(&Trip { journey, login: login.name().to_owned() }).map_err(|_| Fault::Unreadable)?;
-        call.store.put_ticket(Kind::Login, &kept, &trip, call.now.saturating_add(TRIP)).await?;
+        call.store.put_ticket_among(Kind::Login, &kept, &trip, call.now.saturating_add(TRIP), UNDER_WAY).await?;
         let mut reply = Reply::see_other(&url, Told { name: about, ..Told::answered("sent_to_login") });
         let cookies = Cookies::of(call, request);
         let name = trip_cookie(&state);

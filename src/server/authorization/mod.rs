@@ -22,7 +22,7 @@ mod client_authentication;
 mod clients;
 mod connected;
 mod consent;
-mod cookies;
+pub(super) mod cookies;
 mod documents;
 mod fault;
 #[cfg(test)]
@@ -32,7 +32,7 @@ mod introspect;
 mod invite;
 mod issue;
 mod keys;
-mod login;
+pub(super) mod login;
 mod pages;
 mod passkeys;
 mod published;

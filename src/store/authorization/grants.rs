@@ -6,6 +6,9 @@ use crate::governance::Selector;
 
 const GRANT: &str = "SELECT id, issuer, upstream, client_id, subject, person, resource, scopes, redirect_uri, binding, created, expires, used, ended, reason
     FROM grants";
+/// What is not named is not asked for: an empty text.
+const LIVE: &str = "WHERE ended IS NULL AND issuer = $1 AND expires > $2 AND id > $3
+    AND ($4 = '' OR client_id = $4) AND ($5 = '' OR subject = $5) AND ($6 = '' OR upstream = $6)";
 const PUT_GRANT: &str = "INSERT INTO grants (id, issuer, upstream, client_id, subject, person, resource, scopes, redirect_uri, binding,
     created, expires, used) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
 const PUT_CODE: &str = "INSERT INTO codes (digest, grant_id, body, expires) VALUES ($1, $2, $3, $4)";
@@ -45,6 +48,17 @@ pub struct Grant {
     pub used: i64,
     pub ended: Option<i64>,
     pub reason: Option<String>,
+}
+
+/// Which grants are looked for; an empty text is whichever.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sought<'a> {
+    pub issuer: &'a str,
+    pub client: &'a str,
+    pub subject: &'a str,
+    pub upstream: &'a str,
+    /// In seconds since 1970.
+    pub now: u64,
 }
 
 /// A code as it is kept.
@@ -167,6 +181,20 @@ impl Store {
         let query =
             || sqlx::AssertSqlSafe(format!("{GRANT} WHERE client_id = $1 AND ended IS NULL AND expires > $2 ORDER BY created LIMIT 1000"));
         soon(async { on!(self, pool => Ok(sqlx::query_as(query()).bind(client).bind(number(now)).fetch_all(pool).await?)) }).await
+    }
+
+    /// The grants that this authorization server made and that are still good at `now`, of this client, person and upstream
+    /// where they are named: those with the next ids after this one, at most `limit`.
+    pub async fn grants_after(&self, id: &str, sought: &Sought<'_>, limit: i64) -> Result<Vec<Grant>, Error> {
+        let Sought { issuer, client, subject, upstream, now } = *sought;
+        let query = || sqlx::AssertSqlSafe(format!("{GRANT} {LIVE} ORDER BY id LIMIT $7"));
+        soon(async {
+            on!(self, pool => {
+                let query = sqlx::query_as(query()).bind(issuer).bind(number(now)).bind(id).bind(client).bind(subject).bind(upstream);
+                Ok(query.bind(limit).fetch_all(pool).await?)
+            })
+        })
+        .await
     }
 
     pub async fn code(&self, digest: &str) -> Result<Option<Code>, Error> {

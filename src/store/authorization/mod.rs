@@ -14,7 +14,7 @@ mod tickets;
 
 pub use accounts::Attempt;
 pub(in crate::store) use grants::ended_by;
-pub use grants::{Code, Grant, Redeemed, Redemption, Refresh, Rotation};
+pub use grants::{Code, Grant, Redeemed, Redemption, Refresh, Rotation, Sought};
 pub use keys::SealedKey;
 pub use passkeys::Passkey;
 pub use registrations::{Added, Registration};

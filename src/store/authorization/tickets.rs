@@ -10,6 +10,10 @@ const PUT_NEW: &str = "INSERT INTO tickets (kind, digest, body, expires) VALUES 
 const READ: &str = "SELECT body, expires FROM tickets WHERE kind = $1 AND digest = $2 AND expires > $3";
 const TAKE: &str = "DELETE FROM tickets WHERE kind = $1 AND digest = $2 RETURNING body, expires";
 const DROP: &str = "DELETE FROM tickets WHERE kind = $1 AND digest = $2";
+const COUNT: &str = "SELECT COUNT(*) FROM tickets WHERE kind = $1";
+/// Those that would end first, which came first where all live as long.
+const CROWDED_OUT: &str = "DELETE FROM tickets WHERE kind = $1 AND digest IN
+    (SELECT digest FROM tickets WHERE kind = $1 ORDER BY expires, digest LIMIT $2)";
 const SWEEP: &str = "DELETE FROM tickets WHERE expires <= $1";
 
 /// What a ticket is for; one is never taken for another.
@@ -63,7 +67,24 @@ impl Store {
         .await
     }
 
-    /// The same, unless one that has not expired at `now` is there. Whether it was kept: of several replicas, one hears yes.
+    /// The same, among at most `most` of its kind: where there are more, the oldest give way, a twentieth of them at once.
+    ///
+    /// SECURITY: for what strangers make. Whoever floods crowds out whoever came long ago, and shuts nobody out.
+    pub async fn put_ticket_among(&self, kind: Kind, digest: &str, body: &str, expires: u64, most: i64) -> Result<(), Error> {
+        self.put_ticket(kind, digest, body, expires).await?;
+        soon(async {
+            on!(self, pool => {
+                let count: i64 = sqlx::query_scalar(COUNT).bind(kind.name()).fetch_one(pool).await?;
+                if count > most {
+                    sqlx::query(CROWDED_OUT).bind(kind.name()).bind(count - most + most / 20).execute(pool).await?;
+                }
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    /// Keeps `body`, unless one that has not expired at `now` is there. Whether it was kept: of several replicas, one hears yes.
     pub async fn put_new_ticket(&self, kind: Kind, digest: &str, body: &str, expires: u64, now: u64) -> Result<bool, Error> {
         soon(async {
             on!(self, pool => {
@@ -110,5 +131,30 @@ impl Store {
             })
         })
         .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::StorePlace;
+
+    #[tokio::test]
+    async fn where_there_are_as_many_as_there_may_be_the_oldest_of_that_kind_give_way() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::open(&StorePlace::Sqlite(folder.path().join("doorward.db"))).await.expect("opens");
+        store.put_ticket(Kind::Invite, "kept", "", 1).await.expect("kept");
+        for n in 0..41_u64 {
+            store.put_ticket_among(Kind::Login, &format!("trip-{n}"), "", 100 + n, 40).await.expect("kept");
+        }
+        let there = async |kind, digest: &str| store.ticket(kind, digest, 0).await.expect("read").is_some();
+        // One too many, and two more: a twentieth.
+        for n in 0..3 {
+            assert!(!there(Kind::Login, &format!("trip-{n}")).await, "{n}");
+        }
+        for n in 3..41 {
+            assert!(there(Kind::Login, &format!("trip-{n}")).await, "{n}");
+        }
+        assert!(there(Kind::Invite, "kept").await, "others are not meant");
     }
 }

@@ -87,6 +87,20 @@ impl Gateway {
 
     /// Starts with this configuration and waits until it says that it is ready.
     pub async fn start_until_ready(folder: &Path, config: &Value, http: &reqwest::Client) -> Self {
+        Self::started_by(launch, folder, config, http).await
+    }
+
+    /// The same, and a file that may not grow is an error of the write, as on a full disk, and not the end of the process.
+    pub async fn start_for_a_full_disk(folder: &Path, config: &Value, http: &reqwest::Client) -> Self {
+        let launch = |config_file: &Path| {
+            let mut command = Command::new("sh");
+            command.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_doorward"), "serve", "--config"]).arg(config_file);
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+        };
+        Self::started_by(launch, folder, config, http).await
+    }
+
+    async fn started_by(launch: impl FnOnce(&Path) -> Child, folder: &Path, config: &Value, http: &reqwest::Client) -> Self {
         let config_file = folder.join("doorward.yaml");
         write_config(&config_file, &yaml(config));
         let mut child = launch(&config_file);
@@ -202,6 +216,15 @@ impl Gateway {
         eventually("audit lines", || async {
             let lines: Vec<Value> = self.audit().into_iter().filter(|line| fits(line)).collect();
             (lines.len() >= count).then_some(lines)
+        })
+        .await
+    }
+
+    /// The records of what was done to the gateway that fit, once there are at least so many.
+    pub async fn acts(&self, count: usize, fits: impl Fn(&Value) -> bool) -> Vec<Value> {
+        eventually("acts", || async {
+            let acts: Vec<Value> = self.records().into_iter().filter(|record| fits(record)).collect();
+            (acts.len() >= count).then_some(acts)
         })
         .await
     }

@@ -52,12 +52,32 @@ impl Postgres {
 
     /// Where the gateway finds it.
     pub fn url(&self) -> String {
-        format!("postgres://doorward@127.0.0.1:{}/postgres", self.port)
+        Self::url_at(self.port)
+    }
+
+    /// Where it is found behind this port.
+    pub fn url_at(port: u16) -> String {
+        format!("postgres://doorward@127.0.0.1:{port}/postgres")
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     pub async fn resume(&mut self) {
+        self.resume_with(&[]).await;
+    }
+
+    /// Takes no change from anybody.
+    pub async fn resume_read_only(&mut self) {
+        self.resume_with(&["-c", "default_transaction_read_only=on"]).await;
+    }
+
+    async fn resume_with(&mut self, more: &[&str]) {
         let (data, port): (&Path, String) = (&self.data(), self.port.to_string());
-        let server = quiet(command("postgres").arg("-D").arg(data).args(["-p", &port, "-k", "", "-h", "127.0.0.1"])).spawn().unwrap();
+        let mut postgres = command("postgres");
+        postgres.arg("-D").arg(data).args(["-p", &port, "-k", "", "-h", "127.0.0.1"]).args(more);
+        let server = quiet(&mut postgres).spawn().unwrap();
         self.server = Some(server);
         let ready = || async {
             let asked = quiet(command("pg_isready").args(["-q", "-h", "127.0.0.1", "-p", &port, "-U", "doorward"])).status();

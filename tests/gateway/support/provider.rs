@@ -102,6 +102,14 @@ impl Provider {
         *self.shared.twist.lock().unwrap() = Some(Box::new(change));
     }
 
+    /// A JWT for this audience, with this `typ`, as the provider signs them.
+    pub fn token(&self, kind: &str, audience: &str) -> String {
+        let mut token = Token::new(&self.url, audience, &self.shared.signer);
+        token.header["typ"] = json!(kind);
+        token.claims["sub"] = json!("alice");
+        token.sign()
+    }
+
     /// What answers name as their issuer.
     pub fn says_it_is(&self, issuer: Option<&str>) {
         *self.shared.issuer.lock().unwrap() = issuer.map(str::to_owned);
@@ -295,6 +303,17 @@ impl Browser {
         self.send(request, path).await
     }
 
+    /// What a script of a page of ours sends.
+    pub async fn post_json(&self, path: &str, body: &Value, headers: &[(&str, &str)]) -> Page {
+        let request = self.http.post(self.absolute(path)).header("content-type", "application/json").body(body.to_string());
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        self.send(request, path).await
+    }
+
+    pub fn cookie(&self, name: &str) -> Option<String> {
+        self.cookies.lock().unwrap().get(name).cloned()
+    }
+
     fn absolute(&self, url: &str) -> String {
         if url.starts_with('/') { format!("{}{url}", self.origin) } else { url.to_owned() }
     }
@@ -316,6 +335,15 @@ impl Browser {
             }
         }
         Page { status, headers, text: answer.text().await.unwrap() }
+    }
+
+    pub fn cookie(&self, name: &str) -> String {
+        self.cookies.lock().unwrap().get(name).cloned().unwrap_or_default()
+    }
+
+    /// As if somebody had put it there.
+    pub fn keep(&self, name: &str, value: &str) {
+        self.cookies.lock().unwrap().insert(name.to_owned(), value.to_owned());
     }
 
     pub fn cookie_names(&self) -> Vec<String> {

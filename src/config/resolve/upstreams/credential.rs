@@ -70,7 +70,8 @@ fn other_header(raw: RawCredentialHeader, at: &At<'_>, context: &mut Context<'_>
         context.missing_key(at, "name", "the header's name, such as `X-Api-Key`");
         return None;
     };
-    let sound = identity::is_header_name(&name, &at.key("name"), context) && identity::is_free(&name, true, &at.key("name"), context);
+    let sound =
+        identity::header_name(&name, &at.key("name"), context).is_some() && identity::is_free(&name, true, &at.key("name"), context);
     let value = value.filter(|value| sound && HeaderValue::from_str(value).is_ok())?;
     Some(Credential::new(name, value))
 }

@@ -38,33 +38,32 @@ const RESERVED: &[&str] = &[
 pub fn rules(raw: Option<RawIdentity>, credential: Option<&str>, at: &At<'_>, context: &mut Context<'_>) -> IdentityRules {
     let Some(RawIdentity { headers, assertion }) = raw else { return IdentityRules::new(Vec::new(), credential) };
     let at = at.key("headers");
-    let mut all: Vec<(String, Source)> = Vec::new();
+    let mut all: Vec<(String, HeaderName, Source)> = Vec::new();
     for (name, written) in headers.map(|Keyed(pairs)| pairs).into_iter().flatten() {
         let at = at.key(&name);
-        let sound = is_header_name(&name, &at, context) && is_free(&name, false, &at, context);
+        let header = header_name(&name, &at, context).filter(|_| is_free(&name, false, &at, context));
         let source = source(&written, &at, context);
-        if !sound {
-            continue;
-        }
+        let Some(header) = header else { continue };
         if credential.is_some_and(|credential| is_same(credential, &name)) {
             context.report.error(&at, format!("`{name}` carries the upstream's credential"));
-        } else if let Some((other, _)) = all.iter().find(|(other, _)| is_same(other, &name)) {
+        } else if let Some((other, ..)) = all.iter().find(|(other, ..)| is_same(other, &name)) {
             let hint = "many servers read both names as one; keep one";
             context.report.mend(&at, format!("`{name}` and `{other}` differ only in case or in `-` and `_`"), hint);
         } else if let Some(source) = source {
-            all.push((name, source));
+            all.push((name, header, source));
         }
     }
+    let all = all.into_iter().map(|(_, header, source)| (header, source)).collect();
     IdentityRules::new(all, credential).with_assertion(assertion.unwrap_or(false))
 }
 
-/// Whether a name can be a header's at all (RFC 9110 §5.1).
-pub fn is_header_name(name: &str, at: &At<'_>, context: &mut Context<'_>) -> bool {
-    let valid = HeaderName::from_bytes(name.as_bytes()).is_ok();
-    if !valid {
+/// A header's name, where it can be one at all (RFC 9110 §5.1).
+pub fn header_name(name: &str, at: &At<'_>, context: &mut Context<'_>) -> Option<HeaderName> {
+    let header = HeaderName::from_bytes(name.as_bytes()).ok();
+    if header.is_none() {
         context.report.mend(at, format!("`{name}` is not a header name"), "use letters, digits and `-`");
     }
-    valid
+    header
 }
 
 /// Whether a header has no meaning of its own. A credential may stand in `Authorization`, `Cookie`

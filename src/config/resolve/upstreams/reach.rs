@@ -6,6 +6,8 @@ use std::mem::discriminant;
 use std::path::Path;
 use std::time::Duration;
 
+use http::uri::PathAndQuery;
+
 use crate::config::lint;
 use crate::config::raw::{RawHealth, RawTls, Strings};
 use crate::config::report::At;
@@ -27,7 +29,7 @@ pub struct Section {
 
 impl Section {
     /// The servers, and the path that each of them is called at.
-    pub fn resolve(self, at: &At<'_>, context: &mut Context<'_>) -> Option<(Reach, String)> {
+    pub fn resolve(self, at: &At<'_>, context: &mut Context<'_>) -> Option<(Reach, PathAndQuery)> {
         let Self { url, ca_file, http2, client_certificate, health } = self;
         let ca = ca_file.map(|file| {
             context.certificates(&at.key("ca_file"), &file);
@@ -49,7 +51,7 @@ impl Section {
 }
 
 /// One server or several that are alike: each may be given any call.
-fn places(url: Option<Strings>, ca: Option<&Path>, at: &At<'_>, context: &mut Context<'_>) -> Option<(Vec<Place>, String)> {
+fn places(url: Option<Strings>, ca: Option<&Path>, at: &At<'_>, context: &mut Context<'_>) -> Option<(Vec<Place>, PathAndQuery)> {
     let Some(Strings(urls)) = url.filter(|urls| !urls.0.is_empty()) else {
         context.missing_key(at, "url", "where the MCP server is: `url: http://127.0.0.1:3001/mcp`");
         return None;
@@ -59,7 +61,7 @@ fn places(url: Option<Strings>, ca: Option<&Path>, at: &At<'_>, context: &mut Co
         context.report.mend(&here, format!("more than {MOST} servers"), "a name may stand for any number of addresses");
         return None;
     }
-    let mut found: Vec<(Place, String)> = Vec::new();
+    let mut found: Vec<(Place, PathAndQuery)> = Vec::new();
     for (index, text) in urls.iter().enumerate() {
         let here = if urls.len() == 1 { here.clone() } else { here.item(index) };
         let (place, path) = match text.strip_prefix("unix:") {
@@ -129,17 +131,18 @@ fn looked_after(raw: RawHealth, at: &At<'_>, context: &mut Context<'_>) -> Healt
 }
 
 /// `/run/mcp.sock` or `/run/mcp.sock:/path`.
-fn unix(socket: &str, at: &At<'_>, context: &mut Context<'_>) -> Option<(Place, String)> {
+fn unix(socket: &str, at: &At<'_>, context: &mut Context<'_>) -> Option<(Place, PathAndQuery)> {
     let (socket, path) = socket.split_once(':').unwrap_or((socket, "/"));
-    if socket.is_empty() || !path.starts_with('/') {
+    let path = path.parse::<PathAndQuery>().ok().filter(|path| path.as_str().starts_with('/'));
+    let Some(path) = path.filter(|_| !socket.is_empty()) else {
         context.report.mend(at, "not a socket", "write `unix:/run/mcp.sock`, or `unix:/run/mcp.sock:/mcp` with the server's path");
         return None;
-    }
+    };
     let place = Place { address: Address::Unix(Context::path(at, socket)), authority: "localhost".into() };
-    Some((place, path.to_owned()))
+    Some((place, path))
 }
 
-fn network(text: &str, ca: Option<&Path>, at: &At<'_>, context: &mut Context<'_>) -> Option<(Place, String)> {
+fn network(text: &str, ca: Option<&Path>, at: &At<'_>, context: &mut Context<'_>) -> Option<(Place, PathAndQuery)> {
     let url = web::url(text, at, &mut context.report)?;
     let (host, port) = (url.host_str()?.to_owned(), url.port_or_known_default()?);
     if port == 0 {
@@ -148,6 +151,10 @@ fn network(text: &str, ca: Option<&Path>, at: &At<'_>, context: &mut Context<'_>
     }
     let authority = url.port().map_or_else(|| host.clone(), |port| format!("{host}:{port}"));
     let path = url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()));
+    let Ok(path) = path.parse() else {
+        context.report.error(at, format!("`{path}` is not a path that a request can name"));
+        return None;
+    };
     let address = if url.scheme() == "https" {
         if url.domain().is_none() {
             let hint = "name the host that the server's certificate is for";
