@@ -63,7 +63,7 @@ impl Server {
     }
 
     /// The challenge that a form answers; none where it was for something or somebody else, is too old, or came before.
-    async fn asked(
+    async fn asked_of(
         &self,
         call: &Call<'_>,
         browser: &Browser,
@@ -88,7 +88,7 @@ impl Server {
         account: &Account,
     ) -> Result<Option<Passkey>, Fault> {
         let errand = Errand::Make(account.id.clone());
-        let Some((party, challenge)) = self.asked(call, browser, form, &errand).await? else { return Ok(None) };
+        let Some((party, challenge)) = self.asked_of(call, browser, form, &errand).await? else { return Ok(None) };
         let (client_data, attestation) = (bytes(form, "client_data"), bytes(form, "attestation"));
         let new = New { client_data: &client_data, attestation: &attestation };
         match new.judge(&party, &challenge) {
@@ -118,7 +118,6 @@ impl Server {
         form: &Parameters,
         device: Option<&str>,
     ) -> Result<Result<Account, No>, Fault> {
-        let Some((party, challenge)) = self.asked(call, browser, form, &Errand::SignIn).await? else { return Ok(Err(No::Passkey)) };
         let id = URL_SAFE_NO_PAD.encode(bytes(form, "passkey"));
         let passkey = call.store.passkey(&id).await?;
         let is_known = match (&passkey, device) {
@@ -129,6 +128,8 @@ impl Server {
         if let Attempt::Wait(until) = call.store.attempt(&key, call.now, rules::MEMORY, rules::wait).await? {
             return Ok(Err(No::Wait(until)));
         }
+        // SECURITY: only what was counted is noted, or strangers could fill the store with challenges.
+        let Some((party, challenge)) = self.asked_of(call, browser, form, &Errand::SignIn).await? else { return Ok(Err(No::Passkey)) };
         let account = match &passkey {
             Some(passkey) => call.store.account(&passkey.account).await?,
             None => None,
