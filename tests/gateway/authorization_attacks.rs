@@ -147,13 +147,13 @@ async fn state_fixation_a_session_that_somebody_planted_is_not_the_one_that_a_pe
     let attacker = scene.browser();
     scene.agrees(&attacker, &scene.authorize("desk", DESK, &[])).await.is(303);
     assert!(attacker.get("/doorward/connected").await.text.contains("Mallory"));
-    let planted = attacker.cookie("doorward-session");
+    let planted = attacker.cookie("doorward-session").unwrap();
     // The victim's browser holds it when the victim signs in.
     scene.idp.signs_in(Some(json!({"sub": "alice", "name": "Alice", "groups": ["staff"]})));
     let victim = scene.browser();
     victim.keep("doorward-session", &planted);
     scene.agrees(&victim, &scene.authorize("desk", DESK, &[("prompt", "login")])).await.is(303);
-    assert_ne!(victim.cookie("doorward-session"), planted);
+    assert_ne!(victim.cookie("doorward-session").unwrap(), planted);
     assert!(victim.get("/doorward/connected").await.text.contains("Alice"));
     let page = attacker.get("/doorward/connected").await;
     assert!(!page.text.contains("Alice") && !page.text.contains("Mallory"), "the planted one is at its end: {}", page.text);
@@ -162,7 +162,7 @@ async fn state_fixation_a_session_that_somebody_planted_is_not_the_one_that_a_pe
     let invented = "A".repeat(43);
     other.keep("doorward-session", &invented);
     scene.agrees(&other, &scene.authorize("desk", DESK, &[])).await.is(303);
-    assert_ne!(other.cookie("doorward-session"), invented);
+    assert_ne!(other.cookie("doorward-session").unwrap(), invented);
 }
 
 #[tokio::test]

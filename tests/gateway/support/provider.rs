@@ -337,10 +337,6 @@ impl Browser {
         Page { status, headers, text: answer.text().await.unwrap() }
     }
 
-    pub fn cookie(&self, name: &str) -> String {
-        self.cookies.lock().unwrap().get(name).cloned().unwrap_or_default()
-    }
-
     /// As if somebody had put it there.
     pub fn keep(&self, name: &str, value: &str) {
         self.cookies.lock().unwrap().insert(name.to_owned(), value.to_owned());
