@@ -11,6 +11,9 @@ use crate::support::{World, eventually};
 
 const ACCOUNT: &str = "/doorward/account";
 
+/// Fields as they are posted.
+type Form = Vec<(String, String)>;
+
 /// A gateway at a name for which browsers make passkeys.
 async fn world() -> World {
     let mut setup = setup().await;
@@ -29,7 +32,7 @@ fn attribute(page: &Page, before: &str) -> String {
 }
 
 /// What the script would fill in for a new passkey.
-fn made(page: &Page, authenticator: &Authenticator, more: &[(&str, &str)]) -> Vec<(String, String)> {
+fn made(page: &Page, authenticator: &Authenticator, more: &[(&str, &str)]) -> Form {
     assert_eq!(attribute(page, "data-passkey=\""), "make");
     let (client_data, attestation) = authenticator.make(&attribute(page, "data-challenge=\""));
     let own = [
@@ -44,7 +47,7 @@ fn made(page: &Page, authenticator: &Authenticator, more: &[(&str, &str)]) -> Ve
 }
 
 /// The same for a passkey that is used.
-fn used(page: &Page, authenticator: &Authenticator, handle: &str) -> Vec<(String, String)> {
+fn used(page: &Page, authenticator: &Authenticator, handle: &str) -> Form {
     assert_eq!(attribute(page, "data-passkey=\""), "use");
     let (client_data, data, signature) = authenticator.answer(&attribute(page, "data-challenge=\""));
     let own = [
@@ -216,7 +219,7 @@ async fn whatever_is_not_right_about_a_passkey_is_answered_alike() {
     let mut authenticator = authenticator(&world);
     authenticator.counter = 3;
     let (handle, _) = with_passkey(&world, &authenticator).await;
-    let said = async |authenticator: &Authenticator, handle: &str, change: &dyn Fn(&mut Vec<(String, String)>)| {
+    let said = async |authenticator: &Authenticator, handle: &str, change: &dyn Fn(&mut Form)| {
         let browser = Browser::new(&world.origin);
         let page = door(&world, &browser).await;
         let mut form = used(&page, authenticator, handle);
