@@ -54,12 +54,17 @@ async fn makes(fixture: &Fixture, ask: &Ask, authenticator: &Authenticator, acco
 }
 
 /// What a replica makes of its use.
-async fn takes(fixture: &Fixture, ask: &Ask, authenticator: &Authenticator) -> bool {
+async fn judged(fixture: &Fixture, ask: &Ask, authenticator: &Authenticator) -> Result<Account, No> {
     call!(fixture, call);
     let (client_data, data, signature) = authenticator.answer(&ask.challenge);
     let fields = [("client_data", client_data), ("authenticator_data", data), ("signature", signature), ("user_handle", b"alice".to_vec())];
     let browser = Browser::known(&call, &request()).expect("a browser");
-    let judged = fixture.server.check_passkey(&call, &browser, &form(ask, authenticator, &fields), None).await.expect("an answer");
+    fixture.server.check_passkey(&call, &browser, &form(ask, authenticator, &fields), None).await.expect("an answer")
+}
+
+/// Whether it takes it.
+async fn takes(fixture: &Fixture, ask: &Ask, authenticator: &Authenticator) -> bool {
+    let judged = judged(fixture, ask, authenticator).await;
     assert!(!matches!(judged, Err(No::Wait(_))), "nobody guesses here");
     judged.is_ok()
 }
@@ -102,4 +107,21 @@ async fn a_challenge_is_too_old_after_half_an_hour_and_is_of_one_account() {
     fixture.pass(30 * 60);
     assert!(!makes(&fixture, &old, &authenticator, &account).await);
     assert!(makes(&fixture, &asked(&fixture, Errand::Make("alice".into())), &authenticator, &account).await);
+}
+
+#[tokio::test]
+async fn whoever_has_to_wait_fills_no_store_with_challenges() {
+    let fixture = Fixture::new().await;
+    let (account, mut authenticator) = (alice(&fixture).await, Authenticator::new("mcp.example.com", ORIGIN));
+    assert!(makes(&fixture, &asked(&fixture, Errand::Make("alice".into())), &authenticator, &account).await);
+    authenticator.origin = "https://evil.example".into();
+    for _ in 0..8 {
+        fixture.pass(20);
+        assert!(!takes(&fixture, &asked(&fixture, Errand::SignIn), &authenticator).await);
+    }
+    authenticator.origin = ORIGIN.into();
+    let ask = asked(&fixture, Errand::SignIn);
+    assert!(matches!(judged(&fixture, &ask, &authenticator).await, Err(No::Wait(_))));
+    fixture.pass(20);
+    assert!(takes(&fixture, &ask, &authenticator).await, "the challenge was not noted");
 }
