@@ -1,7 +1,9 @@
-//! `doorward users`: the accounts of self-managed mode. An operator invites, disables and lets in again; passwords are
-//! their people's own.
+//! `doorward users`: the accounts of self-managed mode. An operator invites, disables and lets in again; passwords
+//! and passkeys are their people's own.
 //!
 //! A change is on the disk and in the audit log when the command returns; what it ends, ends on every replica within a second.
+
+mod passkeys;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -16,7 +18,7 @@ use crate::governance::{Revocation, Selector};
 use crate::oauth::account::{self, Account, AccountState};
 use crate::server::authorization::{Invitation, secret};
 use crate::state::environment;
-use crate::store::authorization::Kind;
+use crate::store::authorization::{Kind, Passkey};
 use crate::store::{Error, Reason, Store};
 
 /// Bytes of a reason, a name or a group.
@@ -44,6 +46,10 @@ enum What {
     Enable(Change),
     /// Print a new link for somebody who has lost the password. The old one works until the link is used.
     Reset(Change),
+    /// List somebody's passkeys.
+    Passkeys(passkeys::Passkeys),
+    /// Let nobody sign in with a passkey any more. `end` ends what it has signed in.
+    RemovePasskey(passkeys::RemovePasskey),
     /// Say which groups somebody is in, in the place of those before.
     Groups(Groups),
     /// Show in which browsers somebody is signed in, and which clients act in their name.
@@ -113,15 +119,17 @@ impl Users {
         match self.what {
             What::Invite(invite) => invite.run(),
             What::List(list) => list.run(),
-            What::Disable(change) => change.run("disabled", &|account| account.state = AccountState::Disabled, Ends::Person),
+            What::Disable(change) => change.run("disabled", &|account, _| account.state = AccountState::Disabled, Ends::Person),
             What::Enable(change) => change.run("enabled", &enable, Ends::Nothing),
             What::Reset(change) => change.reset(),
+            What::Passkeys(passkeys) => passkeys.run(),
+            What::RemovePasskey(remove) => remove.run(),
             What::Groups(groups) => {
                 check_groups(&groups.groups)?;
-                groups.change.run("groups changed", &|account| account.groups.clone_from(&groups.groups), Ends::Nothing)
+                groups.change.run("groups changed", &|account, _| account.groups.clone_from(&groups.groups), Ends::Nothing)
             }
             What::Sessions(sessions) => sessions.run(),
-            What::End(change) => change.run("ended everything", &|_| {}, Ends::Connections),
+            What::End(change) => change.run("ended everything", &|_, _| {}, Ends::Connections),
         }
     }
 }
@@ -136,9 +144,9 @@ enum Ends {
     Person,
 }
 
-/// Whoever never chose a password is invited still.
-fn enable(account: &mut Account) {
-    account.state = if account.password.is_some() { AccountState::Active } else { AccountState::Invited };
+/// Whoever has neither password nor passkey is invited still.
+fn enable(account: &mut Account, passkeys: &[Passkey]) {
+    account.state = if account.password.is_some() || !passkeys.is_empty() { AccountState::Active } else { AccountState::Invited };
 }
 
 impl Invite {
@@ -176,12 +184,13 @@ impl Change {
         Ok(())
     }
 
-    fn run(&self, done: &'static str, change: &dyn Fn(&mut Account), ends: Ends) -> Result<(), Failure> {
+    fn run(&self, done: &'static str, change: &dyn Fn(&mut Account, &[Passkey]), ends: Ends) -> Result<(), Failure> {
         self.check()?;
         let (config, now) = (load(&self.file)?, seconds());
         let name = with_store(&config, async |store, server| {
             let mut account = find(&store, &self.name).await?;
-            change(&mut account);
+            let passkeys = store.passkeys_of(&account.id).await.map_err(told)?;
+            change(&mut account, &passkeys);
             account.changed = now;
             store.change_account(&account).await.map_err(told)?;
             if ends != Ends::Nothing {
@@ -291,7 +300,7 @@ impl Sessions {
     }
 }
 
-/// Makes the only account where there is none, and returns the link to its password; none where its person has one.
+/// Makes the only account where there is none, and returns the link to its password; none where its person has one, or a passkey.
 ///
 /// # Errors
 /// The store cannot be used.
@@ -302,7 +311,7 @@ pub(super) async fn first(file: &std::path::Path, name: &str) -> Result<Option<S
     let accounts = store.accounts().await.map_err(told)?;
     let now = seconds();
     let link = match accounts.first() {
-        Some(account) if account.password.is_some() => None,
+        Some(account) if account.password.is_some() || account.state == AccountState::Active => None,
         Some(account) => Some(link(&store, server, &account.id, now).await?),
         None => {
             let name = account::name(name).unwrap_or_else(|_| "me".into());

@@ -49,6 +49,8 @@ pub enum Purpose {
     Page,
     /// What a person is on the way to who signs in with an account here.
     SignIn,
+    /// The challenge that a passkey answers.
+    Passkey,
 }
 
 impl Purpose {
@@ -66,6 +68,7 @@ impl Purpose {
             Self::LoginToken => b"login token",
             Self::Page => b"page",
             Self::SignIn => b"sign in",
+            Self::Passkey => b"passkey",
         }
     }
 }

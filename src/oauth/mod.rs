@@ -17,6 +17,7 @@ pub mod identity_assertion;
 pub mod issue;
 pub mod known_clients;
 pub mod likeness;
+pub mod passkey;
 pub mod person;
 pub mod pkce;
 pub mod redirect;

@@ -279,3 +279,39 @@ async fn what_cannot_be_written_now_is_written_later() {
     let read = store.observed().await.expect("read");
     assert!(matches!(read.as_slice(), [fact] if fact.span.uses == 1), "{read:?}");
 }
+
+#[tokio::test]
+async fn a_passkey_is_of_one_account_and_of_two_uses_with_one_counter_one_counts() {
+    use crate::oauth::passkey::{MOST, Used};
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = open(&folder).await;
+    let passkey = |id: &str, account: &str, counter| authorization::Passkey {
+        id: id.into(),
+        account: account.into(),
+        key: "key".into(),
+        label: "Phone".into(),
+        created: NOW,
+        used: None,
+        counter,
+        eligible: true,
+        backed_up: false,
+    };
+    assert!(store.put_passkey(&passkey("a", "alice", 7)).await.expect("written"));
+    assert!(!store.put_passkey(&passkey("a", "bob", 0)).await.expect("answered"), "the id is taken");
+    assert_eq!(store.passkey("a").await.expect("read"), Some(passkey("a", "alice", 7)));
+    let used = async |id: &str, counter| store.use_passkey(id, Used { counter, backed_up: true }, NOW + 1).await.expect("answered");
+    assert!(!used("a", 7).await && used("a", 8).await && !used("a", 8).await && !used("a", 0).await);
+    let kept = authorization::Passkey { used: Some(NOW + 1), backed_up: true, ..passkey("a", "alice", 8) };
+    assert_eq!(store.passkey("a").await.expect("read"), Some(kept));
+    assert!(store.put_passkey(&passkey("b", "bob", 0)).await.expect("written"));
+    assert!(used("b", 0).await && used("b", 0).await, "one that does not count");
+    for n in 1..MOST {
+        assert!(store.put_passkey(&passkey(&format!("a{n}"), "alice", 0)).await.expect("written"), "{n}");
+    }
+    assert!(!store.put_passkey(&passkey("more", "alice", 0)).await.expect("answered"), "alice has as many as she may");
+    assert!(!store.drop_passkey("bob", "a").await.expect("answered"), "it is not his");
+    assert!(store.drop_passkey("alice", "a").await.expect("answered"));
+    store.drop_passkeys("alice").await.expect("written");
+    assert_eq!(store.passkeys_of("alice").await.expect("read"), []);
+    assert_eq!(store.passkeys_of("bob").await.expect("read").len(), 1);
+}

@@ -11,11 +11,15 @@ use crate::support::{Setup, World, eventually};
 const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
 const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 const DESK: &str = "https://desk.example/cb";
-const PASSWORD: &str = "four plain words here";
-const OTHER: &str = "quite another long one";
+pub const PASSWORD: &str = "four plain words here";
+pub const OTHER: &str = "quite another long one";
 
 /// A gateway with accounts, and a client that needs no approval.
 async fn world() -> World {
+    setup().await.start().await
+}
+
+pub async fn setup() -> Setup {
     let mut setup = Setup::new().await;
     let folder = setup.folder.path().to_owned();
     let config = &mut setup.config;
@@ -27,22 +31,22 @@ async fn world() -> World {
         "rate": "1000/s",
         "clients": {"desk": {"name": "Desk", "redirect_uris": [DESK]}},
     });
-    setup.start().await
+    setup
 }
 
-async fn users(world: &World, what: &[&str]) -> Output {
+pub async fn users(world: &World, what: &[&str]) -> Output {
     let config = world.gateway.config_file.display().to_string();
     run(&[&["users", what[0], "--config", &config], &what[1..]].concat()).await
 }
 
 /// Does something to alice's account; what was printed.
-async fn decided(world: &World, what: &[&str]) -> String {
+pub async fn decided(world: &World, what: &[&str]) -> String {
     let output = users(world, &[what, &["--reason", "ticket 7", "--by", "mia"]].concat()).await;
     assert!(output.status.success(), "{what:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
 
-fn link(printed: &str) -> String {
+pub fn link(printed: &str) -> String {
     let line = printed.lines().find(|line| line.contains("/doorward/invite/")).unwrap();
     line.trim().split_once("/doorward").map(|(_, path)| format!("/doorward{path}")).unwrap()
 }
@@ -59,7 +63,7 @@ async fn accept(world: &World, link: &str) -> Vec<String> {
 }
 
 /// Alice, with a password; her recovery codes.
-async fn alice(world: &World) -> Vec<String> {
+pub async fn alice(world: &World) -> Vec<String> {
     let printed = decided(world, &["invite", "alice", "--groups", "sre", "--email", "alice@example.com"]).await;
     accept(world, &link(&printed)).await
 }
@@ -80,7 +84,7 @@ fn authorize(world: &World) -> String {
 }
 
 /// Agrees to the client and is sent to the page of accounts; the ticket there.
-async fn at_the_door(world: &World, browser: &Browser) -> String {
+pub async fn at_the_door(world: &World, browser: &Browser) -> String {
     let page = browser.get(&format!("{}&prompt=login", authorize(world))).await;
     page.is(200);
     let out = browser.post("/doorward/consent", &[("ticket", &page.ticket()), ("allow", "accounts")]).await;
@@ -101,7 +105,7 @@ async fn token(world: &World, form: &[(&str, &str)]) -> (u16, Value) {
     (answer.status().as_u16(), serde_json::from_str(&answer.text().await.unwrap()).unwrap())
 }
 
-async fn redeem(world: &World, code: &str) -> Value {
+pub async fn redeem(world: &World, code: &str) -> Value {
     let form =
         [("grant_type", "authorization_code"), ("code", code), ("redirect_uri", DESK), ("client_id", "desk"), ("code_verifier", VERIFIER)];
     let (status, answer) = token(world, &form).await;
@@ -117,11 +121,11 @@ async fn tokens(world: &World, browser: &Browser) -> Value {
     redeem(world, &back.said("code").unwrap()).await
 }
 
-async fn call(world: &World, tokens: &Value) -> u16 {
+pub async fn call(world: &World, tokens: &Value) -> u16 {
     world.tool("read_file").token(tokens["access_token"].as_str().unwrap()).send().await.status
 }
 
-async fn refresh(world: &World, tokens: &Value) -> (u16, Value) {
+pub async fn refresh(world: &World, tokens: &Value) -> (u16, Value) {
     let refresh = tokens["refresh_token"].as_str().unwrap();
     token(world, &[("grant_type", "refresh_token"), ("refresh_token", refresh), ("client_id", "desk")]).await
 }

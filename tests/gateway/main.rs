@@ -27,6 +27,7 @@ mod authorization_attacks;
 mod authorization_clients;
 mod authorization_flow;
 mod authorization_grants;
+mod authorization_passkeys;
 mod authorization_replicas;
 mod authorization_tokens;
 mod balance;

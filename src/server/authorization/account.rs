@@ -1,4 +1,4 @@
-//! A person's own account: password, recovery codes, and the browsers in which they are signed in.
+//! A person's own account: password, passkeys, recovery codes, and the browsers in which they are signed in.
 
 use askama::Template;
 use bytes::Bytes;
@@ -9,6 +9,7 @@ use super::browser::{Browser, posted};
 use super::invite::Codes;
 use super::login::{Errand, Journey, set};
 use super::pages::{self, Frame, Policy};
+use super::passkeys::{self, Ask, Errand as Asks};
 use super::session::session_digest;
 use super::sign_in::{field, has_accounts};
 use super::{Call, Fault, Reply, Server, Told, digest};
@@ -16,9 +17,11 @@ use crate::config::texts::fill;
 use crate::mcp::seal::Purpose;
 use crate::oauth::account::{self as rules, Account, SUBJECT};
 use crate::oauth::authorization::Parameters;
-use crate::store::authorization::{Attempt, BrowserSession};
+use crate::store::authorization::{Attempt, BrowserSession, Passkey};
 
 const PLACE: &str = "/doorward/account";
+/// How long ago somebody without a password may have signed in before what would outlast the session, in seconds.
+const FRESH: u64 = 10 * 60;
 
 /// What the forms bring back: whose page it was.
 #[derive(Serialize, Deserialize)]
@@ -36,6 +39,31 @@ struct Page<'a> {
     codes_left: String,
     sessions: Vec<Card>,
     ticket: String,
+    /// The account's id.
+    account: &'a str,
+    has_password: bool,
+    passkeys: Vec<PasskeyCard>,
+    /// Their ids, with spaces between.
+    known: String,
+    /// Where browsers make passkeys.
+    passkey: Option<Ask>,
+}
+
+/// Whose account is asked for.
+struct Own {
+    account: Account,
+    /// When the person last signed in, in seconds since 1970.
+    authenticated: u64,
+}
+
+/// One passkey.
+struct PasskeyCard {
+    id: String,
+    label: String,
+    dates: String,
+    backed_up: bool,
+    /// What its button says to whom does not see it.
+    remove: String,
 }
 
 /// One browser in which the person is signed in.
@@ -50,6 +78,8 @@ struct Card {
 /// What became of a form.
 enum Done {
     Said(String),
+    /// The same, with what the record says.
+    Noted(String, &'static str),
     Wrong(String),
     Codes(Vec<String>),
 }
@@ -76,7 +106,7 @@ impl Server {
         error: Option<String>,
     ) -> Result<Reply, Fault> {
         let frame = Frame::of(call, request);
-        let Some(account) = self.whose(call, request).await? else {
+        let Some(Own { account, .. }) = self.whose(call, request).await? else {
             let words = (frame.t.sign_in_title.clone(), vec![frame.t.account_lead.clone()]);
             return self.choose(call, request, StatusCode::OK, words, Journey { errand: Errand::Page(PLACE.into()), anew: false });
         };
@@ -88,8 +118,22 @@ impl Server {
         let left = call.store.recovery_codes(&account.id).await?.to_string();
         let status = if error.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
         let codes_left = fill(&frame.t.account_codes_left, &[("count", &left)]);
-        let page = Page { frame, name: &account.name, said, error, codes_left, sessions, ticket };
-        let mut reply = pages::page(status, &page, Policy::default(), Told::answered("page"));
+        let kept = call.store.passkeys_of(&account.id).await?;
+        let page = Page {
+            frame,
+            name: &account.name,
+            said,
+            error,
+            codes_left,
+            sessions,
+            ticket,
+            account: &account.id,
+            has_password: account.password.is_some(),
+            known: kept.iter().map(|passkey| passkey.id.as_str()).collect::<Vec<_>>().join(" "),
+            passkeys: kept.into_iter().map(|passkey| passkey_card(passkey, frame)).collect(),
+            passkey: self.challenge(call, &browser, Asks::Make(account.id.clone()))?,
+        };
+        let mut reply = pages::page(status, &page, passkeys::policy(page.passkey.as_ref(), "'self'"), Told::answered("page"));
         set(&mut reply, browser.set);
         Ok(reply)
     }
@@ -98,7 +142,8 @@ impl Server {
         let frame = Frame::of(call, request);
         let forged = || Ok(pages::wrong(call, frame, StatusCode::FORBIDDEN, &frame.t.error_forged, "form_forged"));
         let (Some(form), Some(browser)) = (posted(call, request), Browser::known(call, request)) else { return forged() };
-        let Some(account) = self.whose(call, request).await? else { return forged() };
+        let Some(own) = self.whose(call, request).await? else { return forged() };
+        let account = &own.account;
         let shown: Option<Shown> = self.open_from(call, Purpose::Page, &browser, field(&form, "ticket"))?;
         if shown.is_none_or(|shown| shown.account != account.id) {
             return forged();
@@ -108,12 +153,18 @@ impl Server {
                 call.store.end_session(&account.subject(), field(&form, "session")).await?;
                 Done::Said(frame.t.account_session_ended.clone())
             }
-            "password" => self.new_password(call, request, frame, account, &form).await?,
-            "codes" => self.codes_for(call, frame, &account, &form).await?,
+            "password" => self.new_password(call, request, frame, &own, &form).await?,
+            "passkey" => self.new_passkey(call, frame, &browser, &own, &form).await?,
+            "forget" => self.forget_passkey(call, frame, account, &form).await?,
+            "codes" => self.codes_for(call, frame, &own, &form).await?,
             _ => return forged(),
         };
         match done {
             Done::Said(text) => self.own_account(call, request, Some(text), None).await,
+            Done::Noted(text, reason) => {
+                let reply = self.own_account(call, request, Some(text), None).await?;
+                Ok(Reply { told: Told::answered(reason).about(&account.name), ..reply })
+            }
             Done::Wrong(text) => self.own_account(call, request, None, Some(text)).await,
             Done::Codes(codes) => {
                 Ok(pages::page(StatusCode::OK, &Codes { frame, codes }, Policy::default(), Told::answered("recovery_codes")))
@@ -127,9 +178,10 @@ impl Server {
         call: &Call<'_>,
         request: &Request<Bytes>,
         frame: Frame<'_>,
-        mut account: Account,
+        own: &Own,
         form: &Parameters,
     ) -> Result<Done, Fault> {
+        let mut account = own.account.clone();
         let new = field(form, "password");
         if let Err(unfit) = rules::password(new, &account.name) {
             return Ok(Done::Wrong(frame.unfit(unfit)));
@@ -137,7 +189,7 @@ impl Server {
         if new != field(form, "again") {
             return Ok(Done::Wrong(frame.t.password_differs.clone()));
         }
-        if let Some(wrong) = self.proves(call, frame, &account, form).await? {
+        if let Some(wrong) = self.proves(call, frame, own, form).await? {
             return Ok(wrong);
         }
         (account.password, account.changed) = (Some(self.hashing.hash(new.to_owned()).await?), call.now);
@@ -151,15 +203,44 @@ impl Server {
         Ok(Done::Said(frame.t.account_password_changed.clone()))
     }
 
-    async fn codes_for(&self, call: &Call<'_>, frame: Frame<'_>, account: &Account, form: &Parameters) -> Result<Done, Fault> {
-        match self.proves(call, frame, account, form).await? {
+    async fn codes_for(&self, call: &Call<'_>, frame: Frame<'_>, own: &Own, form: &Parameters) -> Result<Done, Fault> {
+        match self.proves(call, frame, own, form).await? {
             Some(wrong) => Ok(wrong),
-            None => Ok(Done::Codes(self.new_codes(call, account).await?)),
+            None => Ok(Done::Codes(self.new_codes(call, &own.account).await?)),
         }
     }
 
-    /// The password once more, before what would outlast a session; counted like a sign-in. What it says where it is not.
-    async fn proves(&self, call: &Call<'_>, frame: Frame<'_>, account: &Account, form: &Parameters) -> Result<Option<Done>, Fault> {
+    async fn new_passkey(&self, call: &Call<'_>, frame: Frame<'_>, browser: &Browser, own: &Own, form: &Parameters) -> Result<Done, Fault> {
+        if let Some(wrong) = self.proves(call, frame, own, form).await? {
+            return Ok(wrong);
+        }
+        let is_kept = match self.made(call, browser, form, &own.account).await? {
+            Some(passkey) => call.store.put_passkey(&passkey).await?,
+            None => false,
+        };
+        match is_kept {
+            true => Ok(Done::Noted(frame.t.passkey_made.clone(), "passkey_added")),
+            false => Ok(Done::Wrong(frame.t.passkey_wrong.clone())),
+        }
+    }
+
+    /// The last way in stays.
+    async fn forget_passkey(&self, call: &Call<'_>, frame: Frame<'_>, account: &Account, form: &Parameters) -> Result<Done, Fault> {
+        if account.password.is_none() && call.store.passkeys_of(&account.id).await?.len() <= 1 {
+            return Ok(Done::Wrong(frame.t.passkey_last.clone()));
+        }
+        call.store.drop_passkey(&account.id, field(form, "id")).await?;
+        Ok(Done::Noted(frame.t.passkey_removed.clone(), "passkey_removed"))
+    }
+
+    /// The password once more, before what would outlast a session; counted like a sign-in. Whoever has none must have signed
+    /// in just now. What it says where it is not.
+    async fn proves(&self, call: &Call<'_>, frame: Frame<'_>, own: &Own, form: &Parameters) -> Result<Option<Done>, Fault> {
+        let Own { account, authenticated } = own;
+        if account.password.is_none() {
+            let is_fresh = call.now.saturating_sub(*authenticated) <= FRESH;
+            return Ok((!is_fresh).then(|| Done::Wrong(frame.t.passkey_anew.clone())));
+        }
         let key = digest(&format!("own\0{}", account.id));
         if let Attempt::Wait(until) = call.store.attempt(&key, call.now, rules::MEMORY, rules::wait).await? {
             let seconds = until.saturating_sub(call.now).max(1).to_string();
@@ -174,10 +255,13 @@ impl Server {
     }
 
     /// The account that is signed in in the browser that asks.
-    async fn whose(&self, call: &Call<'_>, request: &Request<Bytes>) -> Result<Option<Account>, Fault> {
+    async fn whose(&self, call: &Call<'_>, request: &Request<Bytes>) -> Result<Option<Own>, Fault> {
         let Some(session) = self.signed_in(call, request).await? else { return Ok(None) };
         match session.person.subject.strip_prefix(SUBJECT) {
-            Some(id) => Ok(call.store.account(id).await?),
+            Some(id) => {
+                let account = call.store.account(id).await?;
+                Ok(account.map(|account| Own { account, authenticated: session.person.authenticated }))
+            }
             None => Ok(None),
         }
     }
@@ -194,12 +278,26 @@ impl Server {
     }
 }
 
+fn passkey_card(passkey: Passkey, frame: Frame<'_>) -> PasskeyCard {
+    let made = date(passkey.created);
+    let dates = match passkey.used.map(date) {
+        Some(used) => fill(&frame.t.passkey_dates, &[("made", &made), ("used", &used)]),
+        None => fill(&frame.t.passkey_unused, &[("made", &made)]),
+    };
+    let remove = fill(&frame.t.passkey_remove_one, &[("passkey", &passkey.label)]);
+    PasskeyCard { dates, remove, id: passkey.id, label: passkey.label, backed_up: passkey.backed_up }
+}
+
+/// To the minute.
+fn date(seconds: u64) -> String {
+    let at = std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+    humantime::format_rfc3339_seconds(at).to_string().chars().take(16).collect()
+}
+
 fn card(session: BrowserSession, here: Option<&str>, frame: Frame<'_>) -> Card {
-    let since = std::time::UNIX_EPOCH + std::time::Duration::from_secs(session.begun);
-    let since = humantime::format_rfc3339_seconds(since).to_string();
     Card {
         here: here == Some(session.digest.as_str()),
-        since: fill(&frame.t.account_session_since, &[("since", since.get(..16).unwrap_or(&since))]),
+        since: fill(&frame.t.account_session_since, &[("since", &date(session.begun))]),
         agent: session.agent,
         digest: session.digest,
     }

@@ -15,7 +15,7 @@ use crate::mcp::seal::{NONCE, Owner, Purpose};
 use crate::oauth::authorization::Parameters;
 
 /// How long a page may stay open before its form is of no use, in seconds.
-const PAGE: u64 = 30 * 60;
+pub(super) const PAGE: u64 = 30 * 60;
 const COOKIE: &str = "browser";
 
 /// A browser, by the value of its cookie.

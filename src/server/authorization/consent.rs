@@ -209,12 +209,7 @@ impl Server {
         let frame = Frame::of(call, request);
         let browser = Browser::of(call, request)?;
         let logins: Vec<&Login> = self.logins_for(call, &journey.errand);
-        let back = match &journey.errand {
-            Errand::Client { asked, .. } => Some(asked.redirect_uri.as_str()),
-            Errand::Refusal(refusal) => Some(refusal.redirect_uri.as_str()),
-            Errand::Page(_) => None,
-        };
-        let forms = forms(call, back, &logins);
+        let forms = forms(call, journey.errand.back(), &logins);
         let ticket = self.seal_for(call, Purpose::Page, &browser, &journey)?;
         let page = Choose { frame, title, texts, ticket, logins: ways(frame, &logins) };
         let mut reply = pages::page(status, &page, Policy { forms: &forms, more: "" }, Told::answered("login_asked"));
@@ -279,7 +274,7 @@ fn ways(frame: Frame<'_>, logins: &[&Login]) -> Vec<Button> {
 
 /// Where the form may lead: some browsers hold every redirect after it to `form-action`. Logins lead on to places that
 /// nobody can name here, so it is held to schemes.
-fn forms(call: &Call<'_>, redirect_uri: Option<&str>, logins: &[&Login]) -> String {
+pub(super) fn forms(call: &Call<'_>, redirect_uri: Option<&str>, logins: &[&Login]) -> String {
     let mut all = vec!["'self'".to_owned()];
     let mut add = |url: &str| {
         let scheme = url.split_once(':').map(|(scheme, _)| format!("{}:", scheme.to_ascii_lowercase()));

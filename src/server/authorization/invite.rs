@@ -1,4 +1,4 @@
-//! How an invited person comes to an account: by a link that works once, for three days, and a password of their own.
+//! How an invited person comes to an account: by a link that works once, for three days, and a password or a passkey of their own.
 //!
 //! The same link lets somebody in again who has lost password and recovery codes, where an operator makes one.
 
@@ -10,11 +10,13 @@ use serde::{Deserialize, Serialize};
 use super::browser::{Browser, posted};
 use super::login::set;
 use super::pages::{self, Frame, Policy};
+use super::passkeys::{self, Ask, Errand};
 use super::sign_in::{field, has_accounts};
 use super::{Call, Fault, Reply, Server, Told, digest};
 use crate::mcp::seal::Purpose;
 use crate::oauth::account::{self, Account, AccountState};
-use crate::store::authorization::Kind;
+use crate::oauth::authorization::Parameters;
+use crate::store::authorization::{Kind, Passkey};
 
 const PLACE: &str = "/doorward/invite/";
 /// Recovery codes of an account.
@@ -39,10 +41,18 @@ struct Shown {
 #[template(path = "invite.html")]
 struct Invite<'a> {
     frame: Frame<'a>,
-    account: &'a str,
+    account: &'a Account,
     action: &'a str,
     ticket: String,
     error: Option<String>,
+    passkey: Option<Ask>,
+}
+
+/// By what the person is known from now on.
+enum Means {
+    /// Its hash.
+    Password(String),
+    Passkey(Box<Passkey>),
 }
 
 #[derive(Template)]
@@ -71,8 +81,9 @@ impl Server {
         let browser = Browser::of(call, request)?;
         let ticket = self.seal_for(call, Purpose::Page, &browser, &Shown { invite: digest(link(request)) })?;
         let status = if error.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
-        let page = Invite { frame, account: &account.name, action: request.uri().path(), ticket, error };
-        let mut reply = pages::page(status, &page, Policy::default(), Told::answered("page"));
+        let passkey = self.challenge(call, &browser, Errand::Make(account.id.clone()))?;
+        let page = Invite { frame, account: &account, action: request.uri().path(), ticket, error, passkey };
+        let mut reply = pages::page(status, &page, passkeys::policy(page.passkey.as_ref(), "'self'"), Told::answered("page"));
         set(&mut reply, browser.set);
         Ok(reply)
     }
@@ -88,20 +99,23 @@ impl Server {
         }
         let gone = || Ok(pages::wrong(call, frame, StatusCode::NOT_FOUND, &frame.t.invite_gone, "invite_gone"));
         let Some(mut account) = self.invitee(call, request).await? else { return gone() };
-        let password = field(&form, "password");
-        if let Err(unfit) = account::password(password, &account.name) {
-            return self.invited(call, request, Some(frame.unfit(unfit))).await;
-        }
-        if password != field(&form, "again") {
-            return self.invited(call, request, Some(frame.t.password_differs.clone())).await;
-        }
-        let hash = self.hashing.hash(password.to_owned()).await?;
+        let means = match self.means(call, frame, &browser, &form, &account).await? {
+            Ok(means) => means,
+            Err(wrong) => return self.invited(call, request, Some(wrong)).await,
+        };
         // SECURITY: of two who open the same link at once, one gets the account.
         if call.store.take_ticket(Kind::Invite, &kept, call.now).await?.is_none() {
             return gone();
         }
-        let is_back = account.password.is_some();
-        (account.password, account.state, account.changed) = (Some(hash), AccountState::Active, call.now);
+        // Whoever was let in before may be why this is a new beginning.
+        call.store.drop_passkeys(&account.id).await?;
+        let is_back = account.state != AccountState::Invited || account.password.is_some();
+        account.password = match means {
+            Means::Password(hash) => Some(hash),
+            Means::Passkey(passkey) if call.store.put_passkey(&passkey).await? => None,
+            Means::Passkey(_) => return gone(),
+        };
+        (account.state, account.changed) = (AccountState::Active, call.now);
         call.store.change_account(&account).await?;
         if is_back {
             self.end_everything(call, &account, "reset").await?;
@@ -109,6 +123,29 @@ impl Server {
         let codes = self.new_codes(call, &account).await?;
         let told = Told::answered("account_begun").about(&account.name);
         Ok(pages::page(StatusCode::OK, &Codes { frame, codes }, Policy::default(), told))
+    }
+
+    /// The password or the passkey that the form brings; what is said where it is not taken.
+    async fn means(
+        &self,
+        call: &Call<'_>,
+        frame: Frame<'_>,
+        browser: &Browser,
+        form: &Parameters,
+        account: &Account,
+    ) -> Result<Result<Means, String>, Fault> {
+        if form.one("passkey").is_ok_and(|passkey| passkey.is_some()) {
+            let made = self.made(call, browser, form, account).await?;
+            return Ok(made.map(|passkey| Means::Passkey(Box::new(passkey))).ok_or_else(|| frame.t.passkey_wrong.clone()));
+        }
+        let password = field(form, "password");
+        if let Err(unfit) = account::password(password, &account.name) {
+            return Ok(Err(frame.unfit(unfit)));
+        }
+        if password != field(form, "again") {
+            return Ok(Err(frame.t.password_differs.clone()));
+        }
+        Ok(Ok(Means::Password(self.hashing.hash(password.to_owned()).await?)))
     }
 
     /// Whose link it is, where it still works.

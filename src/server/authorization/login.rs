@@ -51,6 +51,17 @@ pub(super) enum Errand {
     Page(String),
 }
 
+impl Errand {
+    /// Where a client waits.
+    pub fn back(&self) -> Option<&str> {
+        match self {
+            Self::Client { asked, .. } => Some(&asked.redirect_uri),
+            Self::Refusal(refusal) => Some(&refusal.redirect_uri),
+            Self::Page(_) => None,
+        }
+    }
+}
+
 /// A person on the way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Journey {

@@ -10,7 +10,7 @@
 //! | `keys` | signing keys, made, published, turned |
 //! | `clients`, `published`, `register` | who a client is, and how it comes to be known |
 //! | `authorize`, `consent`, `callback`, `login`, `session`, `connected`, `pages` | what a person sees |
-//! | `sign_in`, `account`, `invite`, `hashing` | accounts of our own |
+//! | `sign_in`, `passkeys`, `account`, `invite`, `hashing` | accounts of our own |
 //! | `reply`, `fault` | answers, and what goes wrong |
 
 mod account;
@@ -34,6 +34,7 @@ mod issue;
 mod keys;
 pub(super) mod login;
 mod pages;
+mod passkeys;
 mod published;
 mod register;
 mod reply;

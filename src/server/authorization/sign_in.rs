@@ -1,4 +1,4 @@
-//! Where people with an account of ours sign in, by a password or by a recovery code.
+//! Where people with an account of ours sign in, by a password, a passkey or a recovery code.
 //!
 //! Attempts are counted before they are judged, for each name: those of a browser that its person has used before, and
 //! those of all others together. So strangers who guess make strangers wait, and nobody is locked out at home. A name
@@ -10,12 +10,15 @@ use http::{Method, Request, StatusCode};
 use serde::{Deserialize, Serialize};
 
 use super::browser::{Browser, posted};
+use super::consent::forms;
 use super::cookies::Cookies;
-use super::login::set;
-use super::pages::{self, Frame, Policy};
+use super::login::{Journey, set};
+use super::pages::{self, Frame};
+use super::passkeys::{self, Ask, Errand};
 use super::{Call, Fault, Reply, Server, Told, digest, secret};
 use crate::config::login::Login;
 use crate::config::texts::fill;
+use crate::mcp::seal::Purpose;
 use crate::oauth::account::{self, Account, AccountState};
 use crate::oauth::authorization::Parameters;
 use crate::oauth::{Person, account as rules};
@@ -30,8 +33,8 @@ const ACCOUNTS: usize = 8;
 
 /// What is kept of a known browser: the accounts whose people have signed in there, the latest last.
 #[derive(Default, Serialize, Deserialize)]
-struct Device {
-    accounts: Vec<String>,
+pub(super) struct Device {
+    pub accounts: Vec<String>,
 }
 
 #[derive(Template)]
@@ -44,12 +47,25 @@ struct SignIn<'a> {
     /// By a recovery code instead of a password.
     recovers: bool,
     other: String,
+    /// Where browsers make passkeys.
+    passkey: Option<Ask>,
+}
+
+/// What the page shows of what was typed.
+#[derive(Default)]
+struct Typed<'a> {
+    ticket: &'a str,
+    name: &'a str,
+    recovers: bool,
+    error: Option<String>,
 }
 
 /// Why nobody is signed in.
-enum No {
+pub(super) enum No {
     /// One answer for unknown names, disabled accounts and wrong passwords.
     Wrong,
+    /// One answer for whatever is not right about a passkey.
+    Passkey,
     Wait(u64),
     Unfit(account::Unfit),
 }
@@ -61,7 +77,7 @@ impl Server {
             return pages::wrong(call, frame, StatusCode::NOT_FOUND, &frame.t.error_not_found, "not_found");
         }
         let reply = match *request.method() {
-            Method::GET | Method::HEAD => Ok(shown(call, request)),
+            Method::GET | Method::HEAD => self.sign_in_shown(call, request),
             Method::POST => self.signing_in(call, request).await,
             _ => return Reply::method("GET, POST"),
         };
@@ -71,15 +87,17 @@ impl Server {
     async fn signing_in(&self, call: &Call<'_>, request: &Request<Bytes>) -> Result<Reply, Fault> {
         let frame = Frame::of(call, request);
         // SECURITY: the browser must be the one that was shown the page, or a stranger could sign it in as himself.
-        let (Some(form), Some(_)) = (posted(call, request), Browser::known(call, request)) else {
+        let (Some(form), Some(browser)) = (posted(call, request), Browser::known(call, request)) else {
             return Ok(pages::wrong(call, frame, StatusCode::FORBIDDEN, &frame.t.error_forged, "form_forged"));
         };
         let (ticket, name) = (field(&form, "ticket"), field(&form, "name"));
         let device = Cookies::of(call, request).read(COOKIE);
-        let recovers = form.one("code").is_ok_and(|code| code.is_some());
-        let judged = match recovers {
-            true => self.recover(call, name, field(&form, "code"), field(&form, "password")).await?,
-            false => self.check_password(call, name, field(&form, "password"), device).await?,
+        let has = |name| form.one(name).is_ok_and(|value| value.is_some());
+        let recovers = has("code");
+        let judged = match (has("passkey"), recovers) {
+            (true, _) => self.check_passkey(call, &browser, &form, device).await?,
+            (false, true) => self.recover(call, name, field(&form, "code"), field(&form, "password")).await?,
+            (false, false) => self.check_password(call, name, field(&form, "password"), device).await?,
         };
         match judged {
             Ok(account) => {
@@ -88,8 +106,57 @@ impl Server {
                 set(&mut reply, cookie);
                 Ok(reply)
             }
-            Err(no) => Ok(refused(call, frame, ticket, name, recovers, &no)),
+            Err(no) => self.not_signed_in(call, request, Typed { ticket, name, recovers, error: None }, &no),
         }
+    }
+
+    fn sign_in_shown(&self, call: &Call<'_>, request: &Request<Bytes>) -> Result<Reply, Fault> {
+        let query = Parameters::parse(request.uri().query().unwrap_or_default().as_bytes());
+        let recovers = query.one("recover").is_ok_and(|found| found.is_some());
+        let typed = Typed { ticket: field(&query, "ticket"), recovers, ..Typed::default() };
+        self.sign_in_form(call, request, StatusCode::OK, typed, Told::answered("page"))
+    }
+
+    fn sign_in_form(
+        &self,
+        call: &Call<'_>,
+        request: &Request<Bytes>,
+        status: StatusCode,
+        typed: Typed<'_>,
+        told: Told,
+    ) -> Result<Reply, Fault> {
+        let Typed { ticket, name, recovers, error } = typed;
+        let browser = Browser::known(call, request);
+        let journey: Option<Journey> = match &browser {
+            Some(browser) => self.open_from(call, Purpose::SignIn, browser, ticket)?,
+            None => None,
+        };
+        let passkey = match browser.filter(|_| !recovers) {
+            Some(browser) => self.challenge(call, &browser, Errand::SignIn)?,
+            None => None,
+        };
+        let forms = forms(call, journey.as_ref().and_then(|journey| journey.errand.back()), &[]);
+        let page = SignIn { frame: Frame::of(call, request), ticket, name, error, recovers, other: other(ticket, recovers), passkey };
+        Ok(pages::page(status, &page, passkeys::policy(page.passkey.as_ref(), &forms), told))
+    }
+
+    fn not_signed_in(&self, call: &Call<'_>, request: &Request<Bytes>, typed: Typed<'_>, no: &No) -> Result<Reply, Fault> {
+        let frame = Frame::of(call, request);
+        let (status, reason, error) = match no {
+            No::Wrong if typed.recovers => (StatusCode::FORBIDDEN, "sign_in_wrong", frame.t.recovery_wrong.clone()),
+            No::Wrong => (StatusCode::FORBIDDEN, "sign_in_wrong", frame.t.sign_in_wrong.clone()),
+            No::Passkey => (StatusCode::FORBIDDEN, "passkey_wrong", frame.t.passkey_wrong.clone()),
+            No::Wait(until) => {
+                let seconds = until.saturating_sub(call.now).max(1).to_string();
+                (StatusCode::TOO_MANY_REQUESTS, "sign_in_wait", fill(&frame.t.sign_in_wait, &[("seconds", &seconds)]))
+            }
+            No::Unfit(unfit) => (StatusCode::BAD_REQUEST, "password_unfit", frame.unfit(*unfit)),
+        };
+        let mut reply = self.sign_in_form(call, request, status, Typed { error: Some(error), ..typed }, Told::refused(reason))?;
+        if let No::Wait(until) = no {
+            reply.response.headers_mut().insert(http::header::RETRY_AFTER, until.saturating_sub(call.now).max(1).into());
+        }
+        Ok(reply)
     }
 
     /// Whether this is the password of an account that may sign in.
@@ -118,8 +185,8 @@ impl Server {
         Ok(Ok(account))
     }
 
-    /// Takes a recovery code for a new password. Whatever was signed in or connected before is ended: it may be why the
-    /// password has to be new.
+    /// Takes a recovery code for a new password. Whatever was signed in or connected before is ended, and passkeys are
+    /// forgotten: they may be why the password has to be new.
     async fn recover(&self, call: &Call<'_>, name: &str, code: &str, password: &str) -> Result<Result<Account, No>, Fault> {
         if let Err(unfit) = rules::password(password, &rules::name(name).unwrap_or_default()) {
             return Ok(Err(No::Unfit(unfit)));
@@ -139,6 +206,7 @@ impl Server {
         (account.password, account.changed) = (Some(hash), call.now);
         call.store.change_account(&account).await?;
         call.store.forget_attempts(&key).await?;
+        call.store.drop_passkeys(&account.id).await?;
         self.end_everything(call, &account, "recovered").await?;
         Ok(Ok(account))
     }
@@ -150,7 +218,7 @@ impl Server {
         }
     }
 
-    async fn device(&self, call: &Call<'_>, cookie: &str) -> Result<Device, Fault> {
+    pub(super) async fn device(&self, call: &Call<'_>, cookie: &str) -> Result<Device, Fault> {
         let text = call.store.ticket(Kind::Device, &digest(cookie), call.now).await?;
         Ok(text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default())
     }
@@ -185,7 +253,12 @@ impl Server {
 /// Under which attempts for this name are counted. Names share counters: there are at most 262,144 of them, however many
 /// names strangers invent, and a known name is no more likely than another to wait for somebody else's attempts.
 fn attempts(kind: &str, name: &str, whose: &str) -> String {
-    let shared: String = digest(&rules::name(name).unwrap_or_default()).chars().take(3).collect();
+    counter(kind, &rules::name(name).unwrap_or_default(), whose)
+}
+
+/// The same for what is no name.
+pub(super) fn counter(kind: &str, what: &str, whose: &str) -> String {
+    let shared: String = digest(what).chars().take(3).collect();
     digest(&format!("{kind}\0{shared}\0{whose}"))
 }
 
@@ -212,37 +285,10 @@ pub(super) fn field<'a>(form: &'a Parameters, name: &'static str) -> &'a str {
     form.one(name).ok().flatten().unwrap_or_default()
 }
 
-fn shown(call: &Call<'_>, request: &Request<Bytes>) -> Reply {
-    let frame = Frame::of(call, request);
-    let query = Parameters::parse(request.uri().query().unwrap_or_default().as_bytes());
-    let recovers = query.one("recover").is_ok_and(|found| found.is_some());
-    let page =
-        SignIn { frame, ticket: field(&query, "ticket"), name: "", error: None, recovers, other: other(field(&query, "ticket"), recovers) };
-    pages::page(StatusCode::OK, &page, Policy::default(), Told::answered("page"))
-}
-
 /// Where the page with the other way is.
 fn other(ticket: &str, recovers: bool) -> String {
     let ticket: String = url::form_urlencoded::byte_serialize(ticket.as_bytes()).collect();
     format!("/doorward/sign-in?ticket={ticket}{}", if recovers { "" } else { "&recover=1" })
-}
-
-fn refused(call: &Call<'_>, frame: Frame<'_>, ticket: &str, name: &str, recovers: bool, no: &No) -> Reply {
-    let (status, reason, error) = match no {
-        No::Wrong if recovers => (StatusCode::FORBIDDEN, "sign_in_wrong", frame.t.recovery_wrong.clone()),
-        No::Wrong => (StatusCode::FORBIDDEN, "sign_in_wrong", frame.t.sign_in_wrong.clone()),
-        No::Wait(until) => {
-            let seconds = until.saturating_sub(call.now).max(1).to_string();
-            (StatusCode::TOO_MANY_REQUESTS, "sign_in_wait", fill(&frame.t.sign_in_wait, &[("seconds", &seconds)]))
-        }
-        No::Unfit(unfit) => (StatusCode::BAD_REQUEST, "password_unfit", frame.unfit(*unfit)),
-    };
-    let page = SignIn { frame, ticket, name, error: Some(error), recovers, other: other(ticket, recovers) };
-    let mut reply = pages::page(status, &page, Policy::default(), Told::refused(reason));
-    if let No::Wait(until) = no {
-        reply.response.headers_mut().insert(http::header::RETRY_AFTER, until.saturating_sub(call.now).max(1).into());
-    }
-    reply
 }
 
 #[cfg(test)]

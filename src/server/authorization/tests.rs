@@ -3,6 +3,7 @@
 mod assertions;
 mod codes;
 mod documents;
+mod passkeys;
 mod proofs;
 mod refresh;
 mod revocation;

@@ -1,5 +1,7 @@
 //! The neighbours of the gateway: an issuer, an MCP server, clients, and the binary itself.
 
+#[path = "../../../src/oauth/passkey/forge.rs"]
+pub mod authenticator;
 pub mod client;
 pub mod client_proof;
 pub mod gateway;
