@@ -118,9 +118,10 @@ async function along(folder, { login, server, door, kind, upstream, id, mine }, 
         await pause(EXPIRED);
       },
       revoked: async () => {
-        await door.command('revoke', '--client', whose(), '--reason', 'table', '--by', 'table', '--wait');
-        await pause(100);
+        const client = whose();
+        // Before: streams end at once, and whoever opens them again hears of it while the command still waits.
         marks.revoked = door.audit().length;
+        await door.command('revoke', '--client', client, '--reason', 'table', '--by', 'table', '--wait');
         marks.patience = pause(LEEWAY);
       },
       // Tokens of the next seconds are refused too. A person takes longer to agree.
