@@ -2,7 +2,7 @@
 //!
 //! Knows sockets; what is done with one event stands in [`Sieve`].
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
@@ -11,6 +11,7 @@ use http::header::{CACHE_CONTROL, TRANSFER_ENCODING};
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
 use tokio::sync::watch;
+use tokio::time::Sleep;
 
 use super::Gateway;
 use super::asked::Questions;
@@ -87,42 +88,49 @@ async fn pass(
         let waiting = Instant::now();
         let part = tokio::select! {
             biased;
+            // Another world came while something was written.
+            () = std::future::ready(()), if !sieve.owed.is_empty() => None,
             // First, so that an upstream that never pauses cannot put its end off.
             worlds = &mut next_world => {
                 next_world.set(changed(worlds));
                 tale.waited(waiting);
-                let world = gateway.state.current();
-                if let Err(denial) = plan.asked.admitted.since_revoked(&world, SystemTime::now()) {
-                    return farewell(session, plan, tale, denial.reason()).await;
+                match sieve.renew(expiry.as_mut()) {
+                    Ok(()) if sieve.owed.is_empty() => continue,
+                    Ok(()) => None,
+                    Err(reason) => return farewell(session, plan, tale, reason).await,
                 }
-                // The client may have been given another end.
-                if let Some(end) = tokio::time::Instant::now().checked_add(left(plan, &world)) {
-                    expiry.as_mut().reset(end);
-                }
-                let changes = if plan.endless { sieve.watcher.renewed(&world) } else { Vec::new() };
-                if !changes.is_empty() && session.write_response_body(changes.into(), false).await.is_err() {
-                    return cut_short(tale, "client_gone");
-                }
-                continue;
             }
             reason = &mut ended => return farewell(session, plan, tale, reason).await,
             () = &mut expiry => return farewell(session, plan, tale, spent(gateway, plan)).await,
-            part = reached.session.read_response_body() => part,
+            part = reached.session.read_response_body() => Some(part),
             () = gone(session) => return cut_short(tale, "client_gone"),
             // A call's stream has an end, and is waited for like any call.
             // Later than the listeners close, where another process took over.
             () = &mut stopping, if plan.endless => return farewell(session, plan, tale, "stopping").await,
         };
-        tale.waited(waiting);
-        let Arrived { out, done, cut } = sieve.take(part, &mut reached);
+        let Arrived { out, done, cut } = match part {
+            Some(part) => {
+                tale.waited(waiting);
+                sieve.take(part, &mut reached)
+            }
+            None => Arrived { out: std::mem::take(&mut sieve.owed), done: false, cut: None },
+        };
         sieve.looking.tell(tale);
         let over = {
             let mut write = pin!(session.write_response_body(out.into(), done));
-            let over = tokio::select! {
-                biased;
-                written = &mut write => written.map(|()| None).map_err(|_| "client_gone"),
-                reason = &mut ended => Ok(Some(reason)),
-                () = &mut expiry => Ok(Some(spent(gateway, plan))),
+            let over = loop {
+                tokio::select! {
+                    biased;
+                    written = &mut write => break written.map(|()| None).map_err(|_| "client_gone"),
+                    reason = &mut ended => break Ok(Some(reason)),
+                    () = &mut expiry => break Ok(Some(spent(gateway, plan))),
+                    worlds = &mut next_world => {
+                        next_world.set(changed(worlds));
+                        if let Err(reason) = sieve.renew(expiry.as_mut()) {
+                            break Ok(Some(reason));
+                        }
+                    }
+                }
             };
             match over {
                 // Who reads slowly has a moment; who does not read is not waited for.
@@ -162,6 +170,8 @@ struct Sieve<'p, 'm> {
     answering: Option<&'p str>,
     /// Requests of the server that are to be declined.
     refused: Vec<String>,
+    /// What the client is still to be told of another world.
+    owed: Vec<u8>,
 }
 
 /// What has arrived, as it goes on.
@@ -187,7 +197,24 @@ impl<'p, 'm> Sieve<'p, 'm> {
             standing: plan.list.as_ref().map(|(_, standing)| standing).or(plan.resumed.as_ref()),
             answering: results::answering(plan),
             refused: Vec::new(),
+            owed: Vec::new(),
         }
+    }
+
+    /// Takes up another world, or what was revoked in this one: the client may have been given another end, or other lists.
+    ///
+    /// # Errors
+    /// Why the stream is over.
+    fn renew(&mut self, expiry: Pin<&mut Sleep>) -> Result<(), &'static str> {
+        let world = self.gateway.state.current();
+        self.plan.asked.admitted.since_revoked(&world, SystemTime::now()).map_err(|denial| denial.reason())?;
+        if let Some(end) = tokio::time::Instant::now().checked_add(left(self.plan, &world)) {
+            expiry.reset(end);
+        }
+        if self.plan.endless {
+            self.owed.extend(self.watcher.renewed(&world));
+        }
+        Ok(())
     }
 
     /// Takes in a part. What has arrived already leaves together; nothing that has is kept back for what has not.

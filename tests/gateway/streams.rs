@@ -264,6 +264,20 @@ async fn a_stream_is_ended_though_its_reader_takes_nothing() {
 }
 
 #[tokio::test]
+async fn what_is_revoked_ends_a_stream_though_its_reader_takes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("doorward.db");
+    let world = World::with(|config| config["store"] = json!(format!("sqlite:{}", file.display()))).await;
+    let (_socket, feed) = stalled(&world).await;
+    let config = world.gateway.config_file.display().to_string();
+    let what = ["--subject", "user-a", "--issuer", &world.issuer.url];
+    let arguments = [&["revoke", "--config", &config, "--reason", "lost", "--by", "mia"][..], &what].concat();
+    assert!(crate::support::gateway::run(&arguments).await.status.success());
+    soon("the end at the upstream", feed.closed()).await;
+    world.gateway.audited(1, |line| line["reason"] == "revoked").await;
+}
+
+#[tokio::test]
 async fn item_s19_what_is_revoked_ends_its_streams_within_a_second_and_no_others() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("doorward.db");
