@@ -128,8 +128,6 @@ impl Server {
         if let Attempt::Wait(until) = call.store.attempt(&key, call.now, rules::MEMORY, rules::wait).await? {
             return Ok(Err(No::Wait(until)));
         }
-        // SECURITY: only what was counted is noted, or strangers could fill the store with challenges.
-        let Some((party, challenge)) = self.asked_of(call, browser, form, &Errand::SignIn).await? else { return Ok(Err(No::Passkey)) };
         let account = match &passkey {
             Some(passkey) => call.store.account(&passkey.account).await?,
             None => None,
@@ -137,6 +135,8 @@ impl Server {
         let (Some(passkey), Some(account)) = (passkey, account.filter(|account| account.state == AccountState::Active)) else {
             return Ok(Err(No::Passkey));
         };
+        // SECURITY: only what was counted is noted, and of a passkey that is known, or strangers could fill the store.
+        let Some((party, challenge)) = self.asked_of(call, browser, form, &Errand::SignIn).await? else { return Ok(Err(No::Passkey)) };
         if !prove(call, &party, &challenge, &passkey, form).await? {
             return Ok(Err(No::Passkey));
         }

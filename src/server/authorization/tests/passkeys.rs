@@ -125,3 +125,15 @@ async fn whoever_has_to_wait_fills_no_store_with_challenges() {
     fixture.pass(20);
     assert!(takes(&fixture, &ask, &authenticator).await, "the challenge was not noted");
 }
+
+#[tokio::test]
+async fn a_passkey_that_nobody_made_fills_no_store_with_challenges() {
+    let fixture = Fixture::new().await;
+    let (account, mut authenticator) = (alice(&fixture).await, Authenticator::new("mcp.example.com", ORIGIN));
+    assert!(makes(&fixture, &asked(&fixture, Errand::Make("alice".into())), &authenticator, &account).await);
+    let ask = asked(&fixture, Errand::SignIn);
+    let own = std::mem::replace(&mut authenticator.id, b"another".to_vec());
+    assert!(!takes(&fixture, &ask, &authenticator).await);
+    authenticator.id = own;
+    assert!(takes(&fixture, &ask, &authenticator).await, "the challenge was not noted");
+}
