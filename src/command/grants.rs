@@ -3,7 +3,7 @@
 //! Works on the store itself. What is ended is refused at every replica: a grant's refresh tokens, access tokens and open
 //! streams (RFC 7009 §2.1). Grants of other issuers are theirs; what was used of them is in `doorward review`.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ use super::reach::{local, with_store};
 use super::{Failure, File, say};
 use crate::config::{self, AuthorizationServer, Config};
 use crate::control::revocations::{self, Wanted};
-use crate::control::{Fault, Hand};
+use crate::control::{Fault, Hand, written};
 use crate::oauth::Person;
 use crate::state::environment;
 use crate::store::Store;
@@ -181,9 +181,5 @@ fn name(grant: &Grant) -> Option<String> {
 
 /// RFC 3339.
 fn date(seconds: i64) -> String {
-    let since = Duration::from_secs(u64::try_from(seconds).unwrap_or(0).min(LAST_SECOND));
-    humantime::format_rfc3339_seconds(UNIX_EPOCH + since).to_string()
+    written(u64::try_from(seconds).unwrap_or(0))
 }
-
-/// The end of the year 9999, the last that can be written.
-const LAST_SECOND: u64 = 253_402_300_799;

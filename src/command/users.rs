@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::comparison::plain;
 use super::{Failure, File, reach, recorder, say};
 use crate::config::{self, AuthorizationServer, Config};
-use crate::control::Fault;
+use crate::control::{Fault, written};
 use crate::governance::{Revocation, Selector};
 use crate::oauth::account::{self, Account, AccountState};
 use crate::server::authorization::{Invitation, secret};
@@ -47,13 +47,13 @@ enum What {
     /// Print a new link for somebody who has lost the password. The old one works until the link is used.
     Reset(Change),
     /// List somebody's passkeys.
-    Passkeys(passkeys::Passkeys),
+    Passkeys(Named),
     /// Let nobody sign in with a passkey any more. `end` ends what it has signed in.
     RemovePasskey(passkeys::RemovePasskey),
     /// Say which groups somebody is in, in the place of those before.
     Groups(Groups),
     /// Show in which browsers somebody is signed in, and which clients act in their name.
-    Sessions(Sessions),
+    Sessions(Named),
     /// Sign somebody out everywhere and disconnect all their clients.
     End(Change),
 }
@@ -89,13 +89,14 @@ struct Groups {
     groups: Vec<String>,
 }
 
+/// An account that is asked about.
 #[derive(Args)]
-struct Sessions {
+struct Named {
     #[command(flatten)]
     file: File,
     /// The account's name.
     name: String,
-    /// A JSON object.
+    /// In JSON.
     #[arg(long)]
     json: bool,
 }
@@ -122,13 +123,13 @@ impl Users {
             What::Disable(change) => change.run("disabled", &|account, _| account.state = AccountState::Disabled, Ends::Person),
             What::Enable(change) => change.run("enabled", &enable, Ends::Nothing),
             What::Reset(change) => change.reset(),
-            What::Passkeys(passkeys) => passkeys.run(),
+            What::Passkeys(named) => named.passkeys(),
             What::RemovePasskey(remove) => remove.run(),
             What::Groups(groups) => {
                 check_groups(&groups.groups)?;
                 groups.change.run("groups changed", &|account, _| account.groups.clone_from(&groups.groups), Ends::Nothing)
             }
-            What::Sessions(sessions) => sessions.run(),
+            What::Sessions(named) => named.sessions(),
             What::End(change) => change.run("ended everything", &|_, _| {}, Ends::Connections),
         }
     }
@@ -268,8 +269,8 @@ impl List {
     }
 }
 
-impl Sessions {
-    fn run(&self) -> Result<(), Failure> {
+impl Named {
+    fn sessions(&self) -> Result<(), Failure> {
         let (config, now) = (load(&self.file)?, seconds());
         let (account, sessions, grants) = with_store(&config, async |store, _| {
             let account = find(&store, &self.name).await?;
@@ -278,20 +279,22 @@ impl Sessions {
             Ok((account, sessions, grants))
         })?;
         if self.json {
-            let sessions: Vec<Value> =
-                sessions.iter().map(|one| json!({ "since": date(one.begun), "until": date(one.expires), "browser": one.agent })).collect();
+            let sessions: Vec<Value> = sessions
+                .iter()
+                .map(|one| json!({ "since": written(one.begun), "until": written(one.expires), "browser": one.agent }))
+                .collect();
             let clients: Vec<Value> = grants
                 .iter()
-                .map(|one| json!({ "client": one.client_id, "resource": one.resource, "grant": one.id, "since": date(seconds_of(one.created)) }))
+                .map(|one| json!({ "client": one.client_id, "resource": one.resource, "grant": one.id, "since": written(seconds_of(one.created)) }))
                 .collect();
             return say(&format!("{:#}\n", json!({ "account": shown(&account), "browsers": sessions, "clients": clients })));
         }
         let mut text = format!("{} ({})\n", account.name, account.state.name());
         for one in &sessions {
-            text += &format!("browser  since {}  {}\n", date(one.begun), plain(&one.agent));
+            text += &format!("browser  since {}  {}\n", written(one.begun), plain(&one.agent));
         }
         for one in &grants {
-            text += &format!("client   since {}  {} at {}\n", date(seconds_of(one.created)), plain(&one.client_id), one.resource);
+            text += &format!("client   since {}  {} at {}\n", written(seconds_of(one.created)), plain(&one.client_id), one.resource);
         }
         if sessions.is_empty() && grants.is_empty() {
             text += "signed in nowhere, and no client connected\n";
@@ -388,7 +391,7 @@ fn shown(account: &Account) -> Value {
     let Account { id, name, display, email, groups, state, password, created, changed } = account;
     json!({
         "id": id, "name": name, "display": display, "email": email, "groups": groups, "state": state.name(),
-        "has_password": password.is_some(), "created": date(*created), "changed": date(*changed),
+        "has_password": password.is_some(), "created": written(*created), "changed": written(*changed),
     })
 }
 
@@ -398,8 +401,4 @@ fn seconds() -> u64 {
 
 fn seconds_of(row: i64) -> u64 {
     u64::try_from(row).unwrap_or(0)
-}
-
-fn date(seconds: u64) -> String {
-    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds)).to_string()
 }

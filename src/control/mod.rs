@@ -135,7 +135,7 @@ fn seconds(time: SystemTime) -> u64 {
 }
 
 /// RFC 3339.
-fn written(seconds: u64) -> String {
+pub fn written(seconds: u64) -> String {
     humantime::format_rfc3339(UNIX_EPOCH + Duration::from_secs(seconds.min(LAST_SECOND))).to_string()
 }
 

@@ -3,24 +3,14 @@
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{Change, date, find, load, plain, seconds, told, with_store};
-use crate::command::{Failure, File, say};
+use super::{Change, Named, find, load, plain, seconds, told, with_store};
+use crate::command::{Failure, say};
+use crate::control::written;
 use crate::server::authorization::digest;
 use crate::store::authorization::Passkey;
 
 /// Characters of what a passkey is called by here.
 const REFERENCE: usize = 12;
-
-#[derive(Args)]
-pub(super) struct Passkeys {
-    #[command(flatten)]
-    file: File,
-    /// The account's name.
-    name: String,
-    /// A JSON array.
-    #[arg(long)]
-    json: bool,
-}
 
 #[derive(Args)]
 pub(super) struct RemovePasskey {
@@ -31,8 +21,8 @@ pub(super) struct RemovePasskey {
     passkey: String,
 }
 
-impl Passkeys {
-    pub fn run(self) -> Result<(), Failure> {
+impl Named {
+    pub(super) fn passkeys(&self) -> Result<(), Failure> {
         let config = load(&self.file)?;
         let passkeys = with_store(&config, async |store, _| {
             let account = find(&store, &self.name).await?;
@@ -46,8 +36,8 @@ impl Passkeys {
             return say("no passkeys\n");
         }
         let line = |passkey: &Passkey| {
-            let used = passkey.used.map_or_else(|| "never used".to_owned(), |used| format!("used {}", date(used)));
-            format!("{}  made {}  {used}  {}\n", reference(passkey), date(passkey.created), plain(&passkey.label))
+            let used = passkey.used.map_or_else(|| "never used".to_owned(), |used| format!("used {}", written(used)));
+            format!("{}  made {}  {used}  {}\n", reference(passkey), written(passkey.created), plain(&passkey.label))
         };
         say(&passkeys.iter().map(line).collect::<String>())
     }
@@ -84,7 +74,7 @@ fn reference(passkey: &Passkey) -> String {
 
 fn shown(passkey: &Passkey) -> Value {
     json!({
-        "id": reference(passkey), "label": passkey.label, "created": date(passkey.created), "used": passkey.used.map(date),
+        "id": reference(passkey), "label": passkey.label, "created": written(passkey.created), "used": passkey.used.map(written),
         "backup_eligible": passkey.eligible, "backed_up": passkey.backed_up, "counter": passkey.counter,
     })
 }
