@@ -13,6 +13,7 @@ pub mod upstream;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use axum::Router;
 use tokio::net::TcpListener;
@@ -100,6 +101,12 @@ impl std::error::Error for Failure {
             Self::NotLoopback(_) | Self::Key | Self::Unexpected { .. } => None,
         }
     }
+}
+
+/// What the steps are taken with.
+fn http_client() -> Result<reqwest::Client, Failure> {
+    let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).redirect(reqwest::redirect::Policy::none());
+    client.build().map_err(|source| Failure::Http { step: "start".into(), source })
 }
 
 /// The running sample server and issuer, and the folder with the gateway's configuration.

@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -14,7 +13,7 @@ use serde_json::{Value, json};
 use url::{Url, form_urlencoded};
 
 use super::issuer::random_text;
-use super::{Addresses, Failure};
+use super::{Addresses, Failure, http_client};
 
 /// The name of the account.
 pub const NAME: &str = "alice";
@@ -30,12 +29,7 @@ pub struct Password(pub String);
 /// # Errors
 /// The first step that is not answered as it should be, or a writer that fails.
 pub async fn run(addresses: &Addresses, invitation: &str, out: &mut dyn Write) -> Result<Password, Failure> {
-    let client = reqwest::Client::builder()
-        .no_proxy()
-        .timeout(Duration::from_secs(10))
-        .redirect(reqwest::redirect::Policy::none())
-        .build()
-        .map_err(|source| Failure::Http { step: "start".into(), source })?;
+    let client = http_client()?;
     let password = random_text().ok_or(Failure::Key)?;
     // RFC 7636 §4.1: at least 43 characters.
     let verifier: String = (0..3).filter_map(|_| random_text()).collect();

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Addresses, Failure, issuer};
+use super::{Addresses, Failure, http_client, issuer};
 use request::{Reply, Request, Token};
 
 /// The records of what just happened may be a little late: so many looks, with so long between two.
@@ -23,12 +23,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 ///
 /// The first step that is not answered as it should be, or a writer that fails.
 pub async fn run(addresses: &Addresses, out: &mut dyn Write) -> Result<(), Failure> {
-    let client = reqwest::Client::builder()
-        .no_proxy()
-        .timeout(Duration::from_secs(10))
-        .redirect(reqwest::redirect::Policy::none())
-        .build()
-        .map_err(|source| Failure::Http { step: "start".into(), source })?;
+    let client = http_client()?;
     let mcp = addresses.resource();
     let mut tour = Tour { mcp: &mcp, addresses, client, out, step: String::new(), number: 0 };
     tour.opening()?;
