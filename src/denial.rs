@@ -4,6 +4,7 @@
 //! several secrets was wrong, and never holds a name that the client sent.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -177,19 +178,7 @@ impl Denial {
 
     /// The whole answer to a client that used this scheme.
     pub fn reply_to(&self, scheme: Scheme, route: Option<&Route>) -> Response<Bytes> {
-        let Row { code, message, .. } = self.fault.row();
-        let data = match &self.fault {
-            Fault::Message(mcp::Error::Version { requested, modern: true }) => {
-                format!(r#","data":{}"#, json!({ "supported": era::MODERN, "requested": requested }))
-            }
-            _ => String::new(),
-        };
-        let error = format!(r#"{{"code":{code},"message":{}{data}}}"#, Value::from(message.as_ref()));
-        let body = match &self.id {
-            Some(id) => format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#),
-            None => format!(r#"{{"jsonrpc":"2.0","error":{error}}}"#),
-        };
-        let mut reply = Response::new(Bytes::from(body));
+        let mut reply = Response::new(Bytes::from(self.body()));
         *reply.status_mut() = StatusCode::from_u16(self.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let headers = reply.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -214,6 +203,24 @@ impl Denial {
             headers.append(WWW_AUTHENTICATE, challenge);
         }
         reply
+    }
+
+    /// A JSON-RPC error response.
+    fn body(&self) -> String {
+        let Row { code, message, .. } = self.fault.row();
+        let mut body = String::with_capacity(192);
+        body.push_str(r#"{"jsonrpc":"2.0","#);
+        for part in self.id.iter().flat_map(|id| [r#""id":"#, id, ","]) {
+            body.push_str(part);
+        }
+        let message = Value::from(message.as_ref());
+        // Writing to a text cannot fail.
+        let _ = write!(body, r#""error":{{"code":{code},"message":{message}"#);
+        if let Fault::Message(mcp::Error::Version { requested, modern: true }) = &self.fault {
+            let _ = write!(body, r#","data":{}"#, json!({ "supported": era::MODERN, "requested": requested }));
+        }
+        body.push_str("}}");
+        body
     }
 
     /// The `WWW-Authenticate` values of RFC 6750 §3, RFC 9449 §7.1 and RFC 9728 §5.1, where the fault

@@ -3,7 +3,7 @@
 //! There are clients that answer a challenge by refreshing the same token, and ask again at once,
 //! without end. Kept per replica in a table of bounded size; time comes in as a value.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -24,6 +24,8 @@ pub struct Insistence {
     told: Cache<u64, Told>,
     /// Whether there ever was a challenge: most gateways need not look for one on each call.
     any: AtomicBool,
+    /// SECURITY: keyed anew for each process, so that nobody can choose names that count as another's.
+    prints: RandomState,
 }
 
 #[derive(Clone, Copy)]
@@ -35,14 +37,14 @@ struct Told {
 
 impl Default for Insistence {
     fn default() -> Self {
-        Self { told: Cache::new(REMEMBERED), any: AtomicBool::new(false) }
+        Self { told: Cache::new(REMEMBERED), any: AtomicBool::new(false), prints: RandomState::new() }
     }
 }
 
 impl Insistence {
     /// Counts one challenge; `false` where it has gone out often enough.
     pub fn may_challenge(&self, who: impl Hash, what: impl Hash, now: Instant) -> bool {
-        let (key, what) = (hash(who), hash(what));
+        let (key, what) = (self.prints.hash_one(who), self.prints.hash_one(what));
         let told = self.told.get(&key).filter(|told| told.what == what && now.saturating_duration_since(told.since) < WINDOW);
         let told = told.unwrap_or(Told { what, times: 0, since: now });
         if told.times >= OFTEN {
@@ -56,15 +58,9 @@ impl Insistence {
     /// The operation was permitted: the challenge did its work.
     pub fn cured(&self, who: impl Hash) {
         if self.any.load(Ordering::Relaxed) {
-            self.told.remove(&hash(who));
+            self.told.remove(&self.prints.hash_one(who));
         }
     }
-}
-
-fn hash(value: impl Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    value.hash(&mut hasher);
-    hasher.finish()
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! The cell rate algorithm is `governor`'s; the table of callers is bounded here, so that a stranger
 //! with many identities costs others nothing but a fresh start.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::Hash;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,6 +24,8 @@ const CALLERS: usize = 100_000;
 /// One table for all upstreams; a caller is known by upstream, kind and identity.
 pub struct Limiter {
     callers: Callers,
+    /// SECURITY: keyed anew for each process, so that nobody can choose a name that spends another's rate.
+    prints: ahash::RandomState,
     /// One for each rate that a configuration has named, which are few.
     rates: ArcSwap<Vec<(Rate, Arc<Keyed>)>>,
     clock: DefaultClock,
@@ -33,16 +35,19 @@ type Keyed = RateLimiter<u64, Callers, DefaultClock>;
 
 impl Default for Limiter {
     fn default() -> Self {
-        Self { callers: Callers(Arc::new(Cache::new(CALLERS))), rates: ArcSwap::default(), clock: DefaultClock::default() }
+        Self {
+            callers: Callers(Arc::new(Cache::new(CALLERS))),
+            prints: ahash::RandomState::new(),
+            rates: ArcSwap::default(),
+            clock: DefaultClock::default(),
+        }
     }
 }
 
 impl Limiter {
     /// Counts one request. `Err` holds how long to wait for the next one to pass.
     pub fn admit(&self, who: impl Hash, rate: Rate) -> Result<(), Duration> {
-        let mut hasher = DefaultHasher::new();
-        (who, rate).hash(&mut hasher);
-        let who = hasher.finish();
+        let who = self.prints.hash_one((who, rate));
         let known = self.rates.load();
         let checked = match known.iter().find(|(known, _)| *known == rate) {
             Some((_, keyed)) => keyed.check_key(&who),

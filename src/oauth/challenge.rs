@@ -3,31 +3,41 @@
 /// One challenge on one line. `error` is the code and its description; characters that RFC 6750 §3
 /// does not allow in a description are dropped, and scopes that are no scope tokens are left out.
 pub fn bearer(error: Option<(&str, &str)>, scopes: &[&str], resource_metadata: Option<&str>) -> String {
-    format!("Bearer {}", parameters(error, scopes, resource_metadata).join(", "))
+    challenge("Bearer", error, scopes, resource_metadata)
 }
 
 /// The same for proofs of possession, with the algorithms that they may use (RFC 9449 §7.1).
 pub fn dpop(algorithms: &str, error: Option<(&str, &str)>, scopes: &[&str], resource_metadata: Option<&str>) -> String {
-    let mut all = parameters(error, scopes, resource_metadata);
-    all.push(format!(r#"algs="{algorithms}""#));
-    format!("DPoP {}", all.join(", "))
+    let mut text = challenge("DPoP", error, scopes, resource_metadata);
+    parameter(&mut text, "algs", algorithms);
+    text
 }
 
-fn parameters(error: Option<(&str, &str)>, scopes: &[&str], resource_metadata: Option<&str>) -> Vec<String> {
-    let mut parameters = Vec::with_capacity(5);
+fn challenge(scheme: &str, error: Option<(&str, &str)>, scopes: &[&str], resource_metadata: Option<&str>) -> String {
+    // Room for the usual one: strangers ask for it as often as they like.
+    let mut text = String::with_capacity(256);
+    text.push_str(scheme);
     if let Some((code, description)) = error {
         let description: String = description.chars().filter(|c| matches!(c, ' '..='~') && !matches!(c, '"' | '\\')).collect();
-        parameters.push(format!(r#"error="{code}""#));
-        parameters.push(format!(r#"error_description="{description}""#));
+        parameter(&mut text, "error", code);
+        parameter(&mut text, "error_description", &description);
     }
     let scopes: Vec<&str> = scopes.iter().copied().filter(|scope| super::is_scope_token(scope)).collect();
     if !scopes.is_empty() {
-        parameters.push(format!(r#"scope="{}""#, scopes.join(" ")));
+        parameter(&mut text, "scope", &scopes.join(" "));
     }
     if let Some(url) = resource_metadata {
-        parameters.push(format!(r#"resource_metadata="{url}""#));
+        parameter(&mut text, "resource_metadata", url);
     }
-    parameters
+    text
+}
+
+/// Adds one parameter; every one before it ended in a quote.
+fn parameter(text: &mut String, name: &str, value: &str) {
+    let between = if text.ends_with('"') { ", " } else { " " };
+    for part in [between, name, "=\"", value, "\""] {
+        text.push_str(part);
+    }
 }
 
 /// What RFC 9470 §3 adds to a challenge: log in again, thus. The challenge asks for scopes in the same
@@ -35,10 +45,10 @@ fn parameters(error: Option<(&str, &str)>, scopes: &[&str], resource_metadata: O
 pub fn step_up(text: &mut String, acr: &[&str], max_age: Option<u64>) {
     let acr: Vec<&str> = acr.iter().copied().filter(|class| super::is_scope_token(class)).collect();
     if !acr.is_empty() {
-        text.push_str(&format!(r#", acr_values="{}""#, acr.join(" ")));
+        parameter(text, "acr_values", &acr.join(" "));
     }
     if let Some(seconds) = max_age {
-        text.push_str(&format!(r#", max_age="{seconds}""#));
+        parameter(text, "max_age", &seconds.to_string());
     }
 }
 
