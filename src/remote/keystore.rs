@@ -304,9 +304,9 @@ impl KeyStore {
         self.pace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins a fetch if the pace allows. It is a task of its own: a caller that goes away takes nothing with it.
+    /// Begins a fetch if there is something to fetch from and the pace allows. It is a task of its own: a caller that goes away takes nothing with it.
     fn begin(self: &Arc<Self>, mut pace: MutexGuard<'_, Pace>, reason: Reason, now: Instant) -> Start {
-        let Ok(runtime) = Handle::try_current() else { return Start::No };
+        let (Some(_), Ok(runtime)) = (&self.origin, Handle::try_current()) else { return Start::No };
         let start = pace.ask(reason, now);
         drop(pace);
         if start == Start::Now {

@@ -49,8 +49,8 @@ impl Scheme {
     /// The scheme of the only `Authorization` header, for the form of an answer. What is not DPoP is answered as to a bearer.
     pub fn of(headers: &HeaderMap) -> Self {
         let mut values = headers.get_all(AUTHORIZATION).iter();
-        match (values.next().and_then(|value| value.to_str().ok()?.split_once(' ')), values.next()) {
-            (Some((scheme, _)), None) => Self::named(scheme).unwrap_or_default(),
+        match (values.next().map(|value| value.as_bytes().split(|byte| *byte == b' ').next()), values.next()) {
+            (Some(Some(scheme)), None) if scheme.eq_ignore_ascii_case(b"DPoP") => Self::Dpop,
             _ => Self::Bearer,
         }
     }

@@ -285,3 +285,13 @@ fn without_a_runtime_nothing_is_fetched_and_nothing_breaks() {
     assert!(!store.has_keys());
     assert_eq!(fake.fetches(), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn our_own_keys_are_told_and_never_fetched() {
+    let store = KeyStore::own("doorward");
+    store.warm().await;
+    assert_eq!(store.keys().await.err(), Some(Error::KeysUnavailable), "none was told yet");
+    assert_eq!(store.fetches(), FetchCounts { ok: 0, unchanged: 0, failed: 0 });
+    store.publish(key_set(&[Signer::new(Algorithm::EdDSA).jwk("a")]));
+    assert!(store.keys().await.is_ok());
+}
