@@ -315,6 +315,40 @@ async fn item_s31_what_an_upstream_sets_for_its_own_clients_stays_here() {
 }
 
 #[tokio::test]
+async fn item_s31_what_works_on_our_origin_or_on_a_proxy_before_us_stays_here() {
+    let world = World::start().await;
+    let headers = [
+        ("clear-site-data", "\"*\""),
+        ("x-accel-redirect", "/internal/secret"),
+        ("x-accel-expires", "3600"),
+        ("x-sendfile", "/etc/passwd"),
+        ("service-worker-allowed", "/"),
+        ("report-to", "{\"endpoints\": []}"),
+        ("reporting-endpoints", "default=\"https://elsewhere.example\""),
+        ("nel", "{\"report_to\": \"default\"}"),
+        ("content-location", "/mcp/crm"),
+        ("cdn-cache-control", "public, max-age=600"),
+        ("surrogate-control", "max-age=600"),
+        ("proxy-authentication-info", "x=1"),
+        ("set-cookie2", "a=b"),
+    ];
+    let dress = move |answer: Answer| headers.iter().fold(answer, |answer, (name, value)| answer.with(name, value));
+    world.files.script(move |seen| Some(dress(crate::support::upstream::plain(seen))));
+    let call = world.tool("read_file").token(&world.ta()).send().await;
+    let list = world.modern("tools/list", json!({})).token(&world.ta()).send().await;
+    world.files.script(move |seen| {
+        let answer = json!({"jsonrpc": "2.0", "id": seen.json()["id"], "result": {"resultType": "complete", "content": []}});
+        Some(dress(Answer::events(format!("data: {answer}\n\n"))))
+    });
+    let stream = world.tool("read_file").token(&world.ta()).send().await;
+    for reply in [call, list, stream] {
+        for (name, _) in headers {
+            assert_eq!(reply.is(200).header(name), "", "{name}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn item_s31_a_401_of_the_upstream_is_no_challenge_for_the_client() {
     let world = World::start().await;
     world.files.script(|_| Some(Answer::text(401, "text/plain", "who are you").with("www-authenticate", "Bearer realm=\"inner\"")));
