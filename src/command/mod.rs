@@ -8,6 +8,7 @@ mod audit;
 mod check;
 mod clients;
 mod demo;
+mod descriptors;
 mod doctor;
 mod explain;
 mod explanation;
