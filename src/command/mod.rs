@@ -5,6 +5,7 @@
 
 mod approve;
 mod audit;
+mod barrier;
 mod check;
 mod clients;
 mod demo;
