@@ -191,10 +191,8 @@ impl Denial {
             Fault::RateLimited(seconds) => {
                 headers.insert(RETRY_AFTER, HeaderValue::from(*seconds));
             }
-            Fault::AuditUnavailable
-            | Fault::Tool(Flaw::Unverified)
-            | Fault::MetadataUnavailable
-            | Fault::Credential(token::Error::KeysUnavailable | token::Error::IntrospectionUnavailable | token::Error::ProofsFull) => {
+            // What cannot be had at present may be had soon.
+            _ if self.status() == 503 => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
             }
             _ => {}
@@ -238,7 +236,8 @@ impl Denial {
                 token::Error::KeysUnavailable
                 | token::Error::IntrospectionUnavailable
                 | token::Error::ProofsFull
-                | token::Error::RevocationsUnknown,
+                | token::Error::RevocationsUnknown
+                | token::Error::TooLong,
             ) => {
                 return Vec::new();
             }
@@ -322,7 +321,8 @@ impl Fault {
             Self::Credential(T::IdToken) => (401, "token_is_id_token", -31401, "the token is not an access token"),
             Self::Credential(T::Header) => (401, "token_header", -31401, "the access token is invalid"),
             Self::Credential(T::NotJwt) => (401, "token_malformed", -31401, "the access token is invalid"),
-            Self::Credential(T::TooLong) => (401, "token_too_long", -31401, "the access token is too long"),
+            // Another such token would not help, so the client is not sent for one.
+            Self::Credential(T::TooLong) => (431, "token_too_long", -31431, "the access token is longer than is accepted here"),
             Self::Credential(T::ClaimType(_)) => (401, "token_claim_type", -31401, "the access token is invalid"),
             Self::Credential(T::MissingClaim(_)) => (401, "token_claim_missing", -31401, "the access token lacks a required claim"),
             Self::Credential(T::ClaimValue) => (401, "token_claim_value", -31401, "the access token is not of the kind accepted here"),
@@ -425,5 +425,24 @@ impl Fault {
             Self::Internal => (500, "internal", -31500, "the gateway failed"),
         };
         Row { status, reason, code, message: Cow::Borrowed(message) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_cannot_be_had_at_present_says_when_to_come_again() {
+        use token::Error as T;
+        let credentials = [T::KeysUnavailable, T::IntrospectionUnavailable, T::ProofsFull, T::RevocationsUnknown].map(Fault::Credential);
+        for fault in credentials.into_iter().chain([Fault::AuditUnavailable, Fault::Tool(Flaw::Unverified), Fault::MetadataUnavailable]) {
+            let reply = Denial::from(fault.clone()).reply(None);
+            assert_eq!(
+                (reply.status().as_u16(), reply.headers().get(RETRY_AFTER)),
+                (503, Some(&HeaderValue::from_static("5"))),
+                "{fault:?}"
+            );
+        }
     }
 }

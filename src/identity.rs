@@ -76,6 +76,34 @@ const ALWAYS_STRIPPED: &[&str] = &[
     "doorwardassertion",
 ];
 
+/// What the names of headers begin with by which proxies tell servers who is calling. A client's word for it never passes,
+/// whether or not this upstream is told by one of them: a server that was written for such a proxy may read more of them than
+/// the configuration names.
+const FAMILIES: &[&str] = &[
+    "xforwarded",
+    "xauthrequest",
+    "xauthenticated",
+    "xremote",
+    "remoteuser",
+    "remotename",
+    "remoteemail",
+    "remotegroups",
+    "xwebauth",
+    "xauthentik",
+    "xpomerium",
+    "cfaccess",
+    "xamznoidc",
+    "xgoogauthenticated",
+    "xgoogiap",
+    "xmsclientprincipal",
+    "xmstoken",
+    "tailscale",
+    "xclientcert",
+    "xsslclient",
+    "sslclient",
+    "impersonate",
+];
+
 impl Default for IdentityRules {
     fn default() -> Self {
         Self::new(Vec::new(), None)
@@ -119,7 +147,14 @@ impl IdentityRules {
     pub fn strips(&self, name: &str) -> bool {
         // Asked of every header of every request: almost all differ in the print.
         let own = print(name);
+        let first = own.to_be_bytes().get(2).copied();
         self.guarded.iter().any(|(print, folded)| *print == own && folds_to(name, folded))
+            || FAMILIES.iter().any(|family| family.bytes().next() == first && begins_with(name, family))
+    }
+
+    /// Whether a header of this name is stripped for what it is itself, and not for its likeness to others.
+    pub fn guards(&self, name: &str) -> bool {
+        self.guarded.iter().any(|(_, folded)| folds_to(name, folded))
     }
 
     /// The headers to set, in the configured order; those without a value stay removed.
@@ -171,12 +206,15 @@ fn join(parts: &[String], separator: &str) -> String {
     encoded.join(separator)
 }
 
-/// Percent-encodes everything but printable ASCII, and `%` itself: no CR or LF can reach a header,
-/// and what was encoded can be told from what was not.
+/// Percent-encodes everything but printable ASCII, `%` itself, and spaces at either end: no CR or LF can reach a header,
+/// what was encoded can be told from what was not, and `alice ` does not arrive as `alice` (RFC 9110 §5.5: outer spaces are no
+/// part of a value).
 fn encode(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if (b' '..=b'~').contains(&byte) && byte != b'%' {
+    let (begins, ends) = (text.len() - text.trim_start_matches(' ').len(), text.trim_end_matches(' ').len());
+    for (at, byte) in text.bytes().enumerate() {
+        let outer = byte == b' ' && !(begins..ends).contains(&at);
+        if (b' '..=b'~').contains(&byte) && byte != b'%' && !outer {
             out.push(char::from(byte));
         } else {
             out.push('%');
@@ -186,7 +224,6 @@ fn encode(text: &str) -> String {
     out
 }
 
-/// Whether the name is this one by letters and digits alone.
 /// How many letters and digits a name has, and the first and the last of them without their case.
 fn print(name: &str) -> u32 {
     let bytes = name.as_bytes();
@@ -197,9 +234,16 @@ fn print(name: &str) -> u32 {
     length << 16 | first << 8 | last
 }
 
+/// Whether the name is this one by letters and digits alone.
 fn folds_to(name: &str, folded: &str) -> bool {
     let mut letters = name.bytes().filter(u8::is_ascii_alphanumeric).map(|byte| byte.to_ascii_lowercase());
     folded.bytes().all(|byte| letters.next() == Some(byte)) && letters.next().is_none()
+}
+
+/// Whether the name begins thus by letters and digits alone.
+fn begins_with(name: &str, folded: &str) -> bool {
+    let mut letters = name.bytes().filter(u8::is_ascii_alphanumeric).map(|byte| byte.to_ascii_lowercase());
+    folded.bytes().all(|byte| letters.next() == Some(byte))
 }
 
 /// The name by letters and digits alone, in lower case.
@@ -243,6 +287,29 @@ mod tests {
             assert!(rules(Source::Subject).strips(name), "{name}");
         }
         assert!(!rules(Source::Subject).strips("mcp-protocol-version"));
+    }
+
+    #[test]
+    fn item_s30_the_likes_of_identity_headers_are_stripped_and_nothing_that_clients_need() {
+        for name in ["x-forwarded-user", "X_Forwarded-Groups", "x-auth-request-email", "Remote-User", "remote_groups", "X-WEBAUTH-USER"] {
+            assert!(rules(Source::Subject).strips(name), "{name}");
+            assert!(!rules(Source::Subject).guards(name), "{name} may be one of the gateway's own");
+        }
+        for name in
+            ["accept", "user-agent", "mcp-method", "mcp-param-region", "x-request-id", "x-client-name", "baggage", "remote", "x-auth"]
+        {
+            assert!(!rules(Source::Subject).strips(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn item_s29_spaces_around_a_value_are_part_of_it() {
+        let value = |text: &str| first(&rules(Source::Subject), Proof { subject: text.into(), ..Proof::default() });
+        for (text, told) in [("alice ", "alice%20"), ("  a b", "%20%20a b"), (" ", "%20"), ("a b", "a b")] {
+            assert_eq!(value(text).as_deref(), Some(told));
+        }
+        let proof = Proof { groups: vec!["x".into(), " admins".into()], ..Proof::default() };
+        assert_eq!(first(&rules(Source::Groups), proof).as_deref(), Some("x,%20admins"));
     }
 
     #[test]

@@ -141,7 +141,7 @@ fn sealer(config: &Config, secret: &[u8; 32]) -> Result<Arc<Sealer>, BuildError>
 }
 
 /// The clients that the configuration approves: those that it describes, and those that workloads come as.
-fn vouched(config: &Config) -> impl Iterator<Item = Key> {
+pub fn vouched(config: &Config) -> impl Iterator<Item = Key> {
     let server = config.authorization_server.as_deref();
     server.into_iter().flat_map(|server| {
         let workloads = server.workloads.iter().flat_map(|trusted| &trusted.rules.rules).map(|rule| &rule.client);

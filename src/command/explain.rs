@@ -10,6 +10,7 @@ use clap::{ArgGroup, Args};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use super::barrier::{Barrier, Governed, governed, unapproved};
 use super::explanation::{explain, operation};
 use super::{Failure, File, keys, runtime, say};
 use crate::advice::Advice;
@@ -71,6 +72,11 @@ impl Explain {
             Err(stranger) => return self.tell_stranger(&stranger, &route),
         };
         let (kind, name) = self.thing()?;
+        let Governed { caller, note } = governed(&loaded.config, &route, principal);
+        let principal = match caller {
+            Ok(principal) => principal,
+            Err(barrier) => return self.tell_barrier(&barrier, &route),
+        };
         let arguments = match &self.arguments {
             Some(text) => Some(
                 RawValue::from_string(text.clone()).map_err(|error| Failure::Impossible(format!("`--arguments` is not JSON: {error}")))?,
@@ -79,10 +85,18 @@ impl Explain {
         };
         let Some(operation) = operation(kind, name, arguments.as_deref()) else { return Err(Failure::No) };
         let explanation = explain(&route.policy, Caller { principal: &principal, source: self.source, now: SystemTime::now() }, &operation);
+        if let Some(barrier) = unapproved(&route, kind, name).filter(|_| explanation.is_permitted()) {
+            return self.tell_barrier(&barrier, &route);
+        }
         if self.json {
-            say(&format!("{}\n", explanation.to_json(Some(&route))))?;
+            let mut told = explanation.to_json(Some(&route));
+            if let (Some(told), Some(note)) = (told.as_object_mut(), note) {
+                told.insert("client".into(), note.into());
+            }
+            say(&format!("{told}\n"))?;
         } else {
-            say(&format!("{}\n", explanation.text(Some(&route))))?;
+            let note = note.map(|note| format!("  client    {note}\n")).unwrap_or_default();
+            say(&format!("{}\n{note}", explanation.text(Some(&route))))?;
         }
         if explanation.is_permitted() { Ok(()) } else { Err(Failure::No) }
     }
@@ -142,6 +156,12 @@ impl Explain {
         Ok(token::prove(rules.issuer.clone(), &claims, &rules.claims, &route.claims())
             .map(|proof| Arc::new(Principal::new(proof)))
             .map_err(Stranger::from))
+    }
+
+    /// The client or the tool is barred, whatever the rules say.
+    fn tell_barrier(&self, barrier: &Barrier, route: &Route) -> Result<(), Failure> {
+        say(&if self.json { format!("{}\n", barrier.to_json(route)) } else { format!("{}\n", barrier.text(route)) })?;
+        Err(Failure::No)
     }
 
     /// The token was not accepted: no rule was asked.

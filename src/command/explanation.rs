@@ -19,7 +19,7 @@ use crate::policy::condition::Unmet;
 use crate::policy::step_up::age;
 use crate::policy::{Caller, Condition, Policy, Refusal, Rule, StepUp, Why};
 use crate::principal::Principal;
-use crate::route::Route;
+use crate::route::{Mode, Route};
 
 /// The use of one thing, as a client would ask for it; none for a template, which is only listed.
 pub fn operation<'a>(kind: Kind, name: &'a str, arguments: Option<&'a RawValue>) -> Option<Operation<'a>> {
@@ -170,9 +170,9 @@ impl Explanation<'_> {
         self.refusal.is_none()
     }
 
-    /// What the client would hear at this route; none where the call goes through.
+    /// What the client would hear at this route; none where the call goes through, as it does where the rules are only observed.
     pub fn hears(&self, route: Option<&Route>) -> Option<Response<Bytes>> {
-        let fault = Fault::from(self.refusal.as_ref()?);
+        let fault = Fault::from(self.refusal.as_ref().filter(|_| !observes(route))?);
         let fault = route.map(|route| fault.clone().challenging(route, &self.held)).unwrap_or(fault);
         Some(Denial::from(fault).reply(route))
     }
@@ -194,6 +194,7 @@ impl Explanation<'_> {
             "reason": self.refusal.as_ref().map(|refusal| Denial::from(Fault::from(refusal)).reason()),
             "missing": self.missing,
             "nearest": nearest,
+            "mode": if observes(route) { "observe" } else { "enforce" },
             "hears": hears,
         })
     }
@@ -217,6 +218,9 @@ impl Explanation<'_> {
             Some(Nearest::Spelling(rule, name)) => lines.push(format!("  nearest   {} ({}) names `{name}`", rule.name, rule.place)),
             None => {}
         }
+        if !self.is_permitted() && observes(route) {
+            lines.push("  mode      observe: this is recorded, and the call goes through".into());
+        }
         if let Some(reply) = self.hears(route) {
             lines.push(format!("  hears     {} {}", reply.status().as_u16(), String::from_utf8_lossy(reply.body())));
             if let Some(challenge) = challenge(&reply) {
@@ -232,6 +236,10 @@ impl fmt::Display for Explanation<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.is_permitted() { "permitted" } else { "refused" })
     }
+}
+
+fn observes(route: Option<&Route>) -> bool {
+    route.is_some_and(|route| route.mode == Mode::Observe)
 }
 
 fn challenge(reply: &Response<Bytes>) -> Option<&str> {

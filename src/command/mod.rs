@@ -5,9 +5,11 @@
 
 mod approve;
 mod audit;
+mod barrier;
 mod check;
 mod clients;
 mod demo;
+mod descriptors;
 mod doctor;
 mod explain;
 mod explanation;

@@ -196,7 +196,12 @@ fn demand(condition: &Condition) -> Option<String> {
         Condition::Arguments(_) => "with these arguments".into(),
         Condition::AnyOf(alternatives) => {
             let one = |all: &Vec<Condition>| {
-                let words = all.iter().map(|one| demand(one).unwrap_or_else(|| "scopes".into()));
+                let words = all.iter().map(|one| match one {
+                    Condition::Scopes(required) => {
+                        format!("scopes {}", required.iter().map(|one| one.scope.as_str()).collect::<Vec<_>>().join(" "))
+                    }
+                    other => demand(other).unwrap_or_default(),
+                });
                 words.collect::<Vec<_>>().join(" and ")
             };
             alternatives.iter().map(one).collect::<Vec<_>>().join(" or ")

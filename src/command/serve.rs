@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, watch};
 use super::following::Following;
 use super::solo::{self, Solo};
 use super::watch::Watch;
-use super::{Failure, File, log, lookout, operators, recorder, runtime, surfaces};
+use super::{Failure, File, descriptors, log, lookout, operators, recorder, runtime, surfaces};
 use crate::audit::Audit;
 use crate::config::{self, Config, Problem};
 use crate::event::{Act, Outcome};
@@ -61,6 +61,7 @@ impl Serve {
         let loaded = config::load(path, &environment).map_err(Failure::Problems)?;
         let handed = handed.fit(&loaded.config).map_err(Failure::Impossible)?;
         log::start(loaded.config.log);
+        descriptors::tell_of_few(descriptors::raise(), loaded.config.limits.connections);
         for warning in &loaded.warnings {
             tracing::warn!("{warning}");
         }

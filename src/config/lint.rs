@@ -134,19 +134,32 @@ fn can_never_decide(rule: &Rule, before: &[Rule], at: &At<'_>, report: &mut Repo
 
 /// A single pattern that never decides, or a denial that comes too late for some of what it names.
 fn decided_elsewhere(rule: &Rule, before: &[Rule], at: &At<'_>, report: &mut Report) {
-    for (index, pattern) in rule.tools.iter().enumerate() {
-        let at = at.key("tools").item(index);
-        if let Some(other) = covering(before, |other| covers_name(&other.tools, pattern)) {
-            let message = format!("`{}` is already decided by the rule on line {}", pattern.as_str(), other.place.line);
-            report.warn(&at, message, "the first rule that names a thing decides; move it up, or remove it");
-        } else if rule.deny
-            && let Some((other, first)) = overlapping(before, pattern)
-        {
-            let message =
-                format!("`{}` is denied too late: what `{first}` also names is decided on line {}", pattern.as_str(), other.place.line);
-            report.warn(&at, message, "the first rule that names a thing decides; put denials first");
+    let named = |key: &'static str, patterns: fn(&Rule) -> &[NamePattern], report: &mut Report| {
+        for (index, pattern) in patterns(rule).iter().enumerate() {
+            let at = at.key(key).item(index);
+            if let Some(other) = covering(before, |other| covers_name(patterns(other), pattern)) {
+                decided_already(pattern.as_str(), other, &at, report);
+            } else if rule.deny
+                && let Some((other, first)) = overlapping(before, patterns, pattern)
+            {
+                let message =
+                    format!("`{}` is denied too late: what `{first}` also names is decided on line {}", pattern.as_str(), other.place.line);
+                report.warn(&at, message, "the first rule that names a thing decides; put denials first");
+            }
+        }
+    };
+    named("tools", |rule| &rule.tools, report);
+    named("prompts", |rule| &rule.prompts, report);
+    for (index, pattern) in rule.resources.iter().enumerate() {
+        if let Some(other) = covering(before, |other| covers_uri(&other.resources, pattern)) {
+            decided_already(pattern.as_str(), other, &at.key("resources").item(index), report);
         }
     }
+}
+
+fn decided_already(pattern: &str, other: &Rule, at: &At<'_>, report: &mut Report) {
+    let message = format!("`{pattern}` is already decided by the rule on line {}", other.place.line);
+    report.warn(at, message, "the first rule that names a thing decides; move it up, or remove it");
 }
 
 fn covering(before: &[Rule], covers: impl Fn(&Rule) -> bool) -> Option<&Rule> {
@@ -161,36 +174,11 @@ fn covers_uri(patterns: &[UriPattern], other: &UriPattern) -> bool {
     patterns.iter().any(|pattern| pattern.covers(other))
 }
 
-fn overlapping<'r>(before: &'r [Rule], pattern: &NamePattern) -> Option<(&'r Rule, &'r str)> {
+/// An allowing rule above that names something of what `pattern` names, and by which of its own.
+fn overlapping<'r>(before: &'r [Rule], patterns: fn(&Rule) -> &[NamePattern], pattern: &NamePattern) -> Option<(&'r Rule, &'r str)> {
     let allowing = before.iter().filter(|rule| !rule.deny);
-    allowing.flat_map(|rule| rule.tools.iter().map(move |first| (rule, first.as_str()))).find(|(_, first)| meet(first, pattern.as_str()))
-}
-
-/// Whether some name matches both patterns.
-fn meet(a: &str, b: &str) -> bool {
-    let b: Vec<char> = b.chars().collect();
-    // row[j]: whether what is left of `a` and `b[j..]` meet, from the ends backwards.
-    let mut row: Vec<bool> = Vec::with_capacity(b.len() + 1);
-    row.push(true);
-    for c in b.iter().rev() {
-        let beyond = row.last().copied().unwrap_or(false);
-        row.push(beyond && *c == '*');
-    }
-    for p in a.chars().rev() {
-        let mut next: Vec<bool> = vec![row.first().copied().unwrap_or(false) && p == '*'];
-        for (j, c) in b.iter().rev().enumerate() {
-            let (skip_a, skip_b) = (row.get(j + 1).copied().unwrap_or(false), next.get(j).copied().unwrap_or(false));
-            let both = row.get(j).copied().unwrap_or(false);
-            next.push(match (p, *c) {
-                ('*', '*') => skip_a || skip_b,
-                ('*', _) => skip_a || skip_b,
-                (_, '*') => skip_b || skip_a,
-                (p, c) => p == c && both,
-            });
-        }
-        row = next;
-    }
-    row.last().copied().unwrap_or(false)
+    let firsts = allowing.flat_map(|rule| patterns(rule).iter().map(move |first| (rule, first)));
+    firsts.filter(|(_, first)| first.meets(pattern)).map(|(rule, first)| (rule, first.as_str())).next()
 }
 
 /// A wildcard that lets more through than was probably meant.
@@ -215,7 +203,7 @@ fn too_wide(rule: &Rule, at: &At<'_>, report: &mut Report) {
 }
 
 fn may_write(pattern: &NamePattern) -> bool {
-    WRITES.iter().any(|verb| meet(pattern.as_str(), &format!("{verb}_*")) && !pattern.as_str().starts_with("*_"))
+    WRITES.iter().any(|verb| pattern.meets(&NamePattern::new(format!("{verb}_*"))) && !pattern.as_str().starts_with("*_"))
 }
 
 /// Whether every way through the conditions asks for a scope.
@@ -225,28 +213,4 @@ fn asks_for_scope(conditions: &[Condition]) -> bool {
         Condition::AnyOf(alternatives) => alternatives.iter().all(|alternative| asks_for_scope(alternative)),
         _ => false,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn patterns_meet_when_one_name_matches_both() {
-        let cases = [
-            ("get_*", "*_secret", true),
-            ("get_*", "set_*", false),
-            ("*", "x", true),
-            ("a*c", "a*b", false),
-            ("a*b*", "*b", true),
-            ("abc", "abc", true),
-            ("abc", "ab", false),
-            ("", "*", true),
-            ("a*", "*a", true),
-        ];
-        for (a, b, expected) in cases {
-            assert_eq!(meet(a, b), expected, "{a} {b}");
-            assert_eq!(meet(b, a), expected, "{b} {a}");
-        }
-    }
 }

@@ -858,7 +858,7 @@ pub struct RawScope {
     pub text: Option<String>,
     /// Scopes that this one includes.
     pub implies: Option<Strings>,
-    /// Whether the resource metadata names it, so that clients ask for it at once. Default true; false for what is asked for
-    /// only when it is needed.
+    /// Whether the resource metadata and the first challenge name it, so that clients ask for it at once. Default true; false for
+    /// what is asked for only when it is needed.
     pub advertise: Option<bool>,
 }

@@ -52,6 +52,8 @@ pub struct Sight {
     pub no_input: bool,
     /// The request read a resource.
     pub reading: bool,
+    /// What the request read is this caller's to have, and no cache may give it to another (MCP 2026-07-28 "Caching").
+    pub private: bool,
     /// There are rules about resources.
     pub resources: bool,
 }
@@ -203,8 +205,15 @@ impl<'a> Reader<'a, '_> {
         if scanner.peek()? != b'{' {
             return scanner.skip();
         }
+        let private = outer && self.sight.private;
+        let (mut scoped, mut read) = (false, false);
         scanner.object(|scanner, name| {
+            read |= name == "contents";
             match name {
+                "cacheScope" if private => {
+                    scoped = true;
+                    return self.scope(scanner);
+                }
                 "requestState" if outer && self.sight.states => return self.passed(scanner, |keeper, state| keeper.state(state)),
                 "taskId" if outer && self.sight.tasks => return self.task(scanner),
                 "task" if outer && self.sight.tasks => return self.tagged(scanner),
@@ -218,10 +227,25 @@ impl<'a> Reader<'a, '_> {
                 "contents" if self.sight.resources => return self.contents(scanner),
                 "content" if self.sight.resources => return self.content(scanner),
                 "messages" if self.sight.resources => return self.messages(scanner),
-                other => self.strange |= is_variant(other, RESULT),
+                other => self.strange |= is_variant(other, RESULT) || (private && is_variant(other, &["cacheScope"])),
             }
             scanner.skip()
-        })
+        })?;
+        if private && read && !scoped {
+            let end = scanner.at() - 1;
+            self.edits.push((end..end, r#","cacheScope":"private""#.to_owned()));
+        }
+        Ok(())
+    }
+
+    /// The rules let this caller read it; whoever else may, is asked anew.
+    fn scope(&mut self, scanner: &mut Scanner<'a>) -> Result<(), Fault> {
+        scanner.peek()?;
+        let from = scanner.at();
+        if scanner.raw()? != r#""private""# {
+            self.edits.push((from..scanner.at(), r#""private""#.to_owned()));
+        }
+        Ok(())
     }
 
     fn kind(&mut self, scanner: &mut Scanner<'a>) -> Result<(), Fault> {

@@ -51,11 +51,19 @@ pub struct Caller<'a> {
 #[derive(Debug, Default)]
 pub struct Policy {
     rules: Vec<Rule>,
+    /// Scopes that nobody is told to come with: they are asked for when they are needed.
+    kept_back: Vec<String>,
 }
 
 impl Policy {
     pub fn new(rules: Vec<Rule>) -> Self {
-        Self { rules }
+        Self { rules, kept_back: Vec::new() }
+    }
+
+    /// The same, and new clients are not told to come with these scopes.
+    #[must_use]
+    pub fn keeping_back(self, scopes: &[String]) -> Self {
+        Self { kept_back: scopes.to_vec(), ..self }
     }
 
     pub fn rules(&self) -> &[Rule] {
@@ -177,20 +185,28 @@ impl Policy {
         self.rules.iter().flat_map(|rule| &rule.conditions).flat_map(Condition::claims).collect()
     }
 
-    /// Every scope that a rule asks for, in the order of the rules, each once.
+    /// Every scope that a rule asks for, also as an alternative to something else, in the order of the rules, each once: all
+    /// that a token for this resource may be good for.
     pub fn scopes(&self) -> Vec<&str> {
         let mut all = Vec::new();
-        for scope in self.rules.iter().filter(|rule| !rule.deny).flat_map(Rule::scopes) {
-            if !all.contains(&scope) {
-                all.push(scope);
+        for one in self.allowing_rules().flat_map(|rule| condition::requirements(&rule.conditions)) {
+            if !all.contains(&one.scope.as_str()) {
+                all.push(one.scope.as_str());
             }
         }
         all
     }
 
-    /// The scopes of the first rule that asks for any: what a new client is told to come with.
+    /// The scopes of the first rule that asks for any: what a new client is told to come with. Where rules ask for some as an
+    /// alternative alone, those of the first alternative. Never any that is kept back.
     pub fn initial_scopes(&self) -> Vec<&str> {
-        self.rules.iter().filter(|rule| !rule.deny).map(Rule::scopes).find(|scopes| !scopes.is_empty()).unwrap_or_default()
+        let told = |scopes: &Vec<&str>| !scopes.is_empty() && !scopes.iter().any(|scope| self.kept_back.iter().any(|kept| kept == scope));
+        let demanded = self.allowing_rules().map(Rule::scopes).find(told);
+        demanded.or_else(|| self.allowing_rules().filter_map(Rule::alternative_scopes).find(told)).unwrap_or_default()
+    }
+
+    fn allowing_rules(&self) -> impl Iterator<Item = &Rule> {
+        self.rules.iter().filter(|rule| !rule.deny)
     }
 }
 

@@ -54,6 +54,16 @@ impl Rule {
         requirements.flatten().map(|requirement| requirement.scope.as_str()).collect()
     }
 
+    /// The scopes of the first of its alternatives that asks for any.
+    pub fn alternative_scopes(&self) -> Option<Vec<&str>> {
+        let alternatives = self.conditions.iter().filter_map(|condition| match condition {
+            Condition::AnyOf(alternatives) => Some(alternatives),
+            _ => None,
+        });
+        let asked = alternatives.flatten().map(|alternative| requirements(alternative)).find(|asked| !asked.is_empty())?;
+        Some(asked.into_iter().map(|one| one.scope.as_str()).collect())
+    }
+
     /// On which of the scopes that a caller holds its use by this rule rests: each with the scope that the rule asks for, where
     /// the held one implies it. Of alternatives nobody knows which one held, so all that could have been enough count.
     pub fn rests_on<'a>(&'a self, held: &'a [String]) -> Vec<(&'a str, &'a str)> {

@@ -97,6 +97,26 @@ fn one_alternative_is_enough() {
     assert_eq!(decide(&policy, &who, "rm", None).expect_err("refused").why(), &Why::Scope(vec!["admin"]));
 }
 
+#[test]
+fn item_7_scopes_that_are_one_of_several_ways_in_are_told_and_can_be_asked_for() {
+    let any = || Condition::AnyOf(vec![vec![Condition::Groups(vec!["sre".into()])], vec![scopes(&[("admin", &[]), ("write", &[])])]]);
+    let denied = Rule { deny: true, ..rule(&["never"], vec![]) };
+    let policy = Policy::new(vec![denied, rule(&["rm"], vec![any()])]);
+    assert_eq!((policy.scopes(), policy.initial_scopes()), (vec!["admin", "write"], vec!["admin", "write"]));
+    let policy = Policy::new(vec![rule(&["rm"], vec![any()]), rule(&["ls"], vec![scopes(&[("read", &[]), ("write", &[])])])]);
+    assert_eq!((policy.scopes(), policy.initial_scopes()), (vec!["admin", "write", "read"], vec!["read", "write"]));
+}
+
+#[test]
+fn item_2_a_scope_that_is_kept_back_is_not_what_a_new_client_comes_with() {
+    let rules = || vec![rule(&["rm"], vec![scopes(&[("admin", &[])])]), rule(&["ls"], vec![scopes(&[("read", &[])])])];
+    assert_eq!(Policy::new(rules()).initial_scopes(), ["admin"]);
+    assert_eq!(Policy::new(rules()).keeping_back(&["admin".into()]).initial_scopes(), ["read"]);
+    let all = Policy::new(rules()).keeping_back(&["admin".into(), "read".into()]);
+    assert!(all.initial_scopes().is_empty());
+    assert_eq!(all.scopes(), ["admin", "read"], "it can be had all the same");
+}
+
 fn owner_rule(optional: bool) -> Policy {
     let validator = jsonschema::draft202012::new(&serde_json::json!({"enum": ["acme"]})).expect("schema");
     let schema = arguments::Schema { argument: "owner".into(), validator, optional };

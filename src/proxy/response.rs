@@ -200,7 +200,7 @@ pub(super) fn form(headers: &HeaderMap) -> Form {
 }
 
 /// The head for the client, without its length: nothing hop-by-hop, no cookie, challenge or session
-/// of the upstream's, and no say in who may read it.
+/// of the upstream's, no say in who may read it, and nothing that works on our origin or on a proxy before us.
 fn header(answer: &ResponseHeader, cors: &Cors, id: &str) -> Option<ResponseHeader> {
     // The framework's own builder copies every name.
     let mut headers = HeaderMap::with_capacity(answer.headers.len() + 6);
@@ -244,8 +244,24 @@ fn is_kept_back(name: &str) -> bool {
             | "vary"
             | "refresh"
             | "location"
+            | "content-location"
             | "link"
+            | "set-cookie2"
+            | "proxy-authentication-info"
+            // What browsers would do to all of our origin.
+            | "clear-site-data"
+            | "service-worker-allowed"
+            | "nel"
+            | "report-to"
+            | "reporting-endpoints"
+            | "public-key-pins"
+            // What a proxy or cache before us would do.
+            | "cdn-cache-control"
+            | "surrogate-control"
+            | "x-sendfile"
+            | "x-lighttpd-send-file"
     ) || name.starts_with("access-control-")
+        || name.starts_with("x-accel-")
 }
 
 /// Reads a whole answer, bounded in size, and in time as a whole.
@@ -321,6 +337,8 @@ async fn send_whole(session: &mut ServerSession, mut header: ResponseHeader, bod
     header.remove_header("etag");
     header.remove_header("digest");
     header.remove_header("content-digest");
+    header.remove_header("repr-digest");
+    header.remove_header("content-md5");
     let set = header.insert_header(CONTENT_LENGTH, HeaderValue::from(body.len())).is_ok()
         && header.insert_header(CACHE_CONTROL, "private, no-store").is_ok();
     set && session.write_response_header(Box::new(header)).await.is_ok() && session.write_response_body(body, true).await.is_ok()

@@ -67,6 +67,7 @@ pub fn sight(plan: &Plan<'_>) -> Sight {
             tasks: kind == Kind::Tool && (message.speaks_tasks || message.begins_task),
             no_task: kind == Kind::Tool && modern && !message.speaks_tasks,
             reading: kind == Kind::Resource,
+            private: kind == Kind::Resource && modern && plan.route.mode == Mode::Enforce,
             resources: rules(),
             ..bare
         },

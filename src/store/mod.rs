@@ -68,6 +68,8 @@ pub enum Error {
     Full,
     /// The file that was opened is not the one that is there now.
     Replaced,
+    /// The file is not the whole database that it was; holds what was found.
+    Damaged(String),
     /// What a client cannot become.
     Client(Stuck),
     /// A row that this version cannot read.
@@ -83,8 +85,16 @@ impl std::fmt::Display for Error {
                 f.write_str("there are as many revocations as replicas can hold; revoke everything before a time with `--before` instead")
             }
             Self::Replaced => f.write_str("the database's file is not the one that was opened; start anew"),
+            Self::Damaged(what) => write!(
+                f,
+                "the database is damaged ({what}): put a backup back, or save what can be read by `sqlite3 FILE .recover | sqlite3 SAVED`; \
+                 one that begins anew would forget what was revoked"
+            ),
             Self::Client(stuck) => write!(f, "{stuck}"),
-            Self::Row(seq) => write!(f, "change {seq} was written by a later version"),
+            Self::Row(seq) => write!(
+                f,
+                "change {seq} cannot be read: a later version wrote it, or the database is damaged; start that version, or put a backup back"
+            ),
         }
     }
 }
@@ -97,9 +107,17 @@ impl From<sqlx::Error> for Error {
             sqlx::Error::PoolTimedOut => Self::Slow,
             // SECURITY: what PostgreSQL says of a faulty address may repeat it.
             sqlx::Error::Configuration(_) => Self::Database("the address of the database cannot be read".into()),
+            sqlx::Error::Database(error) if is_damage(&*error) => Self::Damaged(error.message().to_owned()),
             other => Self::Database(other.to_string()),
         }
     }
+}
+
+/// SQLite's words for a file that is torn (`SQLITE_CORRUPT`) or another thing altogether (`SQLITE_NOTADB`).
+fn is_damage(error: &(dyn sqlx::error::DatabaseError + 'static)) -> bool {
+    let is_sqlite = error.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some();
+    let code = error.code().and_then(|code| code.parse::<u32>().ok());
+    is_sqlite && code.is_some_and(|code| matches!(code & 0xFF, 11 | 26))
 }
 
 impl Store {

@@ -60,6 +60,52 @@ async fn what_has_expired_is_purged_and_makes_room() {
     assert_eq!(standing.iter().map(|one| (one.seq, one.is_gone)).collect::<Vec<_>>(), [(8, false)]);
 }
 
+/// Numbers that are the same each time.
+fn spread(count: u64, below: usize) -> impl Iterator<Item = usize> {
+    (1..=count).map(move |n| usize::try_from(n.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 33).expect("fits") % below)
+}
+
+#[tokio::test]
+async fn c_26_a_damaged_store_is_refused_and_never_taken_for_an_empty_one() {
+    const WRITTEN: usize = 400;
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = open(&folder).await;
+    for n in 0..WRITTEN {
+        write(&store, &format!("client-{n}")).await;
+    }
+    store.close().await;
+    let path = folder.path().join("doorward.db");
+    let whole = std::fs::read(&path).expect("read");
+    let with = |at: usize, new: &[u8]| {
+        let mut bytes = whole.clone();
+        bytes[at..at + new.len()].copy_from_slice(new);
+        bytes
+    };
+    let torn = [0, 1, 50, 100, 4_096, whole.len() / 2, whole.len() - 4_096].map(|length| whole[..length].to_vec());
+    let other = [vec![0x5A; whole.len()], b"not a database at all, but a text of some length".repeat(200), with(0, b"sqlite")];
+    let pages = spread(20, whole.len() / 4_096).map(|page| with(page * 4_096, &[0x5A; 4_096]));
+    let scratches = spread(40, whole.len() - 16).map(|at| with(at, &[0x5A; 16]));
+    let (mut refused, mut told) = (0, 0);
+    for (case, bytes) in torn.into_iter().chain(other).chain(pages).chain(scratches).enumerate() {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("doorward.db"), bytes).expect("written");
+        let opened = Store::open(&StorePlace::Sqlite(folder.path().join("doorward.db"))).await;
+        let all = match opened {
+            Ok(store) => store.since(0, 1_000).await,
+            Err(error) => Err(error),
+        };
+        match all {
+            Ok(all) => assert_eq!(all.len(), WRITTEN, "case {case}: it goes on with less than was written"),
+            Err(error) => {
+                refused += 1;
+                told += usize::from(error.to_string().contains("put a backup back"));
+            }
+        }
+    }
+    assert!(refused >= 25 && told >= 25, "{refused} refused, of which {told} say what to do");
+    assert_eq!(open(&folder).await.since(0, 1_000).await.expect("read").len(), WRITTEN, "the whole one is well");
+}
+
 #[tokio::test]
 async fn more_than_replicas_can_hold_is_not_written() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -56,6 +56,29 @@ async fn item_107_a_token_that_is_issued_here_opens_its_own_resource_and_no_othe
 }
 
 #[tokio::test]
+async fn item_30_a_scope_that_is_one_of_several_ways_in_can_be_had_from_the_server_inside() {
+    let world = world(|config| {
+        config["scopes"]["files:rotate"] = json!({"text": "Rotate files"});
+        let rule = json!({"tools": ["rotate"], "any_of": [{"groups": ["sre"]}, {"scopes": ["files:rotate"]}]});
+        config["upstreams"]["files"]["rules"].as_array_mut().unwrap().push(rule);
+        config["authorization_server"]["clients"]["robot"]["scopes"] = json!(["files:read", "files:rotate"]);
+    })
+    .await;
+    let resource = format!("{}/mcp/files", world.origin);
+    let ask = async |scope: &str| {
+        let form = [("grant_type", "client_credentials"), ("resource", &*resource), ("scope", scope)];
+        post(&world, "/token", &form).await
+    };
+    let (_, body) = ask("files:read").await;
+    let reply = world.tool("rotate").token(body["access_token"].as_str().unwrap()).send().await;
+    let asked = reply.is(403).challenge_parameter("scope").unwrap();
+    assert_eq!(asked, "files:rotate files:read");
+    let (status, body) = ask(&asked).await;
+    assert_eq!(status, 200, "{body}");
+    world.tool("rotate").token(body["access_token"].as_str().unwrap()).send().await.is(200);
+}
+
+#[tokio::test]
 async fn item_146_what_was_revoked_at_the_endpoint_is_refused_at_the_door_at_once() {
     let world = world(|_| {}).await;
     let (one, two) = (token(&world, "/mcp/files").await, token(&world, "/mcp/files").await);

@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use tokio::net::TcpStream;
 
 use crate::support::gateway::free_port;
 use crate::support::upstream::Answer;
-use crate::support::{Upstream, World, eventually};
+use crate::support::{Gateway, Upstream, World, eventually};
 
 /// How many times each call arrived, by its id.
 fn delivered(upstream: &Upstream, counts: &mut HashMap<String, usize>) {
@@ -78,6 +79,132 @@ async fn c_08_hundreds_of_calls_without_an_answer_cost_little_and_delay_nobody()
         reply.await.unwrap().refuses(504, -31504);
     }
     eventually("the end of all calls", || async { (honest().await.status == 200).then_some(()) }).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn c_13_many_large_bodies_at_once_cost_no_more_than_they_are_and_are_given_back() {
+    let world = World::start().await;
+    let token = world.ta();
+    let body = json!({"name": "read_file", "arguments": {"pad": "x".repeat(1 << 20)}});
+    let round = || futures_util::future::join_all((0..50).map(|_| world.modern("tools/call", body.clone()).token(&token).send()));
+    world.tool("read_file").token(&token).send().await.is(200);
+    let before = world.gateway.resident();
+    let mut most = 0;
+    for _ in 0..3 {
+        let mut round = std::pin::pin!(round());
+        let replies = loop {
+            tokio::select! {
+                replies = &mut round => break replies,
+                () = tokio::time::sleep(Duration::from_millis(10)) => most = most.max(world.gateway.resident()),
+            }
+        };
+        assert!(replies.iter().all(|reply| reply.status == 200), "{:?}", replies.iter().map(|reply| reply.status).collect::<Vec<_>>());
+    }
+    assert!(most.saturating_sub(before) < 128 << 10, "{} KiB more", most - before);
+    eventually("memory to be given back", || async { (world.gateway.resident().saturating_sub(before) < 64 << 10).then_some(()) }).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn c_18_every_decision_has_one_line_and_they_stand_in_their_order() {
+    const EACH: usize = 120;
+    let world = World::start().await;
+    let (token, expired) = (world.ta(), world.token(|token| token.claims["exp"] = json!(1)));
+    let calls = [
+        (world.tool("read_file").token(&token), 200),
+        (world.tool("wipe").token(&token), 403),
+        (world.tool("read_file").token(&expired), 401),
+        (world.tool("read_file"), 401),
+        (world.modern("tools/list", json!({})).token(&token), 200),
+        (world.tool("read_file").token(&token).body("{"), 400),
+    ];
+    let askers = calls.iter().map(|(call, status)| async move {
+        for _ in 0..EACH {
+            call.clone().send().await.is(*status);
+        }
+    });
+    futures_util::future::join_all(askers).await;
+    let lines = world.gateway.audited(EACH * calls.len(), |_| true).await;
+    let mut statuses = HashMap::<u64, usize>::new();
+    lines.iter().for_each(|line| *statuses.entry(line["status"].as_u64().unwrap()).or_default() += 1);
+    assert_eq!(statuses, HashMap::from([(200, 2 * EACH), (403, EACH), (401, 2 * EACH), (400, EACH)]));
+    let ids: std::collections::HashSet<_> = lines.iter().map(|line| line["id"].as_str().unwrap()).collect();
+    assert_eq!(ids.len(), lines.len());
+    let sequence: Vec<u64> = world.gateway.records().iter().map(|line| line["sequence"].as_u64().unwrap()).collect();
+    assert!(sequence.windows(2).all(|pair| pair[1] == pair[0] + 1), "{sequence:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn c_20_without_descriptors_it_waits_and_does_not_spin_and_goes_on_when_there_are_some() {
+    let mut world = World::start().await;
+    world.gateway.signal("TERM");
+    world.gateway.exit().await;
+    world.gateway = Gateway::start_with_files(256, world.folder.path(), &world.config, &world.http).await;
+    world.gateway.says("fewer files than `limits.connections`").await;
+    let token = world.ta();
+    world.tool("read_file").token(&token).send().await.is(200);
+    let mut taken = Vec::new();
+    for _ in 0..400 {
+        taken.push(TcpStream::connect(&world.address).await.unwrap());
+    }
+    eventually("the last descriptor to be taken", || async {
+        let files = std::fs::read_dir(format!("/proc/{}/fd", world.gateway.pid())).unwrap().count();
+        (files >= 255).then_some(())
+    })
+    .await;
+    let (begun, before) = (Instant::now(), processor_time(&world));
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let share = (processor_time(&world) - before).as_secs_f64() / begun.elapsed().as_secs_f64();
+    assert!(share < 0.5, "{share} of a processor");
+    drop(taken);
+    // On a connection of its own.
+    let fresh = crate::support::client::client();
+    eventually("calls to be served again", || async {
+        let reply = world.tool("read_file").token(&token).by(&fresh, &world.origin).try_send().await;
+        reply.is_ok_and(|reply| reply.status == 200).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn c_23_beside_hostile_callers_no_honest_call_fails_or_waits_long() {
+    let world = World::start().await;
+    let token = world.ta();
+    let hostile = [
+        world.tool("read_file"),
+        world.tool("read_file").token("not.a.token"),
+        world.tool("read_file").token(&world.token(|token| token.header["kid"] = json!("made-up"))),
+        world.tool("read_file").token(&world.token(|token| token.claims["aud"] = json!("elsewhere"))),
+        world.tool("wipe").token(&world.tb()),
+        world.tool("read_file").token(&world.tb()).body("[".repeat(5_000)),
+        world.tool("read_file").token(&world.tb()).body(r#"{"jsonrpc":"2.0","id":1,"id":2}"#),
+        world.tool("read_file").path("/mcp/../mcp/files"),
+    ];
+    let attackers: Vec<_> = hostile
+        .into_iter()
+        .map(|call| {
+            tokio::spawn(async move {
+                let mut refused = 0;
+                loop {
+                    match call.clone().send().await.status {
+                        400..500 => refused += 1,
+                        status => panic!("a hostile call is answered with {status} after {refused}"),
+                    }
+                }
+            })
+        })
+        .collect();
+    let mut took = Vec::new();
+    for _ in 0..300 {
+        let begun = Instant::now();
+        world.tool("read_file").token(&token).send().await.is(200);
+        took.push(begun.elapsed());
+    }
+    took.sort();
+    assert!(took[297] < Duration::from_millis(500), "{:?} at the 99th percentile, {:?} in the middle", took[297], took[150]);
+    for attacker in attackers {
+        assert!(!attacker.is_finished(), "every attack was refused");
+        attacker.abort();
+    }
 }
 
 /// What the same call takes straight to the server and through the gateway, in turn, on connections that stay open.

@@ -107,6 +107,39 @@ async fn s37_s38_from_pending_to_approved_narrowed_suspended_and_retired() {
 }
 
 #[tokio::test]
+async fn explain_says_what_a_governed_client_hears_and_not_only_what_the_rules_say() {
+    let world = world().await;
+    let file = world.folder.path().join("claims.json");
+    let claims = json!({"iss": world.issuer.url, "sub": "user-a", "client_id": "desk-1", "scope": "files:read"});
+    std::fs::write(&file, claims.to_string()).unwrap();
+    let explain = async |more: &[&str]| {
+        let config = world.gateway.config_file.display().to_string();
+        let claims = file.display().to_string();
+        let fixed = ["explain", "--config", &config, "--upstream", "files", "--tool", "read_file", "--claims", &claims];
+        let output = run(&[&fixed[..], more].concat()).await;
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let tells = async |code: i32, texts: &[&str]| {
+        let (status, said) = explain(&[]).await;
+        assert_eq!(status, Some(code), "{said}");
+        assert!(texts.iter().all(|text| said.contains(text)), "{texts:?}: {said}");
+    };
+    tells(1, &["refused", "client_pending", "doorward clients approve desk-1", "hears     403"]).await;
+    call(&world, &token(&world, "desk-1")).await.is(403);
+    eventually("in the queue", async || (listed(&world).await.as_array().unwrap().len() == 1).then_some(())).await;
+    done(&world, &["approve", "desk-1"]).await;
+    tells(0, &["permitted", "readers"]).await;
+    done(&world, &["approve", "desk-1", "--scopes", "crm:read"]).await;
+    tells(1, &["refused", "scope `files:read`", "cut to what it is approved for: none"]).await;
+    done(&world, &["suspend", "desk-1"]).await;
+    tells(1, &["client_suspended", "doorward clients resume desk-1"]).await;
+    let (status, said) = explain(&["--json"]).await;
+    let said: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((status, &said["permitted"], &said["reason"]), (Some(1), &json!(false), &json!("client_suspended")));
+    assert_eq!(said["hears"]["status"], json!(403));
+}
+
+#[tokio::test]
 async fn an_approval_is_for_one_client_alone() {
     let world = world().await;
     done(&world, &["approve", "desk-1", "--issuer", "corp"]).await;

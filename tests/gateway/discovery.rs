@@ -26,6 +26,22 @@ async fn item_2_the_first_challenge_names_the_minimal_scope() {
 }
 
 #[tokio::test]
+async fn item_2_a_scope_that_is_not_advertised_is_asked_for_only_when_it_is_needed() {
+    let world = World::with(|config| {
+        let first = json!({"tools": ["purge"], "scopes": ["files:purge"]});
+        config["upstreams"]["files"]["rules"].as_array_mut().unwrap().insert(0, first);
+        config["scopes"]["files:purge"] = json!({"text": "Purge files", "advertise": false});
+    })
+    .await;
+    let reply = world.modern("tools/list", json!({})).send().await;
+    assert_eq!(reply.is(401).challenge_parameter("scope").as_deref(), Some("files:read"));
+    let told = world.get(&format!("{PRM}/mcp/files")).await.json()["scopes_supported"].to_string();
+    assert!(!told.contains("purge"), "{told}");
+    let reply = world.tool("purge").token(&world.ta()).send().await;
+    assert_eq!(reply.is(403).challenge_parameter("scope").as_deref(), Some("files:purge files:read"));
+}
+
+#[tokio::test]
 async fn item_3_metadata_stands_at_the_path_form_and_names_the_resource_exactly() {
     let world = World::start().await;
     let reply = world.get(&format!("{PRM}/mcp/files")).await;
@@ -119,6 +135,18 @@ async fn item_7_supported_scopes_are_those_of_the_resource_alone() {
     }
     let crm = world.get(&format!("{PRM}/mcp/crm")).await.json();
     assert_eq!(crm["scopes_supported"], json!(["crm:read"]));
+}
+
+#[tokio::test]
+async fn item_7_a_scope_that_is_one_of_several_ways_in_is_told() {
+    let world = World::with(|config| {
+        let any = json!([{"tools": ["crm_find"], "any_of": [{"groups": ["sre"]}, {"scopes": ["crm:read"]}]}]);
+        config["upstreams"]["crm"]["rules"] = any;
+    })
+    .await;
+    assert_eq!(world.get(&format!("{PRM}/mcp/crm")).await.json()["scopes_supported"], json!(["crm:read"]));
+    let reply = world.tool("crm_find").path("/mcp/crm").send().await;
+    assert_eq!(reply.is(401).challenge_parameter("scope").as_deref(), Some("crm:read"));
 }
 
 #[tokio::test]

@@ -140,6 +140,29 @@ async fn item_82_a_changed_list_is_seen_at_once_and_ids_are_each_their_own() {
 }
 
 #[tokio::test]
+async fn item_82_what_a_caller_may_read_is_never_public_in_a_cache() {
+    let world = World::start().await;
+    let answer = |seen: &Seen, scope: &str| {
+        let contents = json!([{"uri": "file:///pub/a", "text": "asked"}, {"uri": "file:///priv/b", "text": "priv/"}]);
+        Answer::result(seen, json!({"resultType": "complete", "contents": contents, "ttlMs": 60_000, "cacheScope": scope}))
+    };
+    let read = || world.modern("resources/read", json!({"uri": "file:///pub/a"})).token(&world.ta()).send();
+    for scope in ["public", "private"] {
+        world.files.script(move |seen| Some(answer(seen, scope)));
+        let whole = read().await;
+        world.files.script(move |seen| {
+            let Answer::Reply { body, .. } = answer(seen, scope) else { return None };
+            Some(Answer::events(format!("data: {}\n\n", String::from_utf8_lossy(&body))))
+        });
+        for reply in [whole, read().await] {
+            assert!(reply.is(200).text().contains("asked"), "{reply:?}");
+            assert!(reply.text().contains(r#""cacheScope":"private""#) && !reply.text().contains("public"), "{scope}: {reply:?}");
+            hides(&reply);
+        }
+    }
+}
+
+#[tokio::test]
 async fn item_83_resources_templates_and_prompts_are_cut_likewise() {
     let world = World::start().await;
     for (method, list, key, left) in [

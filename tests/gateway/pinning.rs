@@ -143,6 +143,21 @@ fn calls_of(server: &Upstream) -> usize {
 }
 
 #[tokio::test]
+async fn s28_explain_says_that_nobody_approved_a_tool_that_the_rules_allow() {
+    let pinned = Pinned::unapproved().await;
+    let file = pinned.setup.folder.path().join("claims.json");
+    let claims = json!({"iss": pinned.setup.issuer.url, "sub": "user-a", "scope": "files:read"});
+    std::fs::write(&file, claims.to_string()).unwrap();
+    let explain = ["explain", "--upstream", "files", "--tool", "read_file", "--claims", file.to_str().unwrap()];
+    let told = pinned.command(&explain).await;
+    let said = String::from_utf8_lossy(&told.stdout).into_owned();
+    assert_eq!(told.status.code(), Some(1), "{told:?}");
+    assert!(said.contains("tool_unapproved") && said.contains("doorward approve files") && said.contains("hears     403"), "{said}");
+    pinned.approve(&["read_file"]).await;
+    assert_eq!(pinned.command(&explain).await.status.code(), Some(0));
+}
+
+#[tokio::test]
 async fn s28_approved_tools_are_listed_and_called_as_without_a_pin() {
     let (world, _) = Pinned::new().await.start().await;
     assert_eq!(names(&world).await, ["read_file", "write_file"]);

@@ -326,6 +326,22 @@ async fn item_s43_observing_lets_pass_what_rules_refuse_and_says_so() {
 }
 
 #[tokio::test]
+async fn item_s43_explain_says_that_what_is_only_observed_goes_through() {
+    let world = World::with(|config| config["upstreams"]["files"]["mode"] = json!("observe")).await;
+    let file = world.folder.path().join("claims.json");
+    std::fs::write(&file, json!({"iss": world.issuer.url, "sub": "user-a", "scope": "files:read"}).to_string()).unwrap();
+    let config = world.gateway.config_file.display().to_string();
+    let claims = file.display().to_string();
+    let fixed = ["explain", "--config", &config, "--upstream", "files", "--tool", "wipe", "--claims", &claims];
+    let output = crate::support::gateway::run(&fixed).await;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.contains("nobody-wipes") && said.contains("mode      observe") && !said.contains("hears"), "{said}");
+    let output = crate::support::gateway::run(&[&fixed[..], &["--json"]].concat()).await;
+    let said: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&said["permitted"], &said["mode"], &said["hears"]), (&json!(false), &json!("observe"), &json!(null)));
+}
+
+#[tokio::test]
 async fn item_s43_observing_forgives_no_token_and_no_message() {
     let world = World::with(|config| config["upstreams"]["files"]["mode"] = json!("observe")).await;
     world.tool("wipe").send().await.is(401);

@@ -215,6 +215,47 @@ async fn item_s29_identity_values_cannot_break_out_of_their_header() {
 }
 
 #[tokio::test]
+async fn item_s29_spaces_around_a_subject_do_not_make_it_another_persons() {
+    let world = World::start().await;
+    for (subject, told) in [("user-a ", "user-a%20"), (" user-a", "%20user-a"), ("user a", "user a")] {
+        let token = world.token(|token| {
+            token.claims["sub"] = json!(subject);
+            token.claims["groups"] = json!(["dev", " sre"]);
+        });
+        world.tool("read_file").token(&token).send().await.is(200);
+        let seen = world.files.last();
+        assert_eq!((seen.header("x-mcp-user").as_str(), seen.header("x-mcp-groups").as_str()), (told, "dev,%20sre"));
+    }
+}
+
+#[tokio::test]
+async fn item_s30_who_is_calling_is_not_the_clients_to_say_in_headers_that_nobody_configured() {
+    let world = World::start().await;
+    let mut call = world.tool("read_file").token(&world.ta()).header("x-request-id", "kept");
+    for name in [
+        "x-forwarded-user",
+        "X_Forwarded_Email",
+        "x-forwarded-preferred-username",
+        "x-auth-request-groups",
+        "remote-user",
+        "Remote_Groups",
+        "x-remote-user",
+        "x-webauth-user",
+        "x-goog-authenticated-user-email",
+        "x-ms-client-principal-name",
+        "x-amzn-oidc-identity",
+        "cf-access-authenticated-user-email",
+        "tailscale-user-login",
+    ] {
+        call = call.header(name, "impostor");
+    }
+    call.send().await.is(200);
+    let seen = world.files.only();
+    assert!(!seen.text().contains("impostor"), "{}", seen.text());
+    assert_eq!((seen.header("x-request-id").as_str(), seen.header("x-mcp-user").as_str()), ("kept", "user-a"));
+}
+
+#[tokio::test]
 async fn item_s30_forwarding_headers_come_from_the_real_peer() {
     let world = World::start().await;
     let mut call = world.tool("read_file").token(&world.ta());
@@ -270,6 +311,40 @@ async fn item_s31_what_an_upstream_sets_for_its_own_clients_stays_here() {
     let reply = world.tool("read_file").token(&world.ta()).send().await;
     for name in ["set-cookie", "www-authenticate", "mcp-session-id", "access-control-allow-origin"] {
         assert_eq!(reply.is(200).header(name), "", "{name}");
+    }
+}
+
+#[tokio::test]
+async fn item_s31_what_works_on_our_origin_or_on_a_proxy_before_us_stays_here() {
+    let world = World::start().await;
+    let headers = [
+        ("clear-site-data", "\"*\""),
+        ("x-accel-redirect", "/internal/secret"),
+        ("x-accel-expires", "3600"),
+        ("x-sendfile", "/etc/passwd"),
+        ("service-worker-allowed", "/"),
+        ("report-to", "{\"endpoints\": []}"),
+        ("reporting-endpoints", "default=\"https://elsewhere.example\""),
+        ("nel", "{\"report_to\": \"default\"}"),
+        ("content-location", "/mcp/crm"),
+        ("cdn-cache-control", "public, max-age=600"),
+        ("surrogate-control", "max-age=600"),
+        ("proxy-authentication-info", "x=1"),
+        ("set-cookie2", "a=b"),
+    ];
+    let dress = move |answer: Answer| headers.iter().fold(answer, |answer, (name, value)| answer.with(name, value));
+    world.files.script(move |seen| Some(dress(crate::support::upstream::plain(seen))));
+    let call = world.tool("read_file").token(&world.ta()).send().await;
+    let list = world.modern("tools/list", json!({})).token(&world.ta()).send().await;
+    world.files.script(move |seen| {
+        let answer = json!({"jsonrpc": "2.0", "id": seen.json()["id"], "result": {"resultType": "complete", "content": []}});
+        Some(dress(Answer::events(format!("data: {answer}\n\n"))))
+    });
+    let stream = world.tool("read_file").token(&world.ta()).send().await;
+    for reply in [call, list, stream] {
+        for (name, _) in headers {
+            assert_eq!(reply.is(200).header(name), "", "{name}");
+        }
     }
 }
 

@@ -387,7 +387,8 @@ fn an_included_upstream_points_at_its_own_file() {
 #[test]
 fn a_missing_or_binary_file_is_one_plain_line() {
     let folder = Folder::with(&[]);
-    assert_eq!(folder.problems(), "doorward.yaml: cannot read this file: no such file\n");
+    let next = "(`--config` names another; `doorward serve --upstream URL` needs none)";
+    assert_eq!(folder.problems(), format!("doorward.yaml: cannot read this file: no such file {next}\n"));
     fs::write(folder.0.path().join("doorward.yaml"), [0xFF, 0xFE, 0x00]).expect("written");
     assert_eq!(folder.problems(), "doorward.yaml: cannot read this file: it is not text in UTF-8\n");
 }

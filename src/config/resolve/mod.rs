@@ -193,7 +193,11 @@ impl<'a> Context<'a> {
                 Some(text)
             }
             Err(error) => {
-                let message = format!("cannot read this file: {}", files::io_words(&error));
+                let next = match error.kind() {
+                    std::io::ErrorKind::NotFound => " (`--config` names another; `doorward serve --upstream URL` needs none)",
+                    _ => "",
+                };
+                let message = format!("cannot read this file: {}{next}", files::io_words(&error));
                 self.report.file(&path.display().to_string(), message);
                 None
             }

@@ -32,7 +32,7 @@ pub fn policy(raw: Option<Vec<RawRule>>, at: &At<'_>, upstream: &str, scopes: &S
         rules.push(rule(raw, name, &here.item(index), scopes, &mut named, context));
     }
     lint::rules(&rules, &here, &mut context.report);
-    Policy::new(rules)
+    Policy::new(rules).keeping_back(scopes.kept_back())
 }
 
 /// What was named before, and by which rule: `(key, pattern)` → path and line.

@@ -14,7 +14,7 @@ use crate::policy::Requirement;
 #[derive(Debug, Default)]
 pub struct Scopes {
     declared: Option<Vec<(String, Vec<String>)>>,
-    /// Those that the metadata leaves out.
+    /// Those that the metadata and the first challenge leave out.
     kept_back: Vec<String>,
     words: BTreeMap<String, String>,
 }
@@ -51,6 +51,11 @@ impl Scopes {
     /// Whether clients are told of the scope before they need it.
     pub fn advertises(&self, scope: &str) -> bool {
         !self.kept_back.iter().any(|kept| kept == scope)
+    }
+
+    /// Those that clients are not told of before.
+    pub fn kept_back(&self) -> &[String] {
+        &self.kept_back
     }
 
     /// What each scope allows, in words for people.

@@ -36,6 +36,7 @@ const ALL: Sight = Sight {
     strays: true,
     no_input: false,
     reading: false,
+    private: false,
     resources: true,
 };
 
@@ -140,6 +141,33 @@ fn item_s18_a_reading_brings_nothing_that_may_not_be_read() {
     assert_eq!(replaced(r#"{"result":{"contents":[{"uri":"x:"}]}}"#), r#"{"result":{"contents":[]}}"#);
     assert_eq!(seen(r#"{"result":{"contents":[{"uri":"pub:a"}]}}"#, ALL), Verdict::Pass);
     assert_eq!(seen(r#"{"result":{"contents":[{"uri":"pub:a","URI":"x:"}]}}"#, ALL), Verdict::Unreadable);
+}
+
+#[test]
+fn item_82_what_a_caller_reads_is_no_other_callers() {
+    let sight = Sight { reading: true, private: true, ..ALL };
+    let told = |text: &str| match seen(text, sight) {
+        Verdict::Replace(new) => String::from_utf8(new).expect("text"),
+        other => panic!("{text}: {other:?}"),
+    };
+    let private = r#"{"result":{"contents":[{"uri":"pub:a"}],"ttlMs":5,"cacheScope":"private"}}"#;
+    assert_eq!(told(&private.replace("private", "public")), private);
+    assert_eq!(seen(private, sight), Verdict::Pass);
+    assert_eq!(told(r#"{"result":{"cache\u0053cope" : 7,"contents":[]}}"#), r#"{"result":{"cache\u0053cope" : "private","contents":[]}}"#);
+    assert_eq!(
+        told(r#"{"result":{"contents":[{"uri":"x:"}] }}"#),
+        r#"{"result":{"contents":[] ,"cacheScope":"private"}}"#,
+        "cut and without a word"
+    );
+    // A question is not kept by anybody, and within a content the word is the server's own.
+    let question = r#"{"result":{"resultType":"input_required","inputRequests":{}}}"#;
+    assert_eq!(seen(question, sight), Verdict::Pass);
+    assert_eq!(
+        told(r#"{"result":{"contents":[{"uri":"pub:a","cacheScope":"public"}],"cacheScope":"public"}}"#).matches("public").count(),
+        1
+    );
+    assert_eq!(seen(r#"{"result":{"contents":[],"CacheScope":"public"}}"#, sight), Verdict::Unreadable);
+    assert_eq!(seen(r#"{"result":{"contents":[],"cacheScope":"public"}}"#, ALL), Verdict::Pass, "an older revision has no caches");
 }
 
 #[test]

@@ -90,6 +90,17 @@ impl Gateway {
         Self::started_by(launch, folder, config, http).await
     }
 
+    /// The same, with room for so many open files.
+    pub async fn start_with_files(files: usize, folder: &Path, config: &Value, http: &reqwest::Client) -> Self {
+        let launch = |config_file: &Path| {
+            let mut command = Command::new("sh");
+            let limited = format!("ulimit -n {files}; exec \"$0\" \"$@\"");
+            command.args(["-c", &limited, env!("CARGO_BIN_EXE_doorward"), "serve", "--config"]).arg(config_file);
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+        };
+        Self::started_by(launch, folder, config, http).await
+    }
+
     /// The same, and a file that may not grow is an error of the write, as on a full disk, and not the end of the process.
     pub async fn start_for_a_full_disk(folder: &Path, config: &Value, http: &reqwest::Client) -> Self {
         let launch = |config_file: &Path| {

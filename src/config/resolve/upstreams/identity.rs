@@ -71,7 +71,7 @@ pub fn header_name(name: &str, at: &At<'_>, context: &mut Context<'_>) -> Option
 pub fn is_free(name: &str, credential: bool, at: &At<'_>, context: &mut Context<'_>) -> bool {
     let lower = name.to_ascii_lowercase();
     let own = RESERVED.contains(&lower.as_str()) || lower.starts_with("mcp-") || lower.starts_with("doorward-");
-    let stripped = !credential && IdentityRules::default().strips(name);
+    let stripped = !credential && IdentityRules::default().guards(name);
     if own || stripped {
         context.report.mend(
             at,
@@ -83,7 +83,7 @@ pub fn is_free(name: &str, credential: bool, at: &At<'_>, context: &mut Context<
 }
 
 fn is_same(a: &str, b: &str) -> bool {
-    IdentityRules::new(Vec::new(), Some(a)).strips(b)
+    IdentityRules::new(Vec::new(), Some(a)).guards(b)
 }
 
 fn source(written: &str, at: &At<'_>, context: &mut Context<'_>) -> Option<Source> {
