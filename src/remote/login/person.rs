@@ -37,7 +37,7 @@ pub fn person(
         subject: subject(login, &raw)?,
         name: text(&names.name),
         email: text(&names.email),
-        groups: names.groups.iter().find_map(|path| lookup(&claims, path)).map(groups).unwrap_or_default(),
+        groups: names.groups.iter().find_map(|path| lookup(&claims, path)).map(groups).transpose()?.unwrap_or_default(),
         claims: kept.iter().filter_map(|path| Some((path.clone(), lookup(&claims, path)?.clone()))).collect(),
         authenticated,
         acr: text("acr"),
@@ -57,11 +57,13 @@ fn subject(login: &str, raw: &str) -> Result<String, LoginError> {
     }
 }
 
-fn groups(value: &Value) -> Vec<String> {
+/// SECURITY: never fewer than there are, or a rule that denies a group would not.
+fn groups(value: &Value) -> Result<Vec<String>, LoginError> {
     match value {
-        Value::String(one) => vec![cut(one)],
-        Value::Array(all) => all.iter().filter_map(Value::as_str).take(MOST_GROUPS).map(cut).collect(),
-        _ => Vec::new(),
+        Value::String(one) => Ok(vec![cut(one)]),
+        Value::Array(all) if all.len() > MOST_GROUPS => Err(LoginError::Answer("names more groups than are read")),
+        Value::Array(all) => Ok(all.iter().filter_map(Value::as_str).map(cut).collect()),
+        _ => Ok(Vec::new()),
     }
 }
 
@@ -136,6 +138,14 @@ mod tests {
     }
 
     #[test]
+    #[test]
+    fn s33_a_person_in_more_groups_than_are_read_is_not_taken_for_one_in_fewer() {
+        let groups = |count: usize| (0..count).map(|n| format!("g{n}")).collect::<Vec<_>>();
+        assert_eq!(of("oidc", json!({"sub": "alice", "groups": groups(MOST_GROUPS)})).expect("a person").groups.len(), MOST_GROUPS);
+        let more = of("oidc", json!({"sub": "alice", "groups": groups(MOST_GROUPS + 1)}));
+        assert_eq!(more, Err(LoginError::Answer("names more groups than are read")));
+    }
+
     fn no_two_logins_make_the_same_subject() {
         assert_eq!(of("oauth2", json!({"sub": 583231})).expect("a person").subject, "oauth2|583231");
         assert_eq!(of("application", json!({"sub": "alice"})).expect("a person").subject, "application|alice");
