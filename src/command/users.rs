@@ -189,13 +189,16 @@ impl Change {
         self.check()?;
         let (config, now) = (load(&self.file)?, seconds());
         let name = with_store(&config, async |store, server| {
-            let mut account = find(&store, &self.name).await?;
+            let account = find(&store, &self.name).await?;
             let passkeys = store.passkeys_of(&account.id).await.map_err(told)?;
-            change(&mut account, &passkeys);
-            account.changed = now;
-            store.change_account(&account).await.map_err(told)?;
-            if ends != Ends::Nothing {
-                self.end(&store, server, &config, &account, ends, now).await?;
+            let change = |account: &mut Account| {
+                change(account, &passkeys);
+                account.changed = now;
+                true
+            };
+            let account = store.change_account(&account.id, change).await.map_err(told)?.unwrap_or(account);
+            if ends == Ends::Everything {
+                self.end(&store, server, &config, &account, now).await?;
             }
             Ok(account.name)
         })?;

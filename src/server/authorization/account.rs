@@ -62,9 +62,10 @@ struct PasskeyCard {
     label: String,
     dates: String,
     backed_up: bool,
-    /// What its button says to whom does not see it.
+    /// What its buttons say to whom does not see it.
     remove: String,
 }
+    rename: String,
 
 /// One browser in which the person is signed in.
 struct Card {
@@ -154,8 +155,10 @@ impl Server {
                 Done::Said(frame.t.account_session_ended.clone())
             }
             "password" => self.new_password(call, request, frame, &own, &form).await?,
+            "out" => return self.leave(call, request, frame).await,
             "passkey" => self.new_passkey(call, frame, &browser, &own, &form).await?,
             "forget" => self.forget_passkey(call, frame, account, &form).await?,
+            "name" => self.name_passkey(call, frame, account, &form).await?,
             "codes" => self.codes_for(call, frame, &own, &form).await?,
             _ => return forged(),
         };
@@ -181,7 +184,7 @@ impl Server {
         own: &Own,
         form: &Parameters,
     ) -> Result<Done, Fault> {
-        let mut account = own.account.clone();
+        let account = &own.account;
         let new = field(form, "password");
         if let Err(unfit) = rules::password(new, &account.name) {
             return Ok(Done::Wrong(frame.unfit(unfit)));
@@ -192,15 +195,18 @@ impl Server {
         if let Some(wrong) = self.proves(call, frame, own, form).await? {
             return Ok(wrong);
         }
-        (account.password, account.changed) = (Some(self.hashing.hash(new.to_owned()).await?), call.now);
-        call.store.change_account(&account).await?;
-        let here = session_digest(call, request);
-        for session in call.store.sessions_of(&account.subject(), call.now).await? {
-            if Some(&session.digest) != here.as_ref() {
-                call.store.end_session(&account.subject(), &session.digest).await?;
-            }
+        let hash = self.hashing.hash(new.to_owned()).await?;
+        // SECURITY: meanwhile somebody may have disabled it, or set another password by a recovery code.
+        let change = |now: &mut Account| {
+            let is_as_it_was = now.state == account.state && now.password == account.password;
+            (now.password, now.changed) = (Some(hash), call.now);
+            is_as_it_was
+        };
+        if call.store.change_account(&account.id, change).await?.is_none() {
+            return Ok(Done::Wrong(frame.t.account_current_wrong.clone()));
         }
         Ok(Done::Said(frame.t.account_password_changed.clone()))
+        call.store.end_sessions(&account.subject(), session_digest(call, request).as_deref()).await?;
     }
 
     async fn codes_for(&self, call: &Call<'_>, frame: Frame<'_>, own: &Own, form: &Parameters) -> Result<Done, Fault> {
@@ -215,7 +221,7 @@ impl Server {
             return Ok(wrong);
         }
         let is_kept = match self.made(call, browser, form, &own.account).await? {
-            Some(passkey) => call.store.put_passkey(&passkey).await?,
+            Some(passkey) => call.store.put_passkey(&passkey, &own.account).await?,
             None => false,
         };
         match is_kept {
@@ -226,11 +232,18 @@ impl Server {
 
     /// The last way in stays.
     async fn forget_passkey(&self, call: &Call<'_>, frame: Frame<'_>, account: &Account, form: &Parameters) -> Result<Done, Fault> {
-        if account.password.is_none() && call.store.passkeys_of(&account.id).await?.len() <= 1 {
-            return Ok(Done::Wrong(frame.t.passkey_last.clone()));
+        let id = field(form, "id");
+        if call.store.drop_spare_passkey(&account.id, id).await? {
+            return Ok(Done::Noted(frame.t.passkey_removed.clone(), "passkey_removed"));
         }
-        call.store.drop_passkey(&account.id, field(form, "id")).await?;
-        Ok(Done::Noted(frame.t.passkey_removed.clone(), "passkey_removed"))
+        let is_there = call.store.passkeys_of(&account.id).await?.iter().any(|passkey| passkey.id == id);
+        Ok(if is_there { Done::Wrong(frame.t.passkey_last.clone()) } else { Done::Said(frame.t.passkey_removed.clone()) })
+    }
+
+    async fn name_passkey(&self, call: &Call<'_>, frame: Frame<'_>, account: &Account, form: &Parameters) -> Result<Done, Fault> {
+        let label = passkeys::label(field(form, "label"));
+        call.store.name_passkey(&account.id, field(form, "id"), &label).await?;
+        Ok(Done::Said(fill(&frame.t.passkey_renamed, &[("passkey", &label)])))
     }
 
     /// The password once more, before what would outlast a session; counted like a sign-in. Whoever has none must have signed
@@ -285,7 +298,8 @@ fn passkey_card(passkey: Passkey, frame: Frame<'_>) -> PasskeyCard {
         None => fill(&frame.t.passkey_unused, &[("made", &made)]),
     };
     let remove = fill(&frame.t.passkey_remove_one, &[("passkey", &passkey.label)]);
-    PasskeyCard { dates, remove, id: passkey.id, label: passkey.label, backed_up: passkey.backed_up }
+    let rename = fill(&frame.t.passkey_rename_one, &[("passkey", &passkey.label)]);
+    PasskeyCard { dates, remove, rename, id: passkey.id, label: passkey.label, backed_up: passkey.backed_up }
 }
 
 /// To the minute.

@@ -143,6 +143,11 @@ impl Server {
         Ok(is_own.then_some((session, form)))
     }
 }
+        self.leave(call, request, frame).await
+    }
+
+    /// Signs the browser out that asks.
+    pub(super) async fn leave(&self, call: &Call<'_>, request: &Request<Bytes>, frame: Frame<'_>) -> Result<Reply, Fault> {
 
 /// The day of a time in seconds since 1970, as `2026-11-28`.
 fn day(seconds: i64) -> String {

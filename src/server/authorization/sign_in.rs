@@ -196,15 +196,19 @@ impl Server {
             return Ok(Err(No::Wait(until)));
         }
         let hash = self.hashing.hash(password.to_owned()).await?;
-        let Some(mut account) = self.named(call, name).await?.filter(|account| account.state == AccountState::Active) else {
+        let Some(account) = self.named(call, name).await?.filter(|account| account.state == AccountState::Active) else {
             return Ok(Err(No::Wrong));
         };
         let code: String = code.chars().filter(char::is_ascii_alphanumeric).map(|one| one.to_ascii_uppercase()).collect();
         if !call.store.use_recovery_code(&account.id, &digest(&code)).await? {
             return Ok(Err(No::Wrong));
         }
-        (account.password, account.changed) = (Some(hash), call.now);
-        call.store.change_account(&account).await?;
+        let change = |account: &mut Account| {
+            let may = account.state == AccountState::Active;
+            (account.password, account.changed) = (Some(hash), call.now);
+            may
+        };
+        let Some(account) = call.store.change_account(&account.id, change).await? else { return Ok(Err(No::Wrong)) };
         call.store.forget_attempts(&key).await?;
         call.store.drop_passkeys(&account.id).await?;
         self.end_everything(call, &account, "recovered").await?;
