@@ -355,8 +355,7 @@ async fn find(store: &Store, name: &str) -> Result<Account, Failure> {
 /// A new link for this account.
 async fn link(store: &Store, server: &AuthorizationServer, account: &str, now: u64) -> Result<String, Failure> {
     let (link, kept) = secret().map_err(|fault| Failure::Impossible(fault.to_string()))?;
-    let body = serde_json::to_string(&Invitation { account: account.to_owned() })
-        .map_err(|error| Failure::Impossible(format!("cannot write the invitation: {error}")))?;
+    let body = Invitation { account: account.to_owned() }.text().map_err(|fault| Failure::Impossible(fault.to_string()))?;
     store.put_ticket(Kind::Invite, &kept, &body, now + INVITATION.as_secs()).await.map_err(told)?;
     Ok(server.endpoint(&format!("/doorward/invite/{link}")))
 }

@@ -31,6 +31,16 @@ pub struct Invitation {
     pub account: String,
 }
 
+impl Invitation {
+    /// As it is kept: one text for each account.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn text(&self) -> Result<String, Fault> {
+        serde_json::to_string(self).map_err(|_| Fault::Unreadable)
+    }
+}
+
 /// What the form brings back: which link it is for.
 #[derive(Serialize, Deserialize)]
 struct Shown {
@@ -107,6 +117,8 @@ impl Server {
         if call.store.take_ticket(Kind::Invite, &kept, call.now).await?.is_none() {
             return gone();
         }
+        // Nor does an older link of theirs, that somebody else may hold, set another password after this one.
+        call.store.drop_tickets(Kind::Invite, &Invitation { account: account.id.clone() }.text()?).await?;
         // Whoever was let in before may be why this is a new beginning.
         call.store.drop_passkeys(&account.id).await?;
         let is_back = account.state != AccountState::Invited || account.password.is_some();
