@@ -270,6 +270,13 @@ async fn a_disabled_account_is_out_at_once_everywhere_and_what_it_had_does_not_c
     decided(&world, &["enable", "alice"]).await;
     assert_eq!(call(&world, &before).await, 401);
     assert_eq!(refresh(&world, &before).await.0, 400);
+    // And whoever signs in again does not wait until the clocks have no doubt.
+    let after = tokens(&world, &browser).await;
+    assert_eq!(call(&world, &after).await, 200);
+    let account = browser.get("/doorward/account").await;
+    account.is(200);
+    browser.post("/doorward/account", &[("ticket", &account.ticket()), ("do", "out")]).await.is(200);
+    assert!(browser.get("/doorward/account").await.text.contains("/doorward/begin"), "signed out");
     let records: Vec<Value> = world.gateway.records().into_iter().filter(|record| record["operation"] == "admin/user").collect();
     assert_eq!(records.len(), 3, "{records:?}");
     assert!(records.iter().all(|record| record["actor"] == "mia"), "{records:?}");

@@ -42,6 +42,7 @@ pub fn person(
         authenticated,
         acr: text("acr"),
         login: login.to_owned(),
+        after: None,
     })
 }
 
@@ -138,7 +139,6 @@ mod tests {
     }
 
     #[test]
-    #[test]
     fn s33_a_person_in_more_groups_than_are_read_is_not_taken_for_one_in_fewer() {
         let groups = |count: usize| (0..count).map(|n| format!("g{n}")).collect::<Vec<_>>();
         assert_eq!(of("oidc", json!({"sub": "alice", "groups": groups(MOST_GROUPS)})).expect("a person").groups.len(), MOST_GROUPS);
@@ -146,6 +146,7 @@ mod tests {
         assert_eq!(more, Err(LoginError::Answer("names more groups than are read")));
     }
 
+    #[test]
     fn no_two_logins_make_the_same_subject() {
         assert_eq!(of("oauth2", json!({"sub": 583231})).expect("a person").subject, "oauth2|583231");
         assert_eq!(of("application", json!({"sub": "alice"})).expect("a person").subject, "application|alice");

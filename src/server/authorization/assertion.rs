@@ -59,7 +59,7 @@ impl Server {
             binding: key.as_ref(),
             must_be_bound: false,
         };
-        let issued = self.make(call, &order)?;
+        let issued = self.make(call, &order).await?;
         use_up(call, proof, &rule.client)?;
         Ok(issued.answer("workload", None, &[]))
     }
@@ -102,7 +102,7 @@ impl Server {
             binding: key.as_ref(),
             must_be_bound: client.dpop_bound,
         };
-        let issued = self.make(call, &order)?;
+        let issued = self.make(call, &order).await?;
         if rules.single_use {
             let seen = digest(&format!("identity assertion\n{}\n{}", rules.issuer, assertion.id));
             // Beyond its end it is believed for the leeway.

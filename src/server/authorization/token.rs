@@ -51,7 +51,7 @@ impl Server {
                 self.by_code(call, &asking, code, (redirect_uri, verifier), &asked, proof.as_ref()).await
             }
             Asked::Refresh(token) => self.by_refresh(call, &asking, token, &asked, proof.as_ref()).await,
-            Asked::Credentials => self.by_credentials(call, &asking, &asked, proof.as_ref()),
+            Asked::Credentials => self.by_credentials(call, &asking, &asked, proof.as_ref()).await,
             Asked::Assertion(_) => Err(Reply::not_found().into()),
         }
     }
@@ -92,7 +92,7 @@ impl Server {
         let resource = of_grant(call, &grant, asked.resource)?;
         let person: Person = serde_json::from_str(&grant.person).map_err(|_| Fault::Unreadable)?;
         let scopes: Vec<String> = serde_json::from_str(&grant.scopes).map_err(|_| Fault::Unreadable)?;
-        let issued = self.make(call, &order(asking, resource, &person, &scopes, &grant, key.as_ref()))?;
+        let issued = self.make(call, &order(asking, resource, &person, &scopes, &grant, key.as_ref())).await?;
         use_up(call, proof, &client.id)?;
 
         let tokens = &call.settings.tokens;
@@ -145,7 +145,7 @@ impl Server {
             self.end_grant(call, &grant, "person_gone").await?;
             return Err(refused("the person may not sign in any more", "person_gone", &client.id));
         };
-        let issued = self.make(call, &order(asking, resource, &person, &scopes, &grant, key.as_ref()))?;
+        let issued = self.make(call, &order(asking, resource, &person, &scopes, &grant, key.as_ref())).await?;
         use_up(call, proof, &client.id)?;
         let successor = self.successor(call, &grant, &shown, row).await?;
         Ok(issued.answer("token_refreshed", Some(&successor), &[]))
@@ -205,7 +205,7 @@ impl Server {
     }
 
     /// RFC 6749 §4.4: the client for itself. No refresh token (§4.4.3).
-    fn by_credentials(&self, call: &Call<'_>, asking: &Asking, asked: &TokenRequest<'_>, proof: Option<&Proven>) -> Answer<Reply> {
+    async fn by_credentials(&self, call: &Call<'_>, asking: &Asking, asked: &TokenRequest<'_>, proof: Option<&Proven>) -> Answer<Reply> {
         let client = &asking.client;
         if !asking.is_proven {
             return Err(OAuthError::new(Code::UnauthorizedClient, "a public client has no credentials of its own").into());
@@ -230,7 +230,7 @@ impl Server {
             binding: key.as_ref(),
             must_be_bound: client.dpop_bound,
         };
-        let issued = self.make(call, &order)?;
+        let issued = self.make(call, &order).await?;
         use_up(call, proof, &client.id)?;
         Ok(issued.answer("client_credentials", None, &[]))
     }

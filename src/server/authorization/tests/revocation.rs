@@ -114,3 +114,55 @@ impl Fixture {
         self.post("/introspect", &[("token", token)], &[("authorization", &basic("robot", SECRET))]).await
     }
 }
+
+#[tokio::test]
+async fn issue_6_8_whoever_signs_in_again_at_once_is_let_in_and_nothing_from_before_is_though_the_clocks_differ() {
+    let subject = Selector::Subject { issuer: ORIGIN.into(), subject: ALICE.into() };
+    for selector in [Selector::Client("app".into()), subject, Selector::Upstream("files".into())] {
+        for (skew, by_the_late_one) in [(0, true), (4, true), (4, false)] {
+            let late = Fixture::new().await;
+            let early = late.beside().await;
+            early.pass(skew);
+            let before = [late.tokens().await, early.tokens().await];
+            let by = if by_the_late_one { &late } else { &early };
+            by.ends(&selector, &[&late, &early]).await;
+            let after = [late.tokens().await, early.tokens().await];
+            for replica in [&late, &early] {
+                for old in &before {
+                    let told = replica.introspect_all(&old.text("access_token")).await.body;
+                    assert_eq!(told, json!({ "active": false }), "{selector:?}, {skew}");
+                }
+                for new in &after {
+                    let told = replica.introspect_all(&new.text("access_token")).await.body;
+                    assert_eq!(told["active"], true, "{selector:?}, {skew}: {told}");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn item_148_a_revocation_until_now_ends_what_a_replica_whose_clock_is_ahead_gave_out() {
+    let (here, minutes) = (Fixture::new().await, 5);
+    let ahead = here.beside().await;
+    ahead.pass(minutes * 60);
+    let got = ahead.tokens().await;
+    here.ends(&Selector::Client("app".into()), &[&here, &ahead]).await;
+    ahead.refresh(&got.text("refresh_token")).await.is(400, "invalid_grant");
+    assert_eq!(ahead.introspect_all(&got.text("access_token")).await.body, json!({ "active": false }));
+}
+
+impl Fixture {
+    /// Revokes until now by this replica's clock; these replicas read it.
+    async fn ends(&self, selector: &Selector, replicas: &[&Fixture]) {
+        let store = self.state.store().expect("a store");
+        let revocation = Revocation::new(selector.clone(), self.now(), None, None, &Bounds::default());
+        store.revoke(&revocation, &Reason { text: "test", actor: "mia", made: self.now() }).await.expect("written");
+        for replica in replicas {
+            let index = replica.state.current().revocations.clone().expect("an index");
+            for (seq, revocation) in store.since(0, 100).await.expect("read") {
+                index.apply(seq, &revocation).expect("room");
+            }
+        }
+    }
+}
