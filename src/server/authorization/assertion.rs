@@ -60,7 +60,7 @@ impl Server {
             must_be_bound: false,
         };
         let issued = self.make(call, &order).await?;
-        use_up(call, proof, &rule.client)?;
+        use_up(call, proof, &rule.client).await?;
         Ok(issued.answer("workload", None, &[]))
     }
 
@@ -111,7 +111,7 @@ impl Server {
                 return Err(refused("the assertion was used before", "assertion_reused", &client.id));
             }
         }
-        use_up(call, proof, &client.id)?;
+        use_up(call, proof, &client.id).await?;
         Ok(issued.answer("identity_assertion", None, &[("resource", json!(resource.resource))]))
     }
 }

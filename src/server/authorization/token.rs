@@ -17,9 +17,9 @@ use crate::oauth::grant::{Asked, TokenRequest, narrow};
 use crate::oauth::issue::Speaker;
 use crate::oauth::refresh::{GRACE, Shown, Turn};
 use crate::oauth::{Code, GrantType, OAuthError, Person, pkce};
-use crate::store::authorization::{Grant, Redeemed, Redemption, Refresh, Rotation};
+use crate::store::authorization::{Grant, Kind, Redeemed, Redemption, Refresh, Rotation};
 use crate::token::dpop::Proven;
-use crate::token::{Error, Thumbprint};
+use crate::token::{Error, Flaw, Thumbprint};
 
 /// Two that exchange one refresh token at once: the second finds what the first did.
 const TRIES: usize = 2;
@@ -93,7 +93,7 @@ impl Server {
         let person: Person = serde_json::from_str(&grant.person).map_err(|_| Fault::Unreadable)?;
         let scopes: Vec<String> = serde_json::from_str(&grant.scopes).map_err(|_| Fault::Unreadable)?;
         let issued = self.make(call, &order(asking, resource, &person, &scopes, &grant, key.as_ref())).await?;
-        use_up(call, proof, &client.id)?;
+        use_up(call, proof, &client.id).await?;
 
         let tokens = &call.settings.tokens;
         let wants_refresh = body.offline && client.grant_types.contains(&GrantType::RefreshToken);
@@ -146,7 +146,7 @@ impl Server {
             return Err(refused("the person may not sign in any more", "person_gone", &client.id));
         };
         let issued = self.make(call, &order(asking, resource, &person, &scopes, &grant, key.as_ref())).await?;
-        use_up(call, proof, &client.id)?;
+        use_up(call, proof, &client.id).await?;
         let successor = self.successor(call, &grant, &shown, row).await?;
         Ok(issued.answer("token_refreshed", Some(&successor), &[]))
     }
@@ -231,7 +231,7 @@ impl Server {
             must_be_bound: client.dpop_bound,
         };
         let issued = self.make(call, &order).await?;
-        use_up(call, proof, &client.id)?;
+        use_up(call, proof, &client.id).await?;
         Ok(issued.answer("client_credentials", None, &[]))
     }
 
@@ -276,10 +276,18 @@ fn proven(call: &Call<'_>, request: &Request<Bytes>) -> Answer<Option<Proven>> {
     call.world.proofs.prove(request.headers(), &url, None, call.origin.now).map_err(|error| unproven(call, error))
 }
 
-/// SECURITY: the last thing before a token is given out.
-pub(super) fn use_up(call: &Call<'_>, proof: Option<&Proven>, client: &str) -> Answer<()> {
+/// SECURITY: the last thing before a token is given out. In memory first, where one client may fill no more than its share;
+/// then in the store, so that no other replica takes it either, nor this one after a restart.
+pub(super) async fn use_up(call: &Call<'_>, proof: Option<&Proven>, client: &str) -> Answer<()> {
     let Some(proof) = proof else { return Ok(()) };
-    call.world.proofs.used_by(proof, &call.settings.issuer, client, call.origin.now).map_err(|error| unproven(call, error))
+    call.world.proofs.used_by(proof, &call.settings.issuer, client, call.origin.now).map_err(|error| unproven(call, error))?;
+    let seen = digest(&format!("DPoP proof\n{}", URL_SAFE_NO_PAD.encode(proof.id)));
+    // As long again as it is accepted for, by a clock that is behind.
+    let until = call.now + 3 * call.world.config.dpop.rules.window.as_secs();
+    match call.store.put_new_ticket(Kind::Seen, &seen, "", until, call.now).await.map_err(Fault::from)? {
+        true => Ok(()),
+        false => Err(unproven(call, Error::Proof(Flaw::Replayed))),
+    }
 }
 
 /// RFC 9449 §5 and §8.
