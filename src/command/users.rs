@@ -120,7 +120,7 @@ impl Users {
         match self.what {
             What::Invite(invite) => invite.run(),
             What::List(list) => list.run(),
-            What::Disable(change) => change.run("disabled", &|account, _| account.state = AccountState::Disabled, Ends::Person),
+            What::Disable(change) => change.run("disabled", &|account, _| account.state = AccountState::Disabled, Ends::Everything),
             What::Enable(change) => change.run("enabled", &enable, Ends::Nothing),
             What::Reset(change) => change.reset(),
             What::Passkeys(named) => named.passkeys(),
@@ -130,7 +130,7 @@ impl Users {
                 groups.change.run("groups changed", &|account, _| account.groups.clone_from(&groups.groups), Ends::Nothing)
             }
             What::Sessions(named) => named.sessions(),
-            What::End(change) => change.run("ended everything", &|_, _| {}, Ends::Connections),
+            What::End(change) => change.run("ended everything", &|_, _| {}, Ends::Everything),
         }
     }
 }
@@ -139,10 +139,8 @@ impl Users {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Ends {
     Nothing,
-    /// What is signed in and connected now.
-    Connections,
-    /// That, and whatever might just be coming about.
-    Person,
+    /// All that is signed in and connected now, and nothing of what comes afterwards.
+    Everything,
 }
 
 /// Whoever has neither password nor passkey is invited still.
@@ -221,30 +219,12 @@ impl Change {
         self.record(&config, "reset offered", &name)
     }
 
-    /// Each grant is revoked by its own id, so that who signs in again a moment later is not meant.
-    async fn end(
-        &self,
-        store: &Store,
-        server: &AuthorizationServer,
-        config: &Config,
-        account: &Account,
-        ends: Ends,
-        now: u64,
-    ) -> Result<(), Failure> {
+    async fn end(&self, store: &Store, server: &AuthorizationServer, config: &Config, account: &Account, now: u64) -> Result<(), Failure> {
         let Some(bounds) = config.store.as_ref().map(|store| &store.bounds) else { return Ok(()) };
         let (reason, until) = (Reason { text: &self.reason, actor: &self.by, made: now }, store.latest(now).await.map_err(told)?);
-        let grants = store.grants_of(&account.subject(), now).await.map_err(told)?;
-        let mut meant: Vec<Selector> = grants.into_iter().map(|grant| Selector::Session(grant.id)).collect();
-        if ends == Ends::Person {
-            meant.push(Selector::Subject { issuer: server.issuer.to_string(), subject: account.subject() });
-        }
-        for selector in meant {
-            store.revoke(&Revocation::new(selector, until, None, None, bounds), &reason).await.map_err(told)?;
-        }
-        for session in store.sessions_of(&account.subject(), now).await.map_err(told)? {
-            store.end_session(&account.subject(), &session.digest).await.map_err(told)?;
-        }
-        Ok(())
+        let person = Selector::Subject { issuer: server.issuer.to_string(), subject: account.subject() };
+        store.revoke(&Revocation::new(person, until, None, None, bounds), &reason).await.map_err(told)?;
+        store.end_sessions(&account.subject(), None).await.map_err(told)
     }
 
     fn record(&self, config: &Config, done: &'static str, name: &str) -> Result<(), Failure> {

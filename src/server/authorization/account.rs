@@ -14,6 +14,7 @@ use super::session::session_digest;
 use super::sign_in::{field, has_accounts};
 use super::{Call, Fault, Reply, Server, Told, digest};
 use crate::config::texts::fill;
+use crate::governance::Selector;
 use crate::mcp::seal::Purpose;
 use crate::oauth::account::{self as rules, Account, SUBJECT};
 use crate::oauth::authorization::Parameters;
@@ -64,8 +65,8 @@ struct PasskeyCard {
     backed_up: bool,
     /// What its buttons say to whom does not see it.
     remove: String,
-}
     rename: String,
+}
 
 /// One browser in which the person is signed in.
 struct Card {
@@ -154,11 +155,11 @@ impl Server {
                 call.store.end_session(&account.subject(), field(&form, "session")).await?;
                 Done::Said(frame.t.account_session_ended.clone())
             }
-            "password" => self.new_password(call, request, frame, &own, &form).await?,
             "out" => return self.leave(call, request, frame).await,
+            "password" => self.new_password(call, request, frame, &own, &form).await?,
             "passkey" => self.new_passkey(call, frame, &browser, &own, &form).await?,
-            "forget" => self.forget_passkey(call, frame, account, &form).await?,
             "name" => self.name_passkey(call, frame, account, &form).await?,
+            "forget" => self.forget_passkey(call, frame, account, &form).await?,
             "codes" => self.codes_for(call, frame, &own, &form).await?,
             _ => return forged(),
         };
@@ -205,8 +206,8 @@ impl Server {
         if call.store.change_account(&account.id, change).await?.is_none() {
             return Ok(Done::Wrong(frame.t.account_current_wrong.clone()));
         }
-        Ok(Done::Said(frame.t.account_password_changed.clone()))
         call.store.end_sessions(&account.subject(), session_digest(call, request).as_deref()).await?;
+        Ok(Done::Said(frame.t.account_password_changed.clone()))
     }
 
     async fn codes_for(&self, call: &Call<'_>, frame: Frame<'_>, own: &Own, form: &Parameters) -> Result<Done, Fault> {
@@ -281,13 +282,10 @@ impl Server {
 
     /// Signs the person out everywhere and disconnects all clients, here and on every replica.
     pub(super) async fn end_everything(&self, call: &Call<'_>, account: &Account, reason: &'static str) -> Result<(), Fault> {
-        for session in call.store.sessions_of(&account.subject(), call.now).await? {
-            call.store.end_session(&account.subject(), &session.digest).await?;
-        }
-        for grant in call.store.grants_of(&account.subject(), call.now).await? {
-            self.end_grant(call, &grant, reason).await?;
-        }
-        Ok(())
+        call.store.end_sessions(&account.subject(), None).await?;
+        // However much there is, and nothing of what comes afterwards.
+        let person = Selector::Subject { issuer: call.settings.issuer.to_string(), subject: account.subject() };
+        self.revoke_here(call, person, None, reason, &format!("account {}", account.name)).await
     }
 }
 

@@ -92,6 +92,7 @@ impl Server {
         };
         let (ticket, name) = (field(&form, "ticket"), field(&form, "name"));
         let device = Cookies::of(call, request).read(COOKIE);
+        let after = call.store.changes().await?;
         let has = |name| form.one(name).is_ok_and(|value| value.is_some());
         let recovers = has("code");
         let judged = match (has("passkey"), recovers) {
@@ -102,7 +103,9 @@ impl Server {
         match judged {
             Ok(account) => {
                 let cookie = self.know(call, request, &account, device).await?;
-                let mut reply = self.come_in(call, request, ticket, person(&account, call.now)).await?;
+                // A recovery ends whatever came before it, and not itself.
+                let person = Person { after: (!recovers).then_some(after), ..person(&account, call.now) };
+                let mut reply = self.come_in(call, request, ticket, person).await?;
                 set(&mut reply, cookie);
                 Ok(reply)
             }

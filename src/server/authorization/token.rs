@@ -2,6 +2,8 @@
 //!
 //! Everything is checked and the token is made before anything is used up, so that a mistake costs a client nothing.
 
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
@@ -12,6 +14,7 @@ use super::issue::{CodeBody, Order};
 use super::reply::Answer;
 use super::{Call, Fault, Reply, Server, digest, secret};
 use crate::config::authorization_server::Resource;
+use crate::governance::{Revocations, Since};
 use crate::mcp::seal::{Owner, Purpose};
 use crate::oauth::grant::{Asked, TokenRequest, narrow};
 use crate::oauth::issue::Speaker;
@@ -90,7 +93,7 @@ impl Server {
             return Err(OAuthError::new(Code::InvalidDpopProof, "the code is bound to another key").into());
         }
         let resource = of_grant(call, &grant, asked.resource)?;
-        let person: Person = serde_json::from_str(&grant.person).map_err(|_| Fault::Unreadable)?;
+        let person = agreed(call, &grant)?;
         let scopes: Vec<String> = serde_json::from_str(&grant.scopes).map_err(|_| Fault::Unreadable)?;
         let issued = self.make(call, &order(asking, resource, &person, &scopes, &grant, key.as_ref())).await?;
         use_up(call, proof, &client.id).await?;
@@ -140,7 +143,7 @@ impl Server {
         let scopes = narrow(&granted, asked.scopes.clone())?;
         // Before the person is asked about: whoever shows a token that was exchanged is no reason to ask.
         self.turn(call, &grant, &row).await?;
-        let person: Person = serde_json::from_str(&grant.person).map_err(|_| Fault::Unreadable)?;
+        let person = agreed(call, &grant)?;
         let Some(person) = self.still_there(call, &grant, person).await? else {
             self.end_grant(call, &grant, "person_gone").await?;
             return Err(refused("the person may not sign in any more", "person_gone", &client.id));
@@ -258,6 +261,20 @@ fn order<'a>(
         grant: Some(&grant.id),
         binding,
         must_be_bound: asking.client.dpop_bound,
+    }
+}
+
+/// Who agreed. SECURITY: a request that was under way while the person was revoked may have made a grant afterwards, that nothing ended.
+fn agreed(call: &Call<'_>, grant: &Grant) -> Answer<Person> {
+    let person: Person = serde_json::from_str(&grant.person).map_err(|_| Fault::Unreadable)?;
+    let at = u64::try_from(grant.created).unwrap_or_default();
+    let since = Since { at, leeway: call.settings.rules.leeway, after: person.after };
+    let now = call.origin.now;
+    // What is not known ends no grant for good: while it is not, no token is let in anyway.
+    let is_out = |index: &Arc<Revocations>| index.are_known(now) && index.ends_subject(&grant.issuer, &grant.subject, since, now);
+    match person.after.is_some() && call.world.revocations.as_ref().is_some_and(is_out) {
+        true => Err(refused("what it stands for has ended", "grant_ended", &grant.client_id)),
+        false => Ok(person),
     }
 }
 
