@@ -19,7 +19,7 @@ use crate::mcp::seal::{Owner, Purpose};
 use crate::oauth::grant::{Asked, TokenRequest, narrow};
 use crate::oauth::issue::Speaker;
 use crate::oauth::refresh::{GRACE, Shown, Turn};
-use crate::oauth::{Code, GrantType, OAuthError, Person, pkce};
+use crate::oauth::{Code, GrantType, OAuthError, Person, RegisteredClient, pkce};
 use crate::store::authorization::{Grant, Kind, Redeemed, Redemption, Refresh, Rotation};
 use crate::token::dpop::Proven;
 use crate::token::{Error, Flaw, Thumbprint};
@@ -94,7 +94,7 @@ impl Server {
         }
         let resource = of_grant(call, &grant, asked.resource)?;
         let person = agreed(call, &grant)?;
-        let scopes: Vec<String> = serde_json::from_str(&grant.scopes).map_err(|_| Fault::Unreadable)?;
+        let scopes = granted(client, &grant)?;
         let issued = self.make(call, &order(asking, resource, &person, &scopes, &grant, key.as_ref())).await?;
         use_up(call, proof, &client.id).await?;
 
@@ -139,8 +139,7 @@ impl Server {
         let key = proof.map(|proof| proof.key);
         is_bound_alike(asking, &grant, key.as_ref())?;
         let resource = of_grant(call, &grant, asked.resource)?;
-        let granted: Vec<String> = serde_json::from_str(&grant.scopes).map_err(|_| Fault::Unreadable)?;
-        let scopes = narrow(&granted, asked.scopes.clone())?;
+        let scopes = narrow(&granted(client, &grant)?, asked.scopes.clone())?;
         // Before the person is asked about: whoever shows a token that was exchanged is no reason to ask.
         self.turn(call, &grant, &row).await?;
         let person = agreed(call, &grant)?;
@@ -276,6 +275,13 @@ fn agreed(call: &Call<'_>, grant: &Grant) -> Answer<Person> {
         true => Err(refused("what it stands for has ended", "grant_ended", &grant.client_id)),
         false => Ok(person),
     }
+}
+
+/// What the person agreed to, without what the client may not have any more.
+fn granted(client: &RegisteredClient, grant: &Grant) -> Answer<Vec<String>> {
+    let agreed: Vec<String> = serde_json::from_str(&grant.scopes).map_err(|_| Fault::Unreadable)?;
+    let may_have = |scope: &String| client.scope.as_ref().is_none_or(|own| own.contains(scope));
+    Ok(agreed.into_iter().filter(may_have).collect())
 }
 
 /// RFC 6749 §5.2 `unauthorized_client`.
