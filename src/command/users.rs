@@ -44,7 +44,7 @@ enum What {
     Disable(Change),
     /// Let somebody sign in again.
     Enable(Change),
-    /// Print a new link for somebody who has lost the password. The old one works until the link is used.
+    /// Print a new link for somebody who has lost password, passkeys and recovery codes. Until it is used, those work on.
     Reset(Change),
     /// List somebody's passkeys.
     Passkeys(Named),
@@ -65,8 +65,10 @@ struct Invite {
     /// What people read instead of the name.
     #[arg(long)]
     display: Option<String>,
+    /// Stands in tokens as `email`.
     #[arg(long)]
     email: Option<String>,
+    /// Groups, for `groups` in rules.
     #[arg(long, value_name = "GROUP", value_delimiter = ',')]
     groups: Vec<String>,
 }
