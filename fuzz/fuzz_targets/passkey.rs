@@ -18,7 +18,8 @@ pub(crate) const KEY: [&[u8]; 4] = [
 pub(crate) static PARTY: LazyLock<RelyingParty> = LazyLock::new(|| RelyingParty::of("https://mcp.example.com").expect("a name"));
 
 pub(crate) fn client_data(ceremony: &str) -> Vec<u8> {
-    format!(r#"{{"type":"webauthn.{ceremony}","challenge":"{CHALLENGE}","origin":"https://mcp.example.com","crossOrigin":false}}"#).into_bytes()
+    format!(r#"{{"type":"webauthn.{ceremony}","challenge":"{CHALLENGE}","origin":"https://mcp.example.com","crossOrigin":false}}"#)
+        .into_bytes()
 }
 
 fuzz_target!(|bytes: &[u8]| {
