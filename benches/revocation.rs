@@ -25,6 +25,7 @@ fn verified(index: &Revocations, now: u64) -> Verified {
         required_claims: Vec::new(),
         audience_from: AudienceFrom::Aud,
         required_values: Vec::new(),
+        own: false,
     });
     let text = format!(
         r#"{{"active":true,"iss":"{ISSUER}","sub":"user-a","client_id":"app","aud":"a","jti":"j","sid":"s","iat":{now},"exp":{}}}"#,
@@ -42,6 +43,7 @@ fn look_up(criterion: &mut Criterion) {
     for number in [0, 1_000, 1_000_000_u32] {
         let index = Revocations::new(Bounds::default());
         for n in 0..number {
+            let seq = i64::from(n) + 1;
             let name = format!("name-{n}");
             let selector = match n % 6 {
                 0 => Selector::Id { issuer: ISSUER.into(), jti: name },
@@ -51,7 +53,7 @@ fn look_up(criterion: &mut Criterion) {
                 4 => Selector::Upstream(name),
                 _ => Selector::Key { issuer: ISSUER.into(), kid: name },
             };
-            index.apply(&Revocation::new(selector, now, None, None, &index.bounds())).unwrap();
+            index.apply(seq, &Revocation::new(selector, now, None, None, &index.bounds())).unwrap();
         }
         let received = SystemTime::now();
         index.confirm(received);

@@ -4,6 +4,7 @@
 //! with many identities costs others nothing but a fresh start.
 
 use std::hash::Hash;
+use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -29,6 +30,14 @@ pub struct Limiter {
     /// One for each rate that a configuration has named, which are few.
     rates: ArcSwap<Vec<(Rate, Arc<Keyed>)>>,
     clock: DefaultClock,
+}
+
+/// Who is counted by where requests come from: an IPv4 address, or the /64 of IPv6 of which one subscriber has every address.
+pub fn neighbourhood(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+        address => address,
+    }
 }
 
 type Keyed = RateLimiter<u64, Callers, DefaultClock>;
@@ -99,6 +108,15 @@ fn quota(rate: Rate) -> Option<Quota> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn s36_a_subscriber_with_many_addresses_is_one() {
+        let of = |address: &str| neighbourhood(address.parse().expect("an address"));
+        assert_eq!(of("2001:db8:1:2:3:4:5:6"), of("2001:db8:1:2::1"));
+        assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
+        assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
+        assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));
+    }
 
     #[test]
     fn item_37_one_caller_over_the_rate_waits_and_another_does_not() {

@@ -24,6 +24,7 @@ fuzz_target!(|data: &[u8]| {
         required_claims: Vec::new(),
         audience_from: AudienceFrom::Aud,
         required_values: Vec::new(),
+        own: false,
     });
     let demands = AnswerRules { cache: Duration::from_secs(30), allow_missing_audience: false };
     let now = UNIX_EPOCH + Duration::from_secs(NOW);

@@ -20,6 +20,7 @@ fuzz_target!(|text: &str| {
         required_claims: vec!["jti".into()],
         audience_from: AudienceFrom::Aud,
         required_values: Vec::new(),
+        own: false,
     };
     for seconds in [0, 1_800_000_000, u64::from(u32::MAX)] {
         let _ = unverified.check(&rules, UNIX_EPOCH + Duration::from_secs(seconds));

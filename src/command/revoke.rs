@@ -29,7 +29,7 @@ pub struct Revoke {
     /// The token with this digest, as in the audit log. A JWT is better revoked by `--jti` or `--token-file`.
     #[arg(long, value_name = "DIGEST")]
     digest: Option<String>,
-    /// The token with this `jti`.
+    /// The token with this `jti`. Needs `--issuer`.
     #[arg(long, requires = "issuer")]
     jti: Option<String>,
     /// All tokens with this `sid`.
@@ -38,10 +38,10 @@ pub struct Revoke {
     /// All tokens that were issued to this client until now.
     #[arg(long, value_name = "ID")]
     client: Option<String>,
-    /// All tokens of this subject that were issued until now.
+    /// All tokens of this subject that were issued until now. Needs `--issuer`.
     #[arg(long, requires = "issuer")]
     subject: Option<String>,
-    /// All tokens signed with the key that has this `kid`, for ever.
+    /// All tokens signed with the key that has this `kid`, for ever. Needs `--issuer`.
     #[arg(long, value_name = "KID", requires = "issuer")]
     key: Option<String>,
     /// All tokens that were issued until now, at this upstream.

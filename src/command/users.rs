@@ -44,7 +44,7 @@ enum What {
     Disable(Change),
     /// Let somebody sign in again.
     Enable(Change),
-    /// Print a new link for somebody who has lost the password. The old one works until the link is used.
+    /// Print a new link for somebody who has lost password, passkeys and recovery codes. Until it is used, those work on.
     Reset(Change),
     /// List somebody's passkeys.
     Passkeys(Named),
@@ -65,8 +65,10 @@ struct Invite {
     /// What people read instead of the name.
     #[arg(long)]
     display: Option<String>,
+    /// Stands in tokens as `email`.
     #[arg(long)]
     email: Option<String>,
+    /// Groups, for `groups` in rules.
     #[arg(long, value_name = "GROUP", value_delimiter = ',')]
     groups: Vec<String>,
 }
@@ -120,7 +122,7 @@ impl Users {
         match self.what {
             What::Invite(invite) => invite.run(),
             What::List(list) => list.run(),
-            What::Disable(change) => change.run("disabled", &|account, _| account.state = AccountState::Disabled, Ends::Person),
+            What::Disable(change) => change.run("disabled", &|account, _| account.state = AccountState::Disabled, Ends::Everything),
             What::Enable(change) => change.run("enabled", &enable, Ends::Nothing),
             What::Reset(change) => change.reset(),
             What::Passkeys(named) => named.passkeys(),
@@ -130,7 +132,7 @@ impl Users {
                 groups.change.run("groups changed", &|account, _| account.groups.clone_from(&groups.groups), Ends::Nothing)
             }
             What::Sessions(named) => named.sessions(),
-            What::End(change) => change.run("ended everything", &|_, _| {}, Ends::Connections),
+            What::End(change) => change.run("ended everything", &|_, _| {}, Ends::Everything),
         }
     }
 }
@@ -139,10 +141,8 @@ impl Users {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Ends {
     Nothing,
-    /// What is signed in and connected now.
-    Connections,
-    /// That, and whatever might just be coming about.
-    Person,
+    /// All that is signed in and connected now, and nothing of what comes afterwards.
+    Everything,
 }
 
 /// Whoever has neither password nor passkey is invited still.
@@ -189,13 +189,16 @@ impl Change {
         self.check()?;
         let (config, now) = (load(&self.file)?, seconds());
         let name = with_store(&config, async |store, server| {
-            let mut account = find(&store, &self.name).await?;
+            let account = find(&store, &self.name).await?;
             let passkeys = store.passkeys_of(&account.id).await.map_err(told)?;
-            change(&mut account, &passkeys);
-            account.changed = now;
-            store.change_account(&account).await.map_err(told)?;
-            if ends != Ends::Nothing {
-                self.end(&store, server, &config, &account, ends, now).await?;
+            let change = |account: &mut Account| {
+                change(account, &passkeys);
+                account.changed = now;
+                true
+            };
+            let account = store.change_account(&account.id, change).await.map_err(told)?.unwrap_or(account);
+            if ends == Ends::Everything {
+                self.end(&store, server, &config, &account, now).await?;
             }
             Ok(account.name)
         })?;
@@ -218,30 +221,12 @@ impl Change {
         self.record(&config, "reset offered", &name)
     }
 
-    /// Each grant is revoked by its own id, so that who signs in again a moment later is not meant.
-    async fn end(
-        &self,
-        store: &Store,
-        server: &AuthorizationServer,
-        config: &Config,
-        account: &Account,
-        ends: Ends,
-        now: u64,
-    ) -> Result<(), Failure> {
+    async fn end(&self, store: &Store, server: &AuthorizationServer, config: &Config, account: &Account, now: u64) -> Result<(), Failure> {
         let Some(bounds) = config.store.as_ref().map(|store| &store.bounds) else { return Ok(()) };
         let (reason, until) = (Reason { text: &self.reason, actor: &self.by, made: now }, store.latest(now).await.map_err(told)?);
-        let grants = store.grants_of(&account.subject(), now).await.map_err(told)?;
-        let mut meant: Vec<Selector> = grants.into_iter().map(|grant| Selector::Session(grant.id)).collect();
-        if ends == Ends::Person {
-            meant.push(Selector::Subject { issuer: server.issuer.to_string(), subject: account.subject() });
-        }
-        for selector in meant {
-            store.revoke(&Revocation::new(selector, until, None, None, bounds), &reason).await.map_err(told)?;
-        }
-        for session in store.sessions_of(&account.subject(), now).await.map_err(told)? {
-            store.end_session(&account.subject(), &session.digest).await.map_err(told)?;
-        }
-        Ok(())
+        let person = Selector::Subject { issuer: server.issuer.to_string(), subject: account.subject() };
+        store.revoke(&Revocation::new(person, until, None, None, bounds), &reason).await.map_err(told)?;
+        store.end_sessions(&account.subject(), None).await.map_err(told)
     }
 
     fn record(&self, config: &Config, done: &'static str, name: &str) -> Result<(), Failure> {
@@ -352,8 +337,7 @@ async fn find(store: &Store, name: &str) -> Result<Account, Failure> {
 /// A new link for this account.
 async fn link(store: &Store, server: &AuthorizationServer, account: &str, now: u64) -> Result<String, Failure> {
     let (link, kept) = secret().map_err(|fault| Failure::Impossible(fault.to_string()))?;
-    let body = serde_json::to_string(&Invitation { account: account.to_owned() })
-        .map_err(|error| Failure::Impossible(format!("cannot write the invitation: {error}")))?;
+    let body = Invitation { account: account.to_owned() }.text().map_err(|fault| Failure::Impossible(fault.to_string()))?;
     store.put_ticket(Kind::Invite, &kept, &body, now + INVITATION.as_secs()).await.map_err(told)?;
     Ok(server.endpoint(&format!("/doorward/invite/{link}")))
 }

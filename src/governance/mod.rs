@@ -11,5 +11,5 @@ pub mod surface;
 
 pub use client::{Barred, Clients};
 pub use observed::Observed;
-pub use revocation::{Asked, Bounds, Full, Revocation, Revocations, Selector};
+pub use revocation::{Asked, Bounds, Full, Revocation, Revocations, Selector, Since};
 pub use surface::{Acceptance, IssuerKey, IssuerKeys, KeyState};

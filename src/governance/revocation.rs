@@ -3,6 +3,10 @@
 //! Two kinds of entries: some names are refused whenever a token was issued (a token, a session, a key);
 //! the others refuse what was issued up to a moment (a client, a subject, an upstream, everything). An
 //! entry leaves when the last token that it could hit has expired. Knows no database: see `store::feed`.
+//!
+//! Which came first, a token or a revocation "until now"? Clocks say it to within the issuer's leeway, in favour of the
+//! revocation. What we issue ourselves says it exactly: it names the last change that the store held when it was made, and
+//! every revocation is a change with a number of its own. So no clock is asked, and whoever signs in again at once is let in.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -12,7 +16,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::token::{Digest, Error, Marker, Named, Verified};
 
-/// Entries at most: about 36 MiB. `doorward revoke` refuses to write more.
+/// Entries at most: about 66 MiB. `doorward revoke` refuses to write more.
 pub const MOST: usize = 1_000_000;
 /// Parts with a lock of their own.
 const SHARDS: usize = 64;
@@ -56,6 +60,8 @@ pub struct Revocation {
     pub selector: Selector,
     /// Tokens issued later are not meant; none means all.
     pub issued_until: Option<u64>,
+    /// Until the moment at which it is written down, and not until one before that.
+    pub until_now: bool,
     /// When the last token that is meant has expired; none is never.
     pub leaves: Option<u64>,
 }
@@ -85,6 +91,17 @@ pub struct Asked<'a> {
     pub verified: &'a Verified,
     pub upstream: &'a str,
     pub now: SystemTime,
+}
+
+/// When something was given out, as far as that can be known.
+#[derive(Clone, Copy, Debug)]
+pub struct Since {
+    /// By the clock of whoever gave it out, in seconds since 1970; 0 where that is not said.
+    pub at: u64,
+    /// By how much that clock may differ.
+    pub leeway: Duration,
+    /// The number of the last change that the store held then; known only of what we give out ourselves.
+    pub after: Option<u64>,
 }
 
 impl Selector {
@@ -126,7 +143,8 @@ impl Revocation {
             (_, Some(expires)) => Some(expires.saturating_add(LEEWAY).min(last)),
             (_, None) => Some(last),
         };
-        Self { selector, issued_until, leaves }
+        let until_now = issued_until.is_some_and(|until| until >= now);
+        Self { selector, issued_until, until_now, leaves }
     }
 }
 
@@ -135,6 +153,41 @@ impl Revocation {
 struct Entry {
     issued_until: u32,
     leaves: u32,
+    /// The number of the last revocation until now: what was given out before that one is meant, by whatever clock.
+    fence: u64,
+    /// There is one that is not until now, and so the clock decides too.
+    by_clock: bool,
+}
+
+impl Entry {
+    fn new(seq: u64, revocation: &Revocation) -> Self {
+        Self {
+            issued_until: seconds(revocation.issued_until),
+            leaves: seconds(revocation.leaves),
+            fence: if revocation.until_now { seq } else { 0 },
+            by_clock: !revocation.until_now,
+        }
+    }
+
+    /// Means what either meant.
+    fn join(&mut self, other: Self) {
+        let Self { issued_until, leaves, fence, by_clock } = other;
+        self.issued_until = self.issued_until.max(issued_until);
+        self.leaves = self.leaves.max(leaves);
+        self.fence = self.fence.max(fence);
+        self.by_clock |= by_clock;
+    }
+
+    fn hits(&self, since: &Since) -> bool {
+        let (at, leeway) = (seconds(Some(since.at)), seconds(Some(since.leeway.as_secs())));
+        // SECURITY: whatever could be presented at the moment of the revocation was issued up to the leeway after it.
+        let by_clock = at.saturating_sub(leeway) <= self.issued_until;
+        match since.after {
+            None => by_clock,
+            // SECURITY: a number of a store that a backup took the place of is no lie of seconds only.
+            Some(after) => after < self.fence || (self.by_clock && by_clock) || at.saturating_add(leeway) < self.issued_until,
+        }
+    }
 }
 
 /// Keys are hashes already.
@@ -166,6 +219,8 @@ pub struct Revocations {
     kinds: AtomicU8,
     /// Tokens issued up to here are refused.
     everything: AtomicU32,
+    /// Until here, what was given out names changes of a store that a backup took the place of.
+    restored: AtomicU64,
     bounds: Bounds,
     /// When the store was last read, in seconds since 1970.
     confirmed: AtomicU64,
@@ -181,6 +236,7 @@ impl Revocations {
             len: AtomicUsize::new(0),
             kinds: AtomicU8::new(0),
             everything: AtomicU32::new(0),
+            restored: AtomicU64::new(0),
             bounds,
             confirmed: AtomicU64::new(0),
             unknown: AtomicBool::new(true),
@@ -196,12 +252,13 @@ impl Revocations {
         self.bounds
     }
 
-    /// Takes a revocation in; an entry that is there already only grows.
+    /// Takes a revocation in, which is the change with this number; an entry that is there already only grows.
     ///
     /// # Errors
     /// [`Full`], and the entry is not there: what is revoked is then not known.
-    pub fn apply(&self, revocation: &Revocation) -> Result<(), Full> {
-        let entry = Entry { issued_until: seconds(revocation.issued_until), leaves: seconds(revocation.leaves) };
+    pub fn apply(&self, seq: i64, revocation: &Revocation) -> Result<(), Full> {
+        // SECURITY: a number that is none is that of the last change there can be.
+        let entry = Entry::new(u64::try_from(seq).unwrap_or(u64::MAX), revocation);
         let mark = |kind, issuer: &str, name: &str| (kind, self.marker.mark(kind, issuer, name));
         let (kind, mark) = match &revocation.selector {
             Selector::Token(digest) => (Named::Token, self.marker.token(digest)),
@@ -219,8 +276,7 @@ impl Revocations {
         let Some(shard) = self.shard(mark) else { return Err(Full) };
         let mut shard = shard.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(there) = shard.get_mut(&mark) {
-            there.issued_until = there.issued_until.max(entry.issued_until);
-            there.leaves = there.leaves.max(entry.leaves);
+            there.join(entry);
             return Ok(());
         }
         if self.len.fetch_add(1, Ordering::Relaxed) >= MOST {
@@ -245,9 +301,10 @@ impl Revocations {
         let marks = verified.marks.as_deref();
         let issued = marks.map_or(0, |marks| marks.issued);
         self.check_lifetime(verified, issued, now)?;
-        // SECURITY: whatever could be presented at the moment of the revocation was issued up to the leeway after it.
-        let issued = issued.saturating_sub(u32::try_from(verified.rules.leeway.as_secs()).unwrap_or(u32::MAX));
-        if issued <= self.everything.load(Ordering::Relaxed) && self.everything.load(Ordering::Relaxed) > 0 {
+        // SECURITY: only of what we signed ourselves; another issuer could write any number there.
+        let after = marks.and_then(|marks| marks.after).filter(|_| verified.rules.own);
+        let since = self.believed(Since { at: issued.into(), leeway: verified.rules.leeway, after });
+        if self.ends_everything(&since) {
             return Err(Error::Revoked);
         }
         let kinds = self.kinds.load(Ordering::Acquire);
@@ -255,7 +312,7 @@ impl Revocations {
             return Ok(());
         }
         let is_named =
-            |kind: Named, mark: &dyn Fn() -> Option<u64>| kinds & bit(kind) != 0 && mark().is_some_and(|mark| self.hits(mark, issued));
+            |kind: Named, mark: &dyn Fn() -> Option<u64>| kinds & bit(kind) != 0 && mark().is_some_and(|mark| self.hits(mark, &since));
         let who = &verified.principal;
         let revoked = is_named(Named::Token, &|| Some(self.marker.token(token)))
             || is_named(Named::Id, &|| marks?.id)
@@ -264,16 +321,37 @@ impl Revocations {
             || is_named(Named::Client, &|| Some(self.marker.mark(Named::Client, "", who.client()?)))
             || is_named(Named::Upstream, &|| Some(self.marker.mark(Named::Upstream, "", upstream)))
             || kinds & bit(Named::Key) != 0
-                && key().is_some_and(|kid| self.hits(self.marker.mark(Named::Key, who.issuer(), kid.as_ref()), issued));
+                && key().is_some_and(|kid| self.hits(self.marker.mark(Named::Key, who.issuer(), kid.as_ref()), &since));
         if revoked { Err(Error::Revoked) } else { Ok(()) }
     }
 
-    /// Whether all that a person got up to `since` (seconds since 1970) is revoked, or it is not known whether it is.
-    pub fn ends_subject(&self, issuer: &str, subject: &str, since: u64, now: SystemTime) -> bool {
-        let since = u32::try_from(since).unwrap_or(u32::MAX);
+    /// Whether all that a person got then is revoked, or it is not known whether it is.
+    pub fn ends_subject(&self, issuer: &str, subject: &str, since: Since, now: SystemTime) -> bool {
+        let since = self.believed(since);
         !self.is_known(since_epoch(now))
-            || (since <= self.everything.load(Ordering::Relaxed) && self.everything.load(Ordering::Relaxed) > 0)
-            || self.hits(self.marker.mark(Named::Subject, issuer, subject), since)
+            || self.ends_everything(&since)
+            || self.hits(self.marker.mark(Named::Subject, issuer, subject), &since)
+    }
+
+    /// By the clock alone: everything is revoked before a time, and not until now.
+    fn ends_everything(&self, since: &Since) -> bool {
+        let until = self.everything.load(Ordering::Relaxed);
+        until > 0 && since.at.saturating_sub(since.leeway.as_secs()) <= u64::from(until)
+    }
+
+    fn believed(&self, since: Since) -> Since {
+        let is_old = since.at <= self.restored.load(Ordering::Acquire).saturating_add(since.leeway.as_secs());
+        Since { after: since.after.filter(|_| !is_old), ..since }
+    }
+
+    /// A backup took the place of the store: its changes begin again at lower numbers. SECURITY: what was given out until `now`
+    /// is judged by the clock alone, and so are the revocations that are known; to be called before any of the backup is applied.
+    pub fn restored(&self, now: SystemTime) {
+        self.restored.fetch_max(since_epoch(now), Ordering::AcqRel);
+        for shard in &self.shards {
+            let mut shard = shard.write().unwrap_or_else(PoisonError::into_inner);
+            shard.values_mut().for_each(|entry| (entry.fence, entry.by_clock) = (0, true));
+        }
     }
 
     /// A token that does not say when it was issued must end soon enough from now.
@@ -283,11 +361,11 @@ impl Revocations {
         if lives > self.bounds.token_lifetime.as_secs() { Err(Error::Lifetime) } else { Ok(()) }
     }
 
-    fn hits(&self, mark: u64, issued: u32) -> bool {
+    fn hits(&self, mark: u64, since: &Since) -> bool {
         // A shard that is not there cannot say no.
         let Some(shard) = self.shard(mark) else { return true };
         let shard = shard.read().unwrap_or_else(PoisonError::into_inner);
-        shard.get(&mark).is_some_and(|entry| issued <= entry.issued_until)
+        shard.get(&mark).is_some_and(|entry| entry.hits(since))
     }
 
     /// By the bits that the map itself uses least.

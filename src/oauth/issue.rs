@@ -6,12 +6,13 @@ use serde_json::{Map, Value, json};
 
 use super::Person;
 use crate::principal::{Principal, Proof};
+use crate::token::marks::AFTER;
 
 /// `typ` (RFC 9068 §2.1).
 pub const TYPE: &str = "at+jwt";
 
 /// Claims that are ours to set. SECURITY: what a login says can never stand in their place.
-const RESERVED: [&str; 26] = [
+const RESERVED: [&str; 27] = [
     "iss",
     "sub",
     "aud",
@@ -38,6 +39,7 @@ const RESERVED: [&str; 26] = [
     "events",
     "typ",
     "token_use",
+    AFTER,
 ];
 
 /// For whom a token speaks.
@@ -71,6 +73,9 @@ pub struct AccessToken<'a> {
     pub session: Option<&'a str>,
     /// The thumbprint of the key that it is bound to (RFC 9449 §6.1).
     pub binding: Option<&'a str>,
+    /// The number of the last change that the store holds: what is revoked by a later one is revoked for this token, and
+    /// nothing else is.
+    pub after: u64,
 }
 
 impl AccessToken<'_> {
@@ -112,6 +117,7 @@ impl AccessToken<'_> {
             ("iat", json!(self.issued)),
             ("exp", json!(self.expires)),
             ("jti", json!(self.id)),
+            (AFTER, json!(self.after)),
         ];
         claims.extend(own.map(|(name, value)| (name.to_owned(), value)));
         claims.extend(self.session.map(|session| ("sid".to_owned(), json!(session))));
@@ -158,6 +164,7 @@ mod tests {
             id: "j",
             session: Some("g"),
             binding: None,
+            after: 7,
         }
         .claims()
     }
@@ -167,7 +174,7 @@ mod tests {
         let person = Person { subject: "alice".into(), groups: vec!["sre".into()], authenticated: 50, ..Person::default() };
         let expected = json!({
             "iss": "https://gw.example", "sub": "alice", "aud": "https://gw.example/files", "client_id": "c1", "scope": "a b",
-            "iat": 100, "exp": 700, "jti": "j", "sid": "g", "auth_time": 50, "groups": ["sre"],
+            "iat": 100, "exp": 700, "jti": "j", "after": 7, "sid": "g", "auth_time": 50, "groups": ["sre"],
         });
         assert_eq!(token(Speaker::Person(&person)), expected);
     }
@@ -180,14 +187,13 @@ mod tests {
 
     #[test]
     fn what_a_login_says_never_takes_the_place_of_what_we_say() {
-        let bad =
-            json!({ "sub": "root", "aud": "x", "scope": "all", "cnf": {}, "sid": "s", "groups": ["admin"], "exp": 9, "tenant": "t1" });
+        let bad = json!({ "sub": "root", "aud": "x", "scope": "all", "cnf": {}, "sid": "s", "groups": ["admin"], "exp": 9, "after": 99, "tenant": "t1" });
         let Value::Object(bad) = bad else { panic!("an object") };
         let person = Person { subject: "alice".into(), claims: bad.clone(), ..Person::default() };
         for claims in [token(Speaker::Person(&person)), token(Speaker::Foreign { subject: "alice", actor: None, claims: &bad })] {
             assert_eq!(
-                (&claims["sub"], &claims["scope"], &claims["exp"], &claims["sid"]),
-                (&json!("alice"), &json!("a b"), &json!(700), &json!("g"))
+                (&claims["sub"], &claims["scope"], &claims["exp"], &claims["sid"], &claims["after"]),
+                (&json!("alice"), &json!("a b"), &json!(700), &json!("g"), &json!(7))
             );
             assert_eq!((claims.get("cnf"), claims.get("groups"), &claims["tenant"]), (None, None, &json!("t1")));
         }

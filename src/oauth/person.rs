@@ -22,4 +22,8 @@ pub struct Person {
     pub acr: Option<String>,
     /// Which login says so: its kind and, where there are several, its name.
     pub login: String,
+    /// The last change that the store held when they began to sign in: what of theirs is revoked by a later one ends what comes
+    /// of this sign-in. None where that was not noted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<u64>,
 }

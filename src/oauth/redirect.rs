@@ -14,6 +14,8 @@ pub const MOST: usize = 10;
 
 /// Schemes that a browser would take for its own. They never come along unnoticed with better ones.
 const SCRIPTS: [&str; 7] = ["javascript", "data", "vbscript", "file", "blob", "about", "filesystem"];
+/// What an answer says.
+const ANSWER: [&str; 6] = ["code", "state", "iss", "error", "error_description", "error_uri"];
 const LOOPBACK: [&str; 3] = ["127.0.0.1", "[::1]", "localhost"];
 
 /// What kind of place a redirect URI leads to.
@@ -47,6 +49,8 @@ pub enum Fault {
     Scheme,
     /// A scheme by which a browser runs or reads something.
     Script,
+    /// A parameter of ours stands in its query already, and the client would hear two (RFC 6749 §3.1, RFC 9207 §2.4).
+    Answer,
 }
 
 impl Fault {
@@ -66,6 +70,7 @@ impl Fault {
             Self::Plain => "a redirect URI with http is for 127.0.0.1, [::1] and localhost only; use https",
             Self::Scheme => "a redirect URI has a scheme that is neither https nor a reversed domain name",
             Self::Script => "a redirect URI has a scheme that no answer may go to",
+            Self::Answer => "a redirect URI has a parameter in its query that belongs to the answer, such as code or state",
         }
     }
 }
@@ -94,6 +99,9 @@ impl Place {
         let is_as_written = url.as_str() == uri || url.as_str().strip_suffix('/') == Some(uri) && url.path() == "/";
         if !is_as_written {
             return Err(Fault::Form);
+        }
+        if url.query_pairs().any(|(name, _)| ANSWER.contains(&&*name)) {
+            return Err(Fault::Answer);
         }
         match (url.scheme(), url.host_str()) {
             ("https", Some(host)) => Ok(Self::Web(host.to_owned())),
@@ -217,6 +225,9 @@ mod tests {
             ("cursor://evil/oauth/callback", Fault::Scheme),
             ("myapp://cb", Fault::Scheme),
             ("mailto:a@b.example", Fault::Scheme),
+            ("https://app.example/cb?code=mine", Fault::Answer),
+            ("https://app.example/cb?x=1&st%61te=", Fault::Answer),
+            ("http://127.0.0.1/cb?iss=https%3A%2F%2Fevil.example", Fault::Answer),
             ("/cb", Fault::Relative),
             ("", Fault::Relative),
         ] {

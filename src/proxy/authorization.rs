@@ -9,6 +9,7 @@ use super::exchange::{Exchange, drain_later};
 use super::reply::{self, Cors};
 use super::{body, record};
 use crate::denial::{self, Denial};
+use crate::limit::neighbourhood;
 use crate::server::authorization::{Origin, Reply};
 
 /// Bytes of a body.
@@ -48,7 +49,7 @@ async fn take_in(exchange: &mut Exchange<'_>, session: &mut ServerSession) -> Re
     // INVARIANT: the route table sends no request here without it.
     let server = exchange.world.config.authorization_server.as_ref().ok_or(denial::Fault::Internal)?;
     let limited = |wait: std::time::Duration| denial::Fault::RateLimited(wait.as_secs() + 1);
-    exchange.gateway.limiter.admit(("authorization", exchange.source), server.rate).map_err(limited)?;
+    exchange.gateway.limiter.admit(("authorization", neighbourhood(exchange.source)), server.rate).map_err(limited)?;
     let body = match session.req_header().method {
         Method::POST | Method::PUT => body::read(session, BODY, exchange.world.config.limits.body_timeout).await?,
         _ => Bytes::new(),

@@ -17,6 +17,7 @@ use crate::config::{Secret, Signal};
 use crate::denial::{self, Denial};
 use crate::event::Outcome;
 use crate::governance::signal::{Fault, Shown};
+use crate::limit::neighbourhood;
 use crate::route::Inlet;
 use crate::signals::{Origin, Taken};
 use crate::token::{Credential, Scheme, Token, credential};
@@ -91,7 +92,7 @@ async fn take_in(
 
 fn check_rate(exchange: &Exchange<'_>, signal: &Signal) -> Result<(), denial::Fault> {
     let limited = |wait: std::time::Duration| denial::Fault::RateLimited(wait.as_secs() + 1);
-    exchange.gateway.limiter.admit(("signal", &signal.name, exchange.source), signal.rate).map_err(limited)
+    exchange.gateway.limiter.admit(("signal", &signal.name, neighbourhood(exchange.source)), signal.rate).map_err(limited)
 }
 
 /// Is the sender who it should be? By the secret that it shows, or by a token of its own, which is the answer.

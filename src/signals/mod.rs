@@ -228,13 +228,13 @@ impl Receiver {
         let actor = format!("signal {}", signal.name);
         for revocation in all {
             let reason = Reason { text: why, actor: &actor, made: seconds(origin.now) };
-            store.revoke(revocation, &reason).await.map_err(|error| {
+            let seq = store.revoke(revocation, &reason).await.map_err(|error| {
                 tracing::error!(signal = &*signal.name, %error, "a signal cannot be written down");
                 Fault::Store
             })?;
             // This replica need not wait for the feed. Where there is no room, the feed tells.
             if let Some(index) = &world.revocations {
-                let _ = index.apply(revocation);
+                let _ = index.apply(seq, revocation);
             }
             // The request's own record, which has its place, names it too.
             if self.audit.act(act(revocation, why, &actor, origin)).is_err() {

@@ -108,6 +108,7 @@ impl Feed {
         if head < self.read {
             // A backup was put back: whatever it holds is read again, and what is known already stays.
             tracing::warn!(head, read = self.read, "the store is older than what was read of it");
+            self.index.restored(asked.0);
             self.read = 0;
         }
         let before = self.read;
@@ -115,9 +116,9 @@ impl Feed {
         self.read_keys(before).await?;
         while self.read < head {
             let page = self.store.since(self.read, PAGE).await?;
-            for (_, revocation) in &page {
+            for (seq, revocation) in &page {
                 // SECURITY: an index that lacks one is no index.
-                self.index.apply(revocation).map_err(|_| Error::Full)?;
+                self.index.apply(*seq, revocation).map_err(|_| Error::Full)?;
             }
             match page.last() {
                 Some((last, _)) => self.read = self.read.max(*last),

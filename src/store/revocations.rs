@@ -15,13 +15,13 @@ const INSERT: &str = "INSERT INTO revocations (seq, kind, issuer, name, issued_u
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
 const DROP_KEY: &str = "DELETE FROM signing_keys WHERE kid = $1";
 const HEAD: &str = "SELECT seq FROM feed WHERE one = 1";
-const SINCE: &str = "SELECT seq, kind, issuer, name, issued_until, leaves FROM revocations WHERE seq > $1 ORDER BY seq LIMIT $2";
+const SINCE: &str = "SELECT seq, kind, issuer, name, issued_until, leaves, made FROM revocations WHERE seq > $1 ORDER BY seq LIMIT $2";
 const RECORDED: &str = "SELECT seq, kind, issuer, name, issued_until, leaves, reason, actor, made FROM revocations
     WHERE seq > $1 ORDER BY seq LIMIT $2";
 const PURGE: &str = "DELETE FROM revocations WHERE seq IN (SELECT seq FROM revocations WHERE leaves < $1 LIMIT $2)";
 const PURGED: &str = "UPDATE feed SET revocations = revocations - $1 WHERE one = 1";
 
-type Row = (i64, String, String, String, Option<i64>, Option<i64>);
+type Row = (i64, String, String, String, Option<i64>, Option<i64>, i64);
 
 /// A revocation with all that was written down of it.
 #[derive(Clone, Debug)]
@@ -74,7 +74,8 @@ impl Store {
                 // SECURITY: in the same change, or a grant could outlive what the index in memory remembers.
                 if let Some((statement, names)) = ended_by(&revocation.selector) {
                     let end = names.into_iter().fold(sqlx::query(statement), |query, name| query.bind(name.to_owned()));
-                    let until = number(revocation.issued_until).unwrap_or(i64::MAX);
+                    // Until now are those that are there, whatever the clocks said that made them.
+                    let until = number(revocation.issued_until).filter(|_| !revocation.until_now).unwrap_or(i64::MAX);
                     end.bind(number(Some(reason.made))).bind(reason.text).bind(until).execute(&mut *change).await?;
                 }
                 // A key of our own that signs nothing good any more: the next look at the store makes another.
@@ -89,6 +90,12 @@ impl Store {
             })
         })
         .await
+    }
+
+    /// The number of the last change, as what is given out names it. SECURITY: read and never guessed: what was revoked by a
+    /// change with a greater number was revoked afterwards.
+    pub async fn changes(&self) -> Result<u64, Error> {
+        Ok(u64::try_from(self.head().await?).unwrap_or_default())
     }
 
     /// The number of the last change.
@@ -109,7 +116,7 @@ impl Store {
         let rows: Vec<Whole> =
             soon(async { on!(self, pool => Ok(sqlx::query_as(RECORDED).bind(seq).bind(limit).fetch_all(pool).await?)) }).await?;
         let recorded = |(seq, kind, issuer, name, issued_until, leaves, reason, actor, made): Whole| {
-            let (seq, revocation) = revocation((seq, kind, issuer, name, issued_until, leaves))?;
+            let (seq, revocation) = revocation((seq, kind, issuer, name, issued_until, leaves, made))?;
             Ok(Recorded { seq, revocation, reason, actor, made: u64::try_from(made).unwrap_or(0) })
         };
         rows.into_iter().map(recorded).collect()
@@ -147,7 +154,7 @@ fn columns(selector: &Selector) -> (&str, String) {
 
 /// SECURITY: what cannot be read is an error, never skipped.
 fn revocation(row: Row) -> Result<(i64, Revocation), Error> {
-    let (seq, kind, issuer, name, issued_until, leaves) = row;
+    let (seq, kind, issuer, name, issued_until, leaves, made) = row;
     let digest = || URL_SAFE_NO_PAD.decode(&name).ok()?.try_into().ok();
     let selector = match kind.as_str() {
         "token" => Selector::Token(digest().ok_or(Error::Row(seq))?),
@@ -161,7 +168,9 @@ fn revocation(row: Row) -> Result<(i64, Revocation), Error> {
         _ => return Err(Error::Row(seq)),
     };
     let time = |time: Option<i64>| time.map(|time| u64::try_from(time).unwrap_or(0));
-    Ok((seq, Revocation { selector, issued_until: time(issued_until), leaves: time(leaves) }))
+    // Whoever means an earlier time writes down one that lies before the writing.
+    let until_now = issued_until.is_some_and(|until| until >= made);
+    Ok((seq, Revocation { selector, issued_until: time(issued_until), until_now, leaves: time(leaves) }))
 }
 
 #[cfg(test)]
@@ -182,15 +191,18 @@ mod tests {
             Selector::Everything,
         ] {
             let (issuer, name) = columns(&selector);
-            let row = (3, selector.kind().to_owned(), issuer.to_owned(), name, Some(7), None);
-            let (seq, back) = revocation(row).expect("a row of ours");
-            assert_eq!((seq, back), (3, Revocation { selector, issued_until: Some(7), leaves: None }));
+            for (made, until_now) in [(7, true), (8, false)] {
+                let row = (3, selector.kind().to_owned(), issuer.to_owned(), name.clone(), Some(7), None, made);
+                let (seq, back) = revocation(row).expect("a row of ours");
+                let selector = selector.clone();
+                assert_eq!((seq, back), (3, Revocation { selector, issued_until: Some(7), until_now, leaves: None }));
+            }
         }
     }
 
     #[test]
     fn a_row_of_a_later_version_is_never_skipped() {
-        let row = |kind: &str, name: &str| (9, kind.to_owned(), String::new(), name.to_owned(), None, None);
+        let row = |kind: &str, name: &str| (9, kind.to_owned(), String::new(), name.to_owned(), None, None, 0);
         assert!(matches!(revocation(row("planet", "x")), Err(Error::Row(9))));
         assert!(matches!(revocation(row("token", "not a digest")), Err(Error::Row(9))));
     }

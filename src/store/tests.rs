@@ -4,6 +4,7 @@ use crate::governance::client::{Client, Key};
 use crate::governance::observed::{About, Fact, Gap, Span, Subject};
 use crate::governance::{Bounds, Revocation, Revocations, Selector};
 use crate::mcp::Kind;
+use crate::oauth::account::{Account, AccountState};
 
 const NOW: u64 = 1_800_000_000;
 
@@ -331,7 +332,29 @@ async fn a_passkey_is_of_one_account_and_of_two_uses_with_one_counter_one_counts
     use crate::oauth::passkey::{MOST, Used};
     let folder = tempfile::tempdir().expect("a folder");
     let store = open(&folder).await;
-    let passkey = |id: &str, account: &str, counter| authorization::Passkey {
+    let (alice, bob) = (account(&store, "alice").await, account(&store, "bob").await);
+    assert!(store.put_passkey(&passkey("a", "alice", 7), &alice).await.expect("written"));
+    assert!(!store.put_passkey(&passkey("a", "bob", 0), &bob).await.expect("answered"), "the id is taken");
+    assert_eq!(store.passkey("a").await.expect("read"), Some(passkey("a", "alice", 7)));
+    let used = async |id: &str, counter| store.use_passkey(id, Used { counter, backed_up: true }, NOW + 1).await.expect("answered");
+    assert!(!used("a", 7).await && used("a", 8).await && !used("a", 8).await && !used("a", 0).await);
+    let kept = authorization::Passkey { used: Some(NOW + 1), backed_up: true, ..passkey("a", "alice", 8) };
+    assert_eq!(store.passkey("a").await.expect("read"), Some(kept));
+    assert!(store.put_passkey(&passkey("b", "bob", 0), &bob).await.expect("written"));
+    assert!(used("b", 0).await && used("b", 0).await, "one that does not count");
+    for n in 1..MOST {
+        assert!(store.put_passkey(&passkey(&format!("a{n}"), "alice", 0), &alice).await.expect("written"), "{n}");
+    }
+    assert!(!store.put_passkey(&passkey("more", "alice", 0), &alice).await.expect("answered"), "alice has as many as she may");
+    assert!(!store.drop_passkey("bob", "a").await.expect("answered"), "it is not his");
+    assert!(store.drop_passkey("alice", "a").await.expect("answered"));
+    store.drop_passkeys("alice").await.expect("written");
+    assert_eq!(store.passkeys_of("alice").await.expect("read"), []);
+    assert_eq!(store.passkeys_of("bob").await.expect("read").len(), 1);
+}
+
+fn passkey(id: &str, account: &str, counter: u32) -> authorization::Passkey {
+    authorization::Passkey {
         id: id.into(),
         account: account.into(),
         key: "key".into(),
@@ -341,23 +364,87 @@ async fn a_passkey_is_of_one_account_and_of_two_uses_with_one_counter_one_counts
         counter,
         eligible: true,
         backed_up: false,
-    };
-    assert!(store.put_passkey(&passkey("a", "alice", 7)).await.expect("written"));
-    assert!(!store.put_passkey(&passkey("a", "bob", 0)).await.expect("answered"), "the id is taken");
-    assert_eq!(store.passkey("a").await.expect("read"), Some(passkey("a", "alice", 7)));
-    let used = async |id: &str, counter| store.use_passkey(id, Used { counter, backed_up: true }, NOW + 1).await.expect("answered");
-    assert!(!used("a", 7).await && used("a", 8).await && !used("a", 8).await && !used("a", 0).await);
-    let kept = authorization::Passkey { used: Some(NOW + 1), backed_up: true, ..passkey("a", "alice", 8) };
-    assert_eq!(store.passkey("a").await.expect("read"), Some(kept));
-    assert!(store.put_passkey(&passkey("b", "bob", 0)).await.expect("written"));
-    assert!(used("b", 0).await && used("b", 0).await, "one that does not count");
-    for n in 1..MOST {
-        assert!(store.put_passkey(&passkey(&format!("a{n}"), "alice", 0)).await.expect("written"), "{n}");
     }
-    assert!(!store.put_passkey(&passkey("more", "alice", 0)).await.expect("answered"), "alice has as many as she may");
-    assert!(!store.drop_passkey("bob", "a").await.expect("answered"), "it is not his");
-    assert!(store.drop_passkey("alice", "a").await.expect("answered"));
-    store.drop_passkeys("alice").await.expect("written");
-    assert_eq!(store.passkeys_of("alice").await.expect("read"), []);
-    assert_eq!(store.passkeys_of("bob").await.expect("read").len(), 1);
+}
+
+/// An account without a password, which is kept.
+async fn account(store: &Store, name: &str) -> Account {
+    let account = Account {
+        id: name.into(),
+        name: name.into(),
+        display: None,
+        email: None,
+        groups: vec!["sre".into()],
+        state: AccountState::Active,
+        password: None,
+        created: NOW,
+        changed: NOW,
+    };
+    assert!(store.put_account(&account).await.expect("written"));
+    account
+}
+
+#[tokio::test]
+async fn issue_6_of_two_last_passkeys_that_are_removed_at_once_one_stays_and_beside_a_password_none_must() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (one, two) = tokio::join!(open(&folder), open(&folder));
+    let alice = account(&one, "alice").await;
+    for id in ["a", "b"] {
+        assert!(one.put_passkey(&passkey(id, "alice", 0), &alice).await.expect("written"));
+    }
+    let (a, b) = tokio::join!(one.drop_spare_passkey("alice", "a"), two.drop_spare_passkey("alice", "b"));
+    assert!(a.expect("answered") != b.expect("answered"), "one of the two went");
+    let left = one.passkeys_of("alice").await.expect("read");
+    assert_eq!(left.len(), 1);
+    assert!(!one.drop_spare_passkey("alice", &left[0].id).await.expect("answered"));
+    let change = |account: &mut Account| {
+        account.password = Some("hash".into());
+        true
+    };
+    one.change_account("alice", change).await.expect("written").expect("an account");
+    assert!(one.drop_spare_passkey("alice", &left[0].id).await.expect("answered"));
+}
+
+#[tokio::test]
+async fn issue_6_whoever_proved_a_password_that_is_no_longer_it_adds_no_passkey() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = open(&folder).await;
+    let before = account(&store, "alice").await;
+    let recovered = |account: &mut Account| {
+        account.password = Some("another".into());
+        true
+    };
+    let after = store.change_account("alice", recovered).await.expect("written").expect("an account");
+    assert!(!store.put_passkey(&passkey("a", "alice", 0), &before).await.expect("answered"));
+    assert!(store.put_passkey(&passkey("a", "alice", 0), &after).await.expect("answered"));
+    assert!(store.name_passkey("alice", "a", "Desk").await.expect("answered"));
+    assert!(!store.name_passkey("bob", "a", "Mine").await.expect("answered"), "it is not his");
+    assert_eq!(store.passkeys_of("alice").await.expect("read")[0].label, "Desk");
+}
+
+#[tokio::test]
+async fn issue_6_what_changes_an_account_at_once_takes_nothing_back_of_the_other() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (one, two) = tokio::join!(open(&folder), open(&folder));
+    account(&one, "alice").await;
+    for round in 0..20 {
+        let password = one.change_account("alice", |account| {
+            account.password = Some(format!("hash {round}"));
+            account.state == AccountState::Active
+        });
+        let disabled = two.change_account("alice", |account| {
+            (account.state, account.groups) = (AccountState::Disabled, Vec::new());
+            true
+        });
+        let (_, disabled) = tokio::join!(password, disabled);
+        disabled.expect("written").expect("an account");
+        let now = one.account("alice").await.expect("read").expect("an account");
+        assert_eq!((now.state, now.groups), (AccountState::Disabled, Vec::new()), "{round}");
+        let again = |account: &mut Account| {
+            account.state = AccountState::Active;
+            true
+        };
+        one.change_account("alice", again).await.expect("written").expect("an account");
+    }
+    assert!(one.change_account("nobody", |_| true).await.expect("answered").is_none());
 }

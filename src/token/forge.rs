@@ -131,6 +131,7 @@ pub fn rules() -> IssuerRules {
         required_claims: Vec::new(),
         audience_from: AudienceFrom::Aud,
         required_values: Vec::new(),
+        own: false,
     }
 }
 

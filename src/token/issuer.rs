@@ -93,6 +93,8 @@ pub struct IssuerRules {
     pub audience_from: AudienceFrom,
     /// Claim paths, and the texts of which each must be one.
     pub required_values: Vec<(String, Vec<String>)>,
+    /// We are the issuer: what its tokens say beyond RFC 9068 is ours.
+    pub own: bool,
 }
 
 /// Where a token says what it is for.

@@ -31,6 +31,9 @@ pub enum Named {
     Upstream,
 }
 
+/// The claim of our own tokens that names the last change which the store held when they were issued.
+pub const AFTER: &str = "after";
+
 /// Makes hashes of names. Two markers agree only if one is a clone of the other.
 #[derive(Clone, Debug, Default)]
 pub struct Marker(RandomState);
@@ -40,6 +43,8 @@ pub struct Marker(RandomState);
 pub struct Marks {
     /// `iat` in seconds since 1970; 0 where the token does not say, so that it counts as older than anything.
     pub issued: u32,
+    /// The last change that the store held when it was issued. SECURITY: worth something only in a token of our own.
+    pub after: Option<u64>,
     pub id: Option<u64>,
     pub session: Option<u64>,
 }
@@ -66,6 +71,7 @@ impl Marker {
         };
         Marks {
             issued: issued.map_or(0, |since| u32::try_from(since.as_secs()).unwrap_or(u32::MAX)),
+            after: claims.get(AFTER).and_then(Value::as_u64),
             id,
             session: text("sid").map(|sid| self.mark(Named::Session, "", sid)),
         }
@@ -128,7 +134,7 @@ mod tests {
     #[test]
     fn a_token_without_iat_counts_as_older_than_anything() {
         let marks = Marker::default().marks("a", &claims(serde_json::json!({"sid": "s"})), None);
-        assert_eq!((marks.issued, marks.id), (0, None));
+        assert_eq!((marks.issued, marks.after, marks.id), (0, None, None));
         assert!(marks.session.is_some());
     }
 

@@ -169,7 +169,7 @@ function document(rows, signed) {
     `A person agrees on Doorward's page and signs in, at oidc-provider ${oidc} (*bridge*) or with a password of an account kept here (*accounts*).`,
     'The client registers (*registered*, RFC 7591), publishes what it is (*document*), or stands in the configuration. Then its access token expires and it calls',
     'again (*refreshes*), and `doorward revoke --client` ends what it has: the next call gets 401, or the next refresh `invalid_grant` (*is revoked*, and what the client does then). Such a revocation',
-    'also refuses tokens of the next 5 s, the leeway: the person here takes longer to agree.',
+    'refuses what was issued before it and nothing else, however soon the client signs in again.',
     '',
     ...table(['client', 'version', 'login', 'MCP server', 'known as', 'signs in', 'calls', 'steps up', 'refreshes', 'is revoked'], signed),
     '',

@@ -161,6 +161,21 @@ async fn an_invitation_works_once_and_only_in_the_browser_that_opened_it() {
 }
 
 #[tokio::test]
+async fn issue_6_once_one_link_was_used_no_older_one_of_that_account_works() {
+    let world = world().await;
+    let older = link(&decided(&world, &["invite", "alice"]).await);
+    let bobs = link(&decided(&world, &["invite", "bob"]).await);
+    let newer = link(&decided(&world, &["reset", "alice"]).await);
+    let thief = Browser::new(&world.origin);
+    let page = thief.get(&older).await;
+    page.is(200);
+    accept(&world, &newer).await;
+    thief.post(&older, &[("ticket", &page.ticket()), ("password", OTHER), ("again", OTHER)]).await.is(404);
+    thief.get(&older).await.is(404);
+    thief.get(&bobs).await.is(200);
+}
+
+#[tokio::test]
 async fn a_password_that_is_short_guessable_or_mistyped_is_not_taken_and_the_link_still_works() {
     let world = world().await;
     let link = link(&decided(&world, &["invite", "alice"]).await);
@@ -255,6 +270,13 @@ async fn a_disabled_account_is_out_at_once_everywhere_and_what_it_had_does_not_c
     decided(&world, &["enable", "alice"]).await;
     assert_eq!(call(&world, &before).await, 401);
     assert_eq!(refresh(&world, &before).await.0, 400);
+    // And whoever signs in again does not wait until the clocks have no doubt.
+    let after = tokens(&world, &browser).await;
+    assert_eq!(call(&world, &after).await, 200);
+    let account = browser.get("/doorward/account").await;
+    account.is(200);
+    browser.post("/doorward/account", &[("ticket", &account.ticket()), ("do", "out")]).await.is(200);
+    assert!(browser.get("/doorward/account").await.text.contains("/doorward/begin"), "signed out");
     let records: Vec<Value> = world.gateway.records().into_iter().filter(|record| record["operation"] == "admin/user").collect();
     assert_eq!(records.len(), 3, "{records:?}");
     assert!(records.iter().all(|record| record["actor"] == "mia"), "{records:?}");

@@ -587,6 +587,30 @@ async fn a_person_sees_the_connected_clients_and_disconnects_one() {
 }
 
 #[tokio::test]
+async fn issue_6_7_a_client_that_connected_often_is_one_entry_and_is_disconnected_whole() {
+    let scene = scene().await;
+    let browser = scene.browser();
+    let client = scene.register("Gadget", &["https://gadget.example/cb"]).await;
+    let mut tokens = Vec::new();
+    for scope in ["files:read", "files:read files:write"] {
+        let url = scene.authorize(&client, "https://gadget.example/cb", &[("prompt", "consent"), ("scope", scope)]);
+        let page = browser.get(&url).await;
+        let allow = if tokens.is_empty() { "oidc" } else { "session" };
+        let out = browser.post("/doorward/consent", &[("ticket", &page.is(200).ticket()), ("allow", allow)]).await;
+        let back = if tokens.is_empty() { scene.returns(&browser, &out).await } else { out };
+        let (_, answer) = scene.redeem(&client, "https://gadget.example/cb", &back.is(303).said("code").unwrap()).await;
+        tokens.push(answer["access_token"].as_str().unwrap().to_owned());
+    }
+    let page = browser.get("/doorward/connected").await;
+    assert_eq!(page.is(200).text.matches("name=\"end\"").count(), 1, "{}", page.text);
+    let grant = page.text.split(r#"name="end" value=""#).nth(1).unwrap().split('"').next().unwrap().to_owned();
+    browser.post("/doorward/connected", &[("ticket", &page.ticket()), ("end", &grant)]).await.is(200);
+    for token in &tokens {
+        scene.world.tool("read_file").token(token).send().await.is(401);
+    }
+}
+
+#[tokio::test]
 async fn a_person_who_is_revoked_is_not_signed_in_any_more() {
     let scene = scene().await;
     let browser = scene.browser();

@@ -294,9 +294,8 @@ async fn the_last_way_in_stays_and_a_recovery_code_takes_all_passkeys_away() {
     post(&browser, "/doorward/sign-in", &used(&page, &two, &handle)).await.is(403);
 }
 
-#[tokio::test]
-async fn on_postgresql_a_passkey_is_made_used_and_refused_as_well() {
-    let postgres = Postgres::start().await;
+/// The same on PostgreSQL.
+async fn on(postgres: &Postgres) -> World {
     let mut setup = setup().await;
     let file = setup.folder.path().join("store-url");
     std::fs::write(&file, postgres.url()).unwrap();
@@ -306,7 +305,59 @@ async fn on_postgresql_a_passkey_is_made_used_and_refused_as_well() {
     let key = setup.folder.path().join("sealing-key");
     std::fs::write(&key, "QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUE=").unwrap();
     setup.config["authorization_server"]["key_file"] = json!(key);
-    let world = setup.start().await;
+    setup.start().await
+}
+
+#[tokio::test]
+async fn issue_6_of_two_last_passkeys_that_are_removed_at_once_one_stays() {
+    let postgres = Postgres::start().await;
+    for world in [world().await, on(&postgres).await] {
+        let (one, two) = (authenticator(&world), authenticator(&world));
+        let (handle, _) = with_passkey(&world, &one).await;
+        let browser = Browser::new(&world.origin);
+        tokens(&world, &browser, &one, &handle).await;
+        for _ in 0..3 {
+            for authenticator in [&one, &two] {
+                let page = browser.get(ACCOUNT).await;
+                post(&browser, ACCOUNT, &made(&page, authenticator, &[("do", "passkey")])).await;
+            }
+            let ticket = browser.get(ACCOUNT).await.ticket();
+            let forget = async |authenticator: &Authenticator| {
+                let id = b64(&authenticator.id);
+                browser.post(ACCOUNT, &[("ticket", &ticket), ("do", "forget"), ("id", &id)]).await.status
+            };
+            let (first, second) = tokio::join!(forget(&one), forget(&two));
+            assert_eq!((first.min(second), first.max(second)), (200, 400));
+            assert_eq!(listed(&world).await.as_array().unwrap().len(), 1);
+        }
+    }
+}
+
+#[tokio::test]
+async fn issue_6_a_person_calls_a_passkey_something_else() {
+    let world = world().await;
+    let authenticator = authenticator(&world);
+    let (handle, _) = with_passkey(&world, &authenticator).await;
+    let browser = Browser::new(&world.origin);
+    tokens(&world, &browser, &authenticator, &handle).await;
+    let page = browser.get(ACCOUNT).await;
+    let id = b64(&authenticator.id);
+    let form = |label| [("ticket", page.ticket()), ("do", "name".to_owned()), ("id", id.clone()), ("label", label)];
+    let name = form("  Key <i>of</i> the house ".to_owned()).map(|(name, value)| (name.to_owned(), value));
+    let done = post(&browser, ACCOUNT, &name).await;
+    done.is(200);
+    assert!(done.text.contains("Key &#60;i&#62;of&#60;/i&#62; the house"), "{}", done.text);
+    assert_eq!(listed(&world).await[0]["label"], "Key <i>of</i> the house");
+    post(&Browser::new(&world.origin), ACCOUNT, &name).await.is(403);
+    let long = form("x".repeat(100)).map(|(name, value)| (name.to_owned(), value));
+    post(&browser, ACCOUNT, &long).await.is(200);
+    assert_eq!(listed(&world).await[0]["label"].as_str().unwrap().len(), 64);
+}
+
+#[tokio::test]
+async fn on_postgresql_a_passkey_is_made_used_and_refused_as_well() {
+    let postgres = Postgres::start().await;
+    let world = on(&postgres).await;
     let mut authenticator = authenticator(&world);
     let (handle, _) = with_passkey(&world, &authenticator).await;
     authenticator.counter = 1;

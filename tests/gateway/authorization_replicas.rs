@@ -336,6 +336,25 @@ async fn item_146_what_was_revoked_at_one_is_refused_at_the_other() {
 }
 
 #[tokio::test]
+async fn issue_6_8_a_client_that_signs_in_again_at_once_after_its_revocation_is_let_in_at_both_and_its_old_token_is_not() {
+    let pair = pair(|_| {}).await;
+    let (client, before) = pair.signed_in().await;
+    let config = pair.scene.world.gateway.config_file.display().to_string();
+    let words = ["revoke", "--client", &client, "--config", &config, "--reason", "t", "--by", "mia", "--wait"];
+    let output = crate::support::gateway::run(&words).await;
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let code = pair.code(&client).await;
+    let (status, after) = pair.at_b().redeem(&client, AGENT, &code).await;
+    assert_eq!(status, 200, "{after}");
+    for replica in [Pair::at_a, Pair::at_b] {
+        replica(&pair);
+        assert_eq!(pair.calls(&text(&after, "access_token")).await, 200);
+        assert_eq!(pair.calls(&text(&before, "access_token")).await, 401);
+        assert_eq!(pair.refresh(&client, &text(&before, "refresh_token")).await.0, 400);
+    }
+}
+
+#[tokio::test]
 async fn item_113_a_callback_that_was_used_at_one_is_refused_at_the_other() {
     let pair = pair(|_| {}).await;
     let client = pair.at_a().register("Agent", &[AGENT]).await;

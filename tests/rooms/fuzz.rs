@@ -25,6 +25,7 @@ targets! {
     config: "../../fuzz/fuzz_targets/config.rs",
     keys: "../../fuzz/fuzz_targets/keys.rs",
     message: "../../fuzz/fuzz_targets/message.rs",
+    passkey: "../../fuzz/fuzz_targets/passkey.rs",
     path: "../../fuzz/fuzz_targets/path.rs",
     proof: "../../fuzz/fuzz_targets/proof.rs",
     sse: "../../fuzz/fuzz_targets/sse.rs",
@@ -47,6 +48,9 @@ pub(crate) use fuzz_target;
 
 /// A plain input of each kind: what chance alone would not find.
 fn seeds(target: &str) -> Vec<Vec<u8>> {
+    if target == "passkey" {
+        return vec![attestation()];
+    }
     let texts: Vec<&str> = match target {
         "config" => vec!["", "public_url: https://a.example\nlisten: [{ address: 127.0.0.1:1 }]\n", "a: &a [*a]", "\u{feff}public_url: 1"],
         "message" => vec![
@@ -79,6 +83,22 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
         _ => vec![],
     };
     texts.into_iter().map(|text| text.as_bytes().to_vec()).collect()
+}
+
+/// An attestation object (Web Authentication Level 3 §6.5.4) that is taken, of a key that nobody holds.
+fn attestation() -> Vec<u8> {
+    let party = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, b"mcp.example.com");
+    let data = [party.as_ref(), &[0x45], &[0; 4], &[0; 16], &[0, 1, 7], &passkey::KEY.concat()].concat();
+    let length = u8::try_from(data.len()).expect("short");
+    [b"\xa3cfmtdnonegattStmt\xa0hauthData\x58", &[length][..], &data].concat()
+}
+
+#[test]
+fn the_seed_of_passkeys_is_one_that_is_taken() {
+    use doorward::oauth::passkey::New;
+    let client_data = passkey::client_data("create");
+    let made = New { client_data: &client_data, attestation: &attestation() }.judge(&passkey::PARTY, passkey::CHALLENGE);
+    assert_eq!(made.map(|made| made.id), Ok(vec![7]));
 }
 
 #[test]

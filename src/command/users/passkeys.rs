@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::{Change, Named, find, load, plain, seconds, told, with_store};
 use crate::command::{Failure, say};
 use crate::control::written;
+use crate::oauth::account::Account;
 use crate::server::authorization::digest;
 use crate::store::authorization::Passkey;
 
@@ -49,7 +50,7 @@ impl RemovePasskey {
         self.change.check()?;
         let (config, now) = (load(&self.change.file)?, seconds());
         let name = with_store(&config, async |store, _| {
-            let mut account = find(&store, &self.change.name).await?;
+            let account = find(&store, &self.change.name).await?;
             let all = store.passkeys_of(&account.id).await.map_err(told)?;
             let Some(passkey) = all.iter().find(|passkey| reference(passkey) == self.passkey) else {
                 let name = &account.name;
@@ -59,8 +60,11 @@ impl RemovePasskey {
                 )));
             };
             store.drop_passkey(&account.id, &passkey.id).await.map_err(told)?;
-            account.changed = now;
-            store.change_account(&account).await.map_err(told)?;
+            let change = |account: &mut Account| {
+                account.changed = now;
+                true
+            };
+            store.change_account(&account.id, change).await.map_err(told)?;
             Ok(account.name)
         })?;
         say(&format!("passkey removed: {name}\n"))?;

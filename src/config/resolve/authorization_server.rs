@@ -28,7 +28,7 @@ pub fn own_issuer(public_url: &str) -> Issuer {
     // Both, so that a change of the algorithm refuses nobody. It is our own clock, or that of another replica.
     let algorithms = vec![Algorithm::ES256, Algorithm::EdDSA];
     let rules = issuers::plain_rules(OWN, public_url, algorithms, Duration::from_secs(5));
-    let rules = IssuerRules { required_claims: ["client_id", "jti"].map(str::to_owned).to_vec(), ..rules };
+    let rules = IssuerRules { required_claims: ["client_id", "jti"].map(str::to_owned).to_vec(), own: true, ..rules };
     Issuer {
         rules: Arc::new(rules),
         keys: KeySource::Own,

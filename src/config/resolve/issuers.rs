@@ -106,6 +106,7 @@ fn issuer(name: &str, raw: RawIssuer, at: &At<'_>, context: &mut Context<'_>) ->
         },
         audience_from: dialect::audience_from(audience_from, profile),
         required_values: dialect::required_values(required_values, profile, &at.key("required_values"), context),
+        own: false,
     };
     dialect::audience_is_named(&rules, profile, at, context);
     let times = key_times(keys, &at.key("keys"), context);
@@ -147,6 +148,7 @@ pub(super) fn plain_rules(name: &str, identifier: &str, algorithms: Vec<Algorith
         required_claims: Vec::new(),
         audience_from: Default::default(),
         required_values: Vec::new(),
+        own: false,
     }
 }
 

@@ -20,6 +20,9 @@ use crate::oauth::workload::{WorkloadRule, WorkloadRules};
 use crate::policy::matcher::NamePattern;
 use crate::token::{Algorithm, IssuerRules};
 
+/// What subjects of people begin with who sign in here, before a `|`.
+const LOGINS: [&str; 3] = ["account", "oauth2", "application"];
+
 /// What both sections are resolved beside, and the issuers that come of them.
 pub struct Section<'a> {
     /// `public_url`, whose own word is never taken.
@@ -70,6 +73,10 @@ impl Section<'_> {
         let at = at.key(&name);
         if name.contains('|') {
             context.report.mend(&at, "a name with `|` would make subjects that two providers share", "write another name");
+        }
+        // SECURITY: subjects begin with it, and those of logins with these: its word would be taken for theirs.
+        if LOGINS.contains(&name.as_str()) {
+            context.report.mend(&at, format!("subjects that begin with `{name}|` are those of a login here"), "write another name");
         }
         let source = Source { issuer, metadata_url, jwks_uri, jwks_file, algorithms, leeway, keys, allow_http };
         let upstreams = self.upstreams(upstreams, &at.key("upstreams"), context);

@@ -21,6 +21,7 @@ fn token(index: &Revocations, change: impl FnOnce(&mut Marks)) -> Verified {
     let marker = index.marker();
     let mut marks = Marks {
         issued: u32::try_from(NOW - 60).expect("before 2106"),
+        after: None,
         id: Some(marker.mark(Named::Id, forge::ISSUER, "j1")),
         session: Some(marker.mark(Named::Session, "", "s1")),
     };
@@ -47,7 +48,7 @@ fn ask_at(index: &Revocations, verified: &Verified, now: u64) -> Result<(), Erro
 
 fn revoke(index: &Revocations, selector: Selector) -> Revocation {
     let revocation = Revocation::new(selector, NOW, None, None, &index.bounds());
-    index.apply(&revocation).expect("room");
+    index.apply(1, &revocation).expect("room");
     revocation
 }
 
@@ -145,9 +146,9 @@ fn a_weaker_revocation_takes_nothing_back() {
     let index = index();
     revoke(&index, Selector::Client("app".into()));
     let weaker = Revocation::new(Selector::Client("app".into()), NOW, Some(NOW - 1_000_000), None, &index.bounds());
-    index.apply(&weaker).expect("room");
+    index.apply(1, &weaker).expect("room");
     revoke(&index, Selector::Everything);
-    index.apply(&Revocation::new(Selector::Everything, NOW, Some(5), None, &index.bounds())).expect("room");
+    index.apply(1, &Revocation::new(Selector::Everything, NOW, Some(5), None, &index.bounds())).expect("room");
     assert_eq!(ask(&index, &token(&index, |_| {})), Err(Error::Revoked));
 }
 
@@ -155,9 +156,9 @@ fn a_weaker_revocation_takes_nothing_back() {
 fn before_a_time_is_before_it() {
     let index = index();
     let leeway = forge::rules().leeway.as_secs();
-    index.apply(&Revocation::new(Selector::Everything, NOW, Some(NOW - 60 - leeway), None, &index.bounds())).expect("room");
+    index.apply(1, &Revocation::new(Selector::Everything, NOW, Some(NOW - 60 - leeway), None, &index.bounds())).expect("room");
     assert_eq!(ask(&index, &token(&index, |_| {})), Ok(()));
-    index.apply(&Revocation::new(Selector::Everything, NOW, Some(NOW - 59 - leeway), None, &index.bounds())).expect("room");
+    index.apply(1, &Revocation::new(Selector::Everything, NOW, Some(NOW - 59 - leeway), None, &index.bounds())).expect("room");
     assert_eq!(ask(&index, &token(&index, |_| {})), Err(Error::Revoked));
 }
 
@@ -203,10 +204,94 @@ fn the_index_is_bounded_and_says_so() {
     let index = index();
     index.len.store(MOST, Ordering::Relaxed);
     let one = |name: &str| Revocation::new(Selector::Client(name.into()), NOW, None, None, &Bounds::default());
-    assert_eq!(index.apply(&one("a")), Err(Full));
+    assert_eq!(index.apply(1, &one("a")), Err(Full));
     assert_eq!(index.len(), MOST);
     index.len.store(MOST - 1, Ordering::Relaxed);
-    assert_eq!(index.apply(&one("a")), Ok(()));
-    assert_eq!(index.apply(&one("b")), Err(Full));
-    assert_eq!(index.apply(&one("a")), Ok(()), "a known one takes no more room");
+    assert_eq!(index.apply(1, &one("a")), Ok(()));
+    assert_eq!(index.apply(1, &one("b")), Err(Full));
+    assert_eq!(index.apply(1, &one("a")), Ok(()), "a known one takes no more room");
+}
+
+/// A token of our own, issued at this time when the store held so many changes.
+fn own(index: &Revocations, issued: u64, after: u64) -> Verified {
+    let verified = token(index, |marks| {
+        marks.issued = u32::try_from(issued).expect("before 2106");
+        marks.after = Some(after);
+    });
+    Verified { rules: Arc::new(crate::token::IssuerRules { own: true, ..forge::rules() }), ..verified }
+}
+
+#[test]
+fn issue_6_of_our_own_tokens_those_before_a_revocation_never_pass_and_those_after_it_do_whatever_the_clocks_say() {
+    let subject = Selector::Subject { issuer: issuer(), subject: "alice".into() };
+    for selector in [Selector::Client("app".into()), Selector::Upstream("files".into()), subject] {
+        let (index, leeway) = (index(), forge::rules().leeway.as_secs());
+        index.apply(5, &Revocation::new(selector.clone(), NOW, None, None, &index.bounds())).expect("room");
+        for issued in [NOW - 60, NOW, NOW + leeway, NOW + leeway + 300] {
+            assert_eq!(ask(&index, &own(&index, issued, 4)), Err(Error::Revoked), "{selector:?}: before, {issued}");
+        }
+        for issued in [NOW - leeway, NOW, NOW + 1, NOW + leeway] {
+            assert_eq!(ask(&index, &own(&index, issued, 5)), Ok(()), "{selector:?}: after, {issued}");
+        }
+        // SECURITY: however it came to that number, it was there long before.
+        assert_eq!(ask(&index, &own(&index, NOW - leeway - 1, 9)), Err(Error::Revoked), "{selector:?}");
+        // Once more, by a later change.
+        index.apply(8, &Revocation::new(selector.clone(), NOW, None, None, &index.bounds())).expect("room");
+        assert_eq!(ask(&index, &own(&index, NOW, 7)), Err(Error::Revoked), "{selector:?}");
+        assert_eq!(ask(&index, &own(&index, NOW, 8)), Ok(()), "{selector:?}");
+    }
+}
+
+#[test]
+fn issue_6_what_another_issuer_writes_there_is_not_believed() {
+    let index = index();
+    revoke(&index, Selector::Client("app".into()));
+    let foreign = token(&index, |marks| marks.after = Some(u64::MAX));
+    assert_eq!(ask(&index, &foreign), Err(Error::Revoked));
+}
+
+#[test]
+fn issue_6_before_a_time_is_by_the_clock_for_our_own_tokens_too() {
+    let (index, leeway) = (index(), forge::rules().leeway.as_secs());
+    let client = || Selector::Client("app".into());
+    index.apply(5, &Revocation::new(client(), NOW, Some(NOW - 1000), None, &index.bounds())).expect("room");
+    assert_eq!(ask(&index, &own(&index, NOW - 1001, 4)), Err(Error::Revoked));
+    assert_eq!(ask(&index, &own(&index, NOW - 1000 + leeway, 4)), Ok(()), "issued later, though before it was written");
+    // Together with one until now, each means what it meant.
+    index.apply(6, &Revocation::new(client(), NOW, None, None, &index.bounds())).expect("room");
+    assert_eq!(ask(&index, &own(&index, NOW - 1000 + leeway, 4)), Err(Error::Revoked));
+    assert_eq!(ask(&index, &own(&index, NOW + leeway + 1, 6)), Ok(()));
+    for selector in [Selector::Session("s1".into()), Selector::Key { issuer: issuer(), kid: "k1".into() }] {
+        revoke(&index, selector.clone());
+        assert_eq!(ask(&index, &own(&index, NOW + leeway + 1, 6)), Err(Error::Revoked), "{selector:?}: for good");
+    }
+}
+
+#[test]
+fn issue_6_a_backup_that_takes_the_place_of_the_store_lets_no_revoked_token_in_and_shuts_nobody_out() {
+    let (index, leeway) = (index(), forge::rules().leeway.as_secs());
+    let revocation = Revocation::new(Selector::Client("app".into()), NOW, None, None, &index.bounds());
+    index.apply(100, &revocation).expect("room");
+    assert_eq!(ask(&index, &own(&index, NOW + 1, 150)), Ok(()));
+    // Its changes begin at 51 again.
+    index.restored(at(NOW + 2));
+    let again = Revocation::new(Selector::Client("app".into()), NOW + 3, None, None, &index.bounds());
+    index.apply(51, &again).expect("room");
+    assert_eq!(ask(&index, &own(&index, NOW + 1, 150)), Err(Error::Revoked), "that number is of the other store");
+    assert_eq!(ask(&index, &own(&index, NOW + 4 + 2 * leeway, 51)), Ok(()), "and so is the hundred");
+}
+
+#[test]
+fn issue_6_a_browser_that_signs_in_again_at_once_is_signed_in_and_the_one_before_is_not() {
+    let index = index();
+    index
+        .apply(5, &Revocation::new(Selector::Subject { issuer: issuer(), subject: "alice".into() }, NOW, None, None, &index.bounds()))
+        .expect("room");
+    let is_out = |at: u64, after| {
+        let since = Since { at, leeway: Duration::from_secs(5), after };
+        index.ends_subject(forge::ISSUER, "alice", since, self::at(NOW))
+    };
+    assert!(is_out(NOW + 3, Some(4)), "by a clock that is ahead, and before");
+    assert!(!is_out(NOW - 3, Some(5)), "by a clock that is behind, and after");
+    assert!(is_out(NOW + 5, None) && !is_out(NOW + 6, None), "where only the clock says it");
 }

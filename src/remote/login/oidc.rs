@@ -271,6 +271,7 @@ fn issuer(login: &OidcLogin) -> Issuer {
         required_claims: Vec::new(),
         audience_from: AudienceFrom::Aud,
         required_values: Vec::new(),
+        own: false,
     };
     Issuer {
         rules: Arc::new(rules),

@@ -37,11 +37,12 @@ pub fn person(
         subject: subject(login, &raw)?,
         name: text(&names.name),
         email: text(&names.email),
-        groups: names.groups.iter().find_map(|path| lookup(&claims, path)).map(groups).unwrap_or_default(),
+        groups: names.groups.iter().find_map(|path| lookup(&claims, path)).map(groups).transpose()?.unwrap_or_default(),
         claims: kept.iter().filter_map(|path| Some((path.clone(), lookup(&claims, path)?.clone()))).collect(),
         authenticated,
         acr: text("acr"),
         login: login.to_owned(),
+        after: None,
     })
 }
 
@@ -57,11 +58,13 @@ fn subject(login: &str, raw: &str) -> Result<String, LoginError> {
     }
 }
 
-fn groups(value: &Value) -> Vec<String> {
+/// SECURITY: never fewer than there are, or a rule that denies a group would not.
+fn groups(value: &Value) -> Result<Vec<String>, LoginError> {
     match value {
-        Value::String(one) => vec![cut(one)],
-        Value::Array(all) => all.iter().filter_map(Value::as_str).take(MOST_GROUPS).map(cut).collect(),
-        _ => Vec::new(),
+        Value::String(one) => Ok(vec![cut(one)]),
+        Value::Array(all) if all.len() > MOST_GROUPS => Err(LoginError::Answer("names more groups than are read")),
+        Value::Array(all) => Ok(all.iter().filter_map(Value::as_str).map(cut).collect()),
+        _ => Ok(Vec::new()),
     }
 }
 
@@ -133,6 +136,14 @@ mod tests {
         assert_eq!(alice.groups, ["sre", "dev"]);
         assert_eq!(Value::Object(alice.claims), json!({"tenant": {"id": 1}, "email": "a@x"}));
         assert_eq!((alice.authenticated, alice.login.as_str()), (7, "oidc"));
+    }
+
+    #[test]
+    fn s33_a_person_in_more_groups_than_are_read_is_not_taken_for_one_in_fewer() {
+        let groups = |count: usize| (0..count).map(|n| format!("g{n}")).collect::<Vec<_>>();
+        assert_eq!(of("oidc", json!({"sub": "alice", "groups": groups(MOST_GROUPS)})).expect("a person").groups.len(), MOST_GROUPS);
+        let more = of("oidc", json!({"sub": "alice", "groups": groups(MOST_GROUPS + 1)}));
+        assert_eq!(more, Err(LoginError::Answer("names more groups than are read")));
     }
 
     #[test]

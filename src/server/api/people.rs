@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use axum::body::Body;
 use axum::extract::Query;
@@ -19,6 +19,7 @@ use super::who::{Actor, By};
 use super::{Api, Call, Refusal, guard, may, reviews, whole};
 use crate::config::{AdminLogin, Role};
 use crate::control::{Fault, Witness};
+use crate::governance::Since;
 use crate::oauth::authorization::Parameters;
 use crate::oauth::{Person, pkce};
 use crate::remote::login::{Arrival, Departure, Gate, LoginError};
@@ -104,7 +105,8 @@ pub fn signed_in(api: &Api, world: &Snapshot, login: &AdminLogin, peer: &Peer, h
     let begun = session.begun.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     let is_out = |subject: &str| {
         let revocations = world.revocations.as_ref();
-        revocations.is_some_and(|revocations| revocations.ends_subject(&session.issuer, subject, begun, now))
+        let since = Since { at: begun, leeway: Duration::ZERO, after: None };
+        revocations.is_some_and(|revocations| revocations.ends_subject(&session.issuer, subject, since, now))
     };
     // The configuration may have changed since.
     let is_old = now.duration_since(session.begun).unwrap_or_default() >= login.session;

@@ -14,6 +14,7 @@ use super::session::session_digest;
 use super::sign_in::{field, has_accounts};
 use super::{Call, Fault, Reply, Server, Told, digest};
 use crate::config::texts::fill;
+use crate::governance::Selector;
 use crate::mcp::seal::Purpose;
 use crate::oauth::account::{self as rules, Account, SUBJECT};
 use crate::oauth::authorization::Parameters;
@@ -62,8 +63,9 @@ struct PasskeyCard {
     label: String,
     dates: String,
     backed_up: bool,
-    /// What its button says to whom does not see it.
+    /// What its buttons say to whom does not see it.
     remove: String,
+    rename: String,
 }
 
 /// One browser in which the person is signed in.
@@ -153,8 +155,10 @@ impl Server {
                 call.store.end_session(&account.subject(), field(&form, "session")).await?;
                 Done::Said(frame.t.account_session_ended.clone())
             }
+            "out" => return self.leave(call, request, frame).await,
             "password" => self.new_password(call, request, frame, &own, &form).await?,
             "passkey" => self.new_passkey(call, frame, &browser, &own, &form).await?,
+            "name" => self.name_passkey(call, frame, account, &form).await?,
             "forget" => self.forget_passkey(call, frame, account, &form).await?,
             "codes" => self.codes_for(call, frame, &own, &form).await?,
             _ => return forged(),
@@ -181,7 +185,7 @@ impl Server {
         own: &Own,
         form: &Parameters,
     ) -> Result<Done, Fault> {
-        let mut account = own.account.clone();
+        let account = &own.account;
         let new = field(form, "password");
         if let Err(unfit) = rules::password(new, &account.name) {
             return Ok(Done::Wrong(frame.unfit(unfit)));
@@ -192,14 +196,17 @@ impl Server {
         if let Some(wrong) = self.proves(call, frame, own, form).await? {
             return Ok(wrong);
         }
-        (account.password, account.changed) = (Some(self.hashing.hash(new.to_owned()).await?), call.now);
-        call.store.change_account(&account).await?;
-        let here = session_digest(call, request);
-        for session in call.store.sessions_of(&account.subject(), call.now).await? {
-            if Some(&session.digest) != here.as_ref() {
-                call.store.end_session(&account.subject(), &session.digest).await?;
-            }
+        let hash = self.hashing.hash(new.to_owned()).await?;
+        // SECURITY: meanwhile somebody may have disabled it, or set another password by a recovery code.
+        let change = |now: &mut Account| {
+            let is_as_it_was = now.state == account.state && now.password == account.password;
+            (now.password, now.changed) = (Some(hash), call.now);
+            is_as_it_was
+        };
+        if call.store.change_account(&account.id, change).await?.is_none() {
+            return Ok(Done::Wrong(frame.t.account_current_wrong.clone()));
         }
+        call.store.end_sessions(&account.subject(), session_digest(call, request).as_deref()).await?;
         Ok(Done::Said(frame.t.account_password_changed.clone()))
     }
 
@@ -215,7 +222,7 @@ impl Server {
             return Ok(wrong);
         }
         let is_kept = match self.made(call, browser, form, &own.account).await? {
-            Some(passkey) => call.store.put_passkey(&passkey).await?,
+            Some(passkey) => call.store.put_passkey(&passkey, &own.account).await?,
             None => false,
         };
         match is_kept {
@@ -226,11 +233,18 @@ impl Server {
 
     /// The last way in stays.
     async fn forget_passkey(&self, call: &Call<'_>, frame: Frame<'_>, account: &Account, form: &Parameters) -> Result<Done, Fault> {
-        if account.password.is_none() && call.store.passkeys_of(&account.id).await?.len() <= 1 {
-            return Ok(Done::Wrong(frame.t.passkey_last.clone()));
+        let id = field(form, "id");
+        if call.store.drop_spare_passkey(&account.id, id).await? {
+            return Ok(Done::Noted(frame.t.passkey_removed.clone(), "passkey_removed"));
         }
-        call.store.drop_passkey(&account.id, field(form, "id")).await?;
-        Ok(Done::Noted(frame.t.passkey_removed.clone(), "passkey_removed"))
+        let is_there = call.store.passkeys_of(&account.id).await?.iter().any(|passkey| passkey.id == id);
+        Ok(if is_there { Done::Wrong(frame.t.passkey_last.clone()) } else { Done::Said(frame.t.passkey_removed.clone()) })
+    }
+
+    async fn name_passkey(&self, call: &Call<'_>, frame: Frame<'_>, account: &Account, form: &Parameters) -> Result<Done, Fault> {
+        let label = passkeys::label(field(form, "label"));
+        call.store.name_passkey(&account.id, field(form, "id"), &label).await?;
+        Ok(Done::Said(fill(&frame.t.passkey_renamed, &[("passkey", &label)])))
     }
 
     /// The password once more, before what would outlast a session; counted like a sign-in. Whoever has none must have signed
@@ -268,13 +282,10 @@ impl Server {
 
     /// Signs the person out everywhere and disconnects all clients, here and on every replica.
     pub(super) async fn end_everything(&self, call: &Call<'_>, account: &Account, reason: &'static str) -> Result<(), Fault> {
-        for session in call.store.sessions_of(&account.subject(), call.now).await? {
-            call.store.end_session(&account.subject(), &session.digest).await?;
-        }
-        for grant in call.store.grants_of(&account.subject(), call.now).await? {
-            self.end_grant(call, &grant, reason).await?;
-        }
-        Ok(())
+        call.store.end_sessions(&account.subject(), None).await?;
+        // However much there is, and nothing of what comes afterwards.
+        let person = Selector::Subject { issuer: call.settings.issuer.to_string(), subject: account.subject() };
+        self.revoke_here(call, person, None, reason, &format!("account {}", account.name)).await
     }
 }
 
@@ -285,7 +296,8 @@ fn passkey_card(passkey: Passkey, frame: Frame<'_>) -> PasskeyCard {
         None => fill(&frame.t.passkey_unused, &[("made", &made)]),
     };
     let remove = fill(&frame.t.passkey_remove_one, &[("passkey", &passkey.label)]);
-    PasskeyCard { dates, remove, id: passkey.id, label: passkey.label, backed_up: passkey.backed_up }
+    let rename = fill(&frame.t.passkey_rename_one, &[("passkey", &passkey.label)]);
+    PasskeyCard { dates, remove, rename, id: passkey.id, label: passkey.label, backed_up: passkey.backed_up }
 }
 
 /// To the minute.

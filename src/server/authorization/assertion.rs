@@ -59,8 +59,8 @@ impl Server {
             binding: key.as_ref(),
             must_be_bound: false,
         };
-        let issued = self.make(call, &order)?;
-        use_up(call, proof, &rule.client)?;
+        let issued = self.make(call, &order).await?;
+        use_up(call, proof, &rule.client).await?;
         Ok(issued.answer("workload", None, &[]))
     }
 
@@ -102,7 +102,7 @@ impl Server {
             binding: key.as_ref(),
             must_be_bound: client.dpop_bound,
         };
-        let issued = self.make(call, &order)?;
+        let issued = self.make(call, &order).await?;
         if rules.single_use {
             let seen = digest(&format!("identity assertion\n{}\n{}", rules.issuer, assertion.id));
             // Beyond its end it is believed for the leeway.
@@ -111,7 +111,7 @@ impl Server {
                 return Err(refused("the assertion was used before", "assertion_reused", &client.id));
             }
         }
-        use_up(call, proof, &client.id)?;
+        use_up(call, proof, &client.id).await?;
         Ok(issued.answer("identity_assertion", None, &[("resource", json!(resource.resource))]))
     }
 }

@@ -115,7 +115,8 @@ impl Server {
             return Ok(None);
         }
         let person = self.present(call, session.person.clone()).await?;
-        Ok(person.map(|person| Session { person, ..session }))
+        let after = session.person.after;
+        Ok(person.map(|person| Session { person: Person { after, ..person }, ..session }))
     }
 
     /// The person said yes, and is signed in: keeps the yes, and gives the client its code.

@@ -31,6 +31,16 @@ pub struct Invitation {
     pub account: String,
 }
 
+impl Invitation {
+    /// As it is kept: one text for each account.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn text(&self) -> Result<String, Fault> {
+        serde_json::to_string(self).map_err(|_| Fault::Unreadable)
+    }
+}
+
 /// What the form brings back: which link it is for.
 #[derive(Serialize, Deserialize)]
 struct Shown {
@@ -98,7 +108,7 @@ impl Server {
             return forged();
         }
         let gone = || Ok(pages::wrong(call, frame, StatusCode::NOT_FOUND, &frame.t.invite_gone, "invite_gone"));
-        let Some(mut account) = self.invitee(call, request).await? else { return gone() };
+        let Some(account) = self.invitee(call, request).await? else { return gone() };
         let means = match self.means(call, frame, &browser, &form, &account).await? {
             Ok(means) => means,
             Err(wrong) => return self.invited(call, request, Some(wrong)).await,
@@ -107,16 +117,22 @@ impl Server {
         if call.store.take_ticket(Kind::Invite, &kept, call.now).await?.is_none() {
             return gone();
         }
+        // Nor does an older link of theirs, that somebody else may hold, set another password after this one.
+        call.store.drop_tickets(Kind::Invite, &Invitation { account: account.id.clone() }.text()?).await?;
         // Whoever was let in before may be why this is a new beginning.
         call.store.drop_passkeys(&account.id).await?;
         let is_back = account.state != AccountState::Invited || account.password.is_some();
-        account.password = match means {
+        let password = match means {
             Means::Password(hash) => Some(hash),
-            Means::Passkey(passkey) if call.store.put_passkey(&passkey).await? => None,
+            Means::Passkey(passkey) if call.store.put_passkey(&passkey, &account).await? => None,
             Means::Passkey(_) => return gone(),
         };
-        (account.state, account.changed) = (AccountState::Active, call.now);
-        call.store.change_account(&account).await?;
+        let begin = |account: &mut Account| {
+            let may = account.state != AccountState::Disabled;
+            (account.password, account.state, account.changed) = (password, AccountState::Active, call.now);
+            may
+        };
+        let Some(account) = call.store.change_account(&account.id, begin).await? else { return gone() };
         if is_back {
             self.end_everything(call, &account, "reset").await?;
         }

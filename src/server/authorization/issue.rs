@@ -125,9 +125,10 @@ impl Server {
     ) -> Result<(), Fault> {
         let index = call.world.revocations.as_ref().ok_or(Fault::Unopened)?;
         let revocation = Revocation::new(selector, call.now, None, expires, &index.bounds());
-        call.store.revoke(&revocation, &Reason { text: reason, actor: "authorization server", made: call.now }).await?;
+        let why = Reason { text: reason, actor: "authorization server", made: call.now };
+        let seq = call.store.revoke(&revocation, &why).await?;
         // Where there is no room, the feed tells.
-        let _ = index.apply(&revocation);
+        let _ = index.apply(seq, &revocation);
         self.state.revoked();
         let act = Act {
             id: Some(call.origin.id.to_owned()),
@@ -146,11 +147,12 @@ impl Server {
     }
 
     /// Makes a token, with the scopes that the client's terms leave of those granted. Nothing is given out by it.
-    pub(super) fn make(&self, call: &Call<'_>, order: &Order<'_>) -> Answer<Issued> {
+    pub(super) async fn make(&self, call: &Call<'_>, order: &Order<'_>) -> Answer<Issued> {
         let Order { client_id, resource, speaker, scopes, grant, binding, must_be_bound } = *order;
         if binding.is_none() && (resource.require_dpop || must_be_bound) {
             return Err(OAuthError::new(Code::InvalidDpopProof, "only tokens that are bound to a key are issued here").into());
         }
+        let after = call.store.changes().await.map_err(Fault::from)?;
         let ring = self.keys.current().ok_or(Fault::NoKey)?;
         let key = ring.signing(call.now).ok_or(Fault::NoKey)?;
         let lifetime = call.settings.tokens.access.as_secs();
@@ -167,6 +169,7 @@ impl Server {
             id: &id,
             session: grant,
             binding: thumbprint.as_deref(),
+            after,
         };
         let who = govern(call, resource, token.principal())?;
         let scopes = who.scopes().to_vec();

@@ -198,6 +198,12 @@ impl Server {
         person: Person,
         kept: Option<Kept>,
     ) -> Result<Reply, Fault> {
+        // SECURITY: as it was when they began, where that is known, or a password that was just replaced would open what comes after.
+        let after = match person.after {
+            None => Some(call.store.changes().await?),
+            known => known,
+        };
+        let person = Person { after, ..person };
         self.remember(call, &person, kept).await?;
         let session = self.sign_in(call, request, &person).await?;
         let mut reply = match journey.errand {

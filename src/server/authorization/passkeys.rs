@@ -177,7 +177,7 @@ fn bytes(form: &Parameters, name: &'static str) -> Vec<u8> {
 }
 
 /// What a person calls it.
-fn label(written: &str) -> String {
+pub(super) fn label(written: &str) -> String {
     let label: String = written.trim().chars().filter(|c| !c.is_control()).take(LONGEST_LABEL).collect();
     if label.is_empty() { "passkey".to_owned() } else { label }
 }

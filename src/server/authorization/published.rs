@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::clients::Found;
-use super::{Call, ClientFault, Server};
+use super::{Call, ClientFault, Fault, Server};
 use crate::config::registration::Admission;
 use crate::oauth::client_id::DocumentUrl;
 use crate::oauth::registration::Metadata;
@@ -19,6 +19,8 @@ use crate::token::KeySet;
 
 /// Fetches of one host, whoever asks for them: no one is flooded by way of us.
 const RATE: Rate = Rate { count: 60, per: Duration::from_secs(60) };
+/// The same of one client that is known.
+const KNOWN: Rate = Rate { count: 10, per: Duration::from_secs(60) };
 /// How long after its last use a client may go on while its host does not answer, in seconds.
 const STALE: u64 = 24 * 3_600;
 
@@ -34,10 +36,15 @@ impl Server {
             return Err(ClientFault::Refused("documents of this host are not taken here"));
         }
         let documents = self.clients.documents(settings)?;
-        let (row, is_stale) = match self.document(&documents, &url).await {
+        let (row, is_stale) = match self.document(call, &documents, &url).await? {
             Ok(metadata) => (self.keep(call, id, &metadata).await?, false),
             Err(Some(error)) if !error.is_passing() => {
                 tracing::info!(client = id, %error, "the document of a client is refused");
+                // SECURITY: or whoever makes us ask too often would be let in as it was before.
+                if self.row(call, id).await?.is_some_and(|row| row.used.is_some()) {
+                    call.store.disuse_registration(id).await?;
+                    self.clients.forget(id);
+                }
                 return Err(ClientFault::Refused(words(&error)));
             }
             Err(error) => {
@@ -49,13 +56,26 @@ impl Server {
         Ok(Found { row, kind: ClientKind::Document, admission: settings.documents, is_stale })
     }
 
-    /// No error where the host may not be asked again so soon.
-    async fn document(&self, documents: &ClientDocuments, url: &DocumentUrl) -> Result<Arc<Metadata>, Option<DocumentError>> {
+    /// No error where the host may not be asked again so soon. SECURITY: a client that is known has a budget of its own, so that
+    /// nobody uses its host's up by asking for what is not there.
+    async fn document(
+        &self,
+        call: &Call<'_>,
+        documents: &ClientDocuments,
+        url: &DocumentUrl,
+    ) -> Result<Result<Arc<Metadata>, Option<DocumentError>>, Fault> {
         if let Some(metadata) = documents.held(url) {
-            return Ok(metadata);
+            return Ok(Ok(metadata));
         }
-        self.clients.limiter.admit(("document", url.host()), RATE).map_err(|_| None)?;
-        documents.get(url).await.map_err(Some)
+        let id = url.url().as_str();
+        let admitted = match self.row(call, id).await? {
+            Some(_) => self.clients.limiter.admit(("client", id), KNOWN),
+            None => self.clients.limiter.admit(("document", url.host()), RATE),
+        };
+        Ok(match admitted {
+            Ok(()) => documents.get(url).await.map_err(Some),
+            Err(_) => Err(None),
+        })
     }
 
     async fn keep(&self, call: &Call<'_>, id: &str, metadata: &Metadata) -> Result<Arc<Registration>, ClientFault> {
@@ -67,10 +87,11 @@ impl Server {
             self.clients.forget(id);
             return Ok(Arc::new(Registration { metadata: metadata.clone(), changed: call.now, ..row.as_ref().clone() }));
         }
-        let (settings, now) = (&call.settings.registration, call.now);
+        let now = call.now;
+        self.pace(call, "document").map_err(|_| ClientFault::Unreachable("too many clients made themselves known just now"))?;
         let (client_id, metadata) = (id.to_owned(), metadata.clone());
         let new = Registration { client_id, metadata, secret: None, management: None, created: now, changed: now, used: None };
-        match call.store.add_registration(&new, now + settings.keep.as_secs(), settings.most).await? {
+        match self.add(call, &new).await? {
             Added::New | Added::Known => Ok(Arc::new(new)),
             Added::Full => Err(ClientFault::Unreachable("too many clients wait for a decision here")),
         }

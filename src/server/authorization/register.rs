@@ -13,6 +13,7 @@ use super::clients::{key, standing};
 use super::{Call, Fault, Reply, Server, Told, digest, secret};
 use crate::config::registration::Admission;
 use crate::governance::client::State;
+use crate::limit::neighbourhood;
 use crate::oauth::registration::{self, Metadata, Whence};
 use crate::oauth::{Code, OAuthError};
 use crate::route::Rate;
@@ -54,7 +55,7 @@ impl Server {
         }
         let metadata = Metadata::read(json_of(request)?, Whence::Registration, settings.loopback).map_err(refused)?;
         let kept = new(call, metadata)?;
-        match call.store.add_registration(&kept.row, call.now + settings.keep.as_secs(), settings.most).await.map_err(fault)? {
+        match self.add(call, &kept.row).await.map_err(fault)? {
             Added::New => Ok(kept.reply(call, "registered")),
             Added::Known => {
                 let row = call.store.registration(&kept.row.client_id).await.map_err(fault)?.unwrap_or(kept.row);
@@ -68,13 +69,26 @@ impl Server {
         }
     }
 
-    /// SECURITY: an address that floods is stopped alone, and all together before they fill the store.
-    fn check_rate(&self, call: &Call<'_>) -> Result<(), No> {
+    /// Keeps a client that is new, if there is room.
+    pub(super) async fn add(&self, call: &Call<'_>, row: &Registration) -> Result<Added, Fault> {
+        let settings = &call.settings.registration;
+        let (added, left) = call.store.add_registration(row, call.now + settings.keep.as_secs(), settings.most).await?;
+        if let Some(clients) = &call.world.clients {
+            clients.forget(&left);
+        }
+        Ok(added)
+    }
+
+    /// How long to wait. SECURITY: an address that floods is stopped alone, and all together before they fill the store.
+    pub(super) fn pace(&self, call: &Call<'_>, what: &'static str) -> Result<(), std::time::Duration> {
         let rate = call.settings.registration.rate;
         let all = Rate { count: rate.count.saturating_mul(ALL), ..rate };
         let limiter = &self.clients.limiter;
-        let admitted = limiter.admit(("register", call.origin.source), rate).and_then(|()| limiter.admit("register", all));
-        admitted.map_err(|wait| {
+        limiter.admit((what, neighbourhood(call.origin.source)), rate).and_then(|()| limiter.admit(what, all))
+    }
+
+    fn check_rate(&self, call: &Call<'_>) -> Result<(), No> {
+        self.pace(call, "register").map_err(|wait| {
             let error = OAuthError::new(Code::TemporarilyUnavailable, "too many registrations; try again later");
             let mut reply = later(with_status(error.into(), StatusCode::TOO_MANY_REQUESTS), wait.as_secs() + 1);
             reply.told.reason = "rate_limited";

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cookies::Cookies;
 use super::{Call, Fault, Server, digest, secret};
+use crate::governance::Since;
 use crate::oauth::Person;
 use crate::store::authorization::{BrowserSession, Kind};
 
@@ -34,9 +35,9 @@ impl Server {
         let Person { subject, login, .. } = &session.person;
         // A login that was taken away opens nothing any more.
         let is_offered = call.settings.logins.find(login).is_some();
+        let since = Since { at: session.begun, leeway: call.settings.rules.leeway, after: session.person.after };
         let revocations = call.world.revocations.as_ref();
-        let is_out =
-            revocations.is_none_or(|revocations| revocations.ends_subject(&call.settings.issuer, subject, session.begun, call.origin.now));
+        let is_out = revocations.is_none_or(|revocations| revocations.ends_subject(&call.settings.issuer, subject, since, call.origin.now));
         Ok((is_offered && !is_out).then_some(session))
     }
 

@@ -92,6 +92,7 @@ impl Server {
         };
         let (ticket, name) = (field(&form, "ticket"), field(&form, "name"));
         let device = Cookies::of(call, request).read(COOKIE);
+        let after = call.store.changes().await?;
         let has = |name| form.one(name).is_ok_and(|value| value.is_some());
         let recovers = has("code");
         let judged = match (has("passkey"), recovers) {
@@ -102,7 +103,9 @@ impl Server {
         match judged {
             Ok(account) => {
                 let cookie = self.know(call, request, &account, device).await?;
-                let mut reply = self.come_in(call, request, ticket, person(&account, call.now)).await?;
+                // A recovery ends whatever came before it, and not itself.
+                let person = Person { after: (!recovers).then_some(after), ..person(&account, call.now) };
+                let mut reply = self.come_in(call, request, ticket, person).await?;
                 set(&mut reply, cookie);
                 Ok(reply)
             }
@@ -196,15 +199,19 @@ impl Server {
             return Ok(Err(No::Wait(until)));
         }
         let hash = self.hashing.hash(password.to_owned()).await?;
-        let Some(mut account) = self.named(call, name).await?.filter(|account| account.state == AccountState::Active) else {
+        let Some(account) = self.named(call, name).await?.filter(|account| account.state == AccountState::Active) else {
             return Ok(Err(No::Wrong));
         };
         let code: String = code.chars().filter(char::is_ascii_alphanumeric).map(|one| one.to_ascii_uppercase()).collect();
         if !call.store.use_recovery_code(&account.id, &digest(&code)).await? {
             return Ok(Err(No::Wrong));
         }
-        (account.password, account.changed) = (Some(hash), call.now);
-        call.store.change_account(&account).await?;
+        let change = |account: &mut Account| {
+            let may = account.state == AccountState::Active;
+            (account.password, account.changed) = (Some(hash), call.now);
+            may
+        };
+        let Some(account) = call.store.change_account(&account.id, change).await? else { return Ok(Err(No::Wrong)) };
         call.store.forget_attempts(&key).await?;
         call.store.drop_passkeys(&account.id).await?;
         self.end_everything(call, &account, "recovered").await?;

@@ -2,6 +2,8 @@
 //!
 //! Everything is checked and the token is made before anything is used up, so that a mistake costs a client nothing.
 
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
@@ -12,14 +14,15 @@ use super::issue::{CodeBody, Order};
 use super::reply::Answer;
 use super::{Call, Fault, Reply, Server, digest, secret};
 use crate::config::authorization_server::Resource;
+use crate::governance::{Revocations, Since};
 use crate::mcp::seal::{Owner, Purpose};
 use crate::oauth::grant::{Asked, TokenRequest, narrow};
 use crate::oauth::issue::Speaker;
 use crate::oauth::refresh::{GRACE, Shown, Turn};
-use crate::oauth::{Code, GrantType, OAuthError, Person, pkce};
-use crate::store::authorization::{Grant, Redeemed, Redemption, Refresh, Rotation};
+use crate::oauth::{Code, GrantType, OAuthError, Person, RegisteredClient, pkce};
+use crate::store::authorization::{Grant, Kind, Redeemed, Redemption, Refresh, Rotation};
 use crate::token::dpop::Proven;
-use crate::token::{Error, Thumbprint};
+use crate::token::{Error, Flaw, Thumbprint};
 
 /// Two that exchange one refresh token at once: the second finds what the first did.
 const TRIES: usize = 2;
@@ -51,7 +54,7 @@ impl Server {
                 self.by_code(call, &asking, code, (redirect_uri, verifier), &asked, proof.as_ref()).await
             }
             Asked::Refresh(token) => self.by_refresh(call, &asking, token, &asked, proof.as_ref()).await,
-            Asked::Credentials => self.by_credentials(call, &asking, &asked, proof.as_ref()),
+            Asked::Credentials => self.by_credentials(call, &asking, &asked, proof.as_ref()).await,
             Asked::Assertion(_) => Err(Reply::not_found().into()),
         }
     }
@@ -90,10 +93,10 @@ impl Server {
             return Err(OAuthError::new(Code::InvalidDpopProof, "the code is bound to another key").into());
         }
         let resource = of_grant(call, &grant, asked.resource)?;
-        let person: Person = serde_json::from_str(&grant.person).map_err(|_| Fault::Unreadable)?;
-        let scopes: Vec<String> = serde_json::from_str(&grant.scopes).map_err(|_| Fault::Unreadable)?;
-        let issued = self.make(call, &order(asking, resource, &person, &scopes, &grant, key.as_ref()))?;
-        use_up(call, proof, &client.id)?;
+        let person = agreed(call, &grant)?;
+        let scopes = granted(client, &grant)?;
+        let issued = self.make(call, &order(asking, resource, &person, &scopes, &grant, key.as_ref())).await?;
+        use_up(call, proof, &client.id).await?;
 
         let tokens = &call.settings.tokens;
         let wants_refresh = body.offline && client.grant_types.contains(&GrantType::RefreshToken);
@@ -136,17 +139,16 @@ impl Server {
         let key = proof.map(|proof| proof.key);
         is_bound_alike(asking, &grant, key.as_ref())?;
         let resource = of_grant(call, &grant, asked.resource)?;
-        let granted: Vec<String> = serde_json::from_str(&grant.scopes).map_err(|_| Fault::Unreadable)?;
-        let scopes = narrow(&granted, asked.scopes.clone())?;
+        let scopes = narrow(&granted(client, &grant)?, asked.scopes.clone())?;
         // Before the person is asked about: whoever shows a token that was exchanged is no reason to ask.
         self.turn(call, &grant, &row).await?;
-        let person: Person = serde_json::from_str(&grant.person).map_err(|_| Fault::Unreadable)?;
+        let person = agreed(call, &grant)?;
         let Some(person) = self.still_there(call, &grant, person).await? else {
             self.end_grant(call, &grant, "person_gone").await?;
             return Err(refused("the person may not sign in any more", "person_gone", &client.id));
         };
-        let issued = self.make(call, &order(asking, resource, &person, &scopes, &grant, key.as_ref()))?;
-        use_up(call, proof, &client.id)?;
+        let issued = self.make(call, &order(asking, resource, &person, &scopes, &grant, key.as_ref())).await?;
+        use_up(call, proof, &client.id).await?;
         let successor = self.successor(call, &grant, &shown, row).await?;
         Ok(issued.answer("token_refreshed", Some(&successor), &[]))
     }
@@ -205,7 +207,7 @@ impl Server {
     }
 
     /// RFC 6749 §4.4: the client for itself. No refresh token (§4.4.3).
-    fn by_credentials(&self, call: &Call<'_>, asking: &Asking, asked: &TokenRequest<'_>, proof: Option<&Proven>) -> Answer<Reply> {
+    async fn by_credentials(&self, call: &Call<'_>, asking: &Asking, asked: &TokenRequest<'_>, proof: Option<&Proven>) -> Answer<Reply> {
         let client = &asking.client;
         if !asking.is_proven {
             return Err(OAuthError::new(Code::UnauthorizedClient, "a public client has no credentials of its own").into());
@@ -230,8 +232,8 @@ impl Server {
             binding: key.as_ref(),
             must_be_bound: client.dpop_bound,
         };
-        let issued = self.make(call, &order)?;
-        use_up(call, proof, &client.id)?;
+        let issued = self.make(call, &order).await?;
+        use_up(call, proof, &client.id).await?;
         Ok(issued.answer("client_credentials", None, &[]))
     }
 
@@ -261,6 +263,27 @@ fn order<'a>(
     }
 }
 
+/// Who agreed. SECURITY: a request that was under way while the person was revoked may have made a grant afterwards, that nothing ended.
+fn agreed(call: &Call<'_>, grant: &Grant) -> Answer<Person> {
+    let person: Person = serde_json::from_str(&grant.person).map_err(|_| Fault::Unreadable)?;
+    let at = u64::try_from(grant.created).unwrap_or_default();
+    let since = Since { at, leeway: call.settings.rules.leeway, after: person.after };
+    let now = call.origin.now;
+    // What is not known ends no grant for good: while it is not, no token is let in anyway.
+    let is_out = |index: &Arc<Revocations>| index.are_known(now) && index.ends_subject(&grant.issuer, &grant.subject, since, now);
+    match person.after.is_some() && call.world.revocations.as_ref().is_some_and(is_out) {
+        true => Err(refused("what it stands for has ended", "grant_ended", &grant.client_id)),
+        false => Ok(person),
+    }
+}
+
+/// What the person agreed to, without what the client may not have any more.
+fn granted(client: &RegisteredClient, grant: &Grant) -> Answer<Vec<String>> {
+    let agreed: Vec<String> = serde_json::from_str(&grant.scopes).map_err(|_| Fault::Unreadable)?;
+    let may_have = |scope: &String| client.scope.as_ref().is_none_or(|own| own.contains(scope));
+    Ok(agreed.into_iter().filter(may_have).collect())
+}
+
 /// RFC 6749 §5.2 `unauthorized_client`.
 pub(super) fn may_use(asking: &Asking, grant: GrantType) -> Answer<()> {
     if asking.client.grant_types.contains(&grant) {
@@ -276,10 +299,18 @@ fn proven(call: &Call<'_>, request: &Request<Bytes>) -> Answer<Option<Proven>> {
     call.world.proofs.prove(request.headers(), &url, None, call.origin.now).map_err(|error| unproven(call, error))
 }
 
-/// SECURITY: the last thing before a token is given out.
-pub(super) fn use_up(call: &Call<'_>, proof: Option<&Proven>, client: &str) -> Answer<()> {
+/// SECURITY: the last thing before a token is given out. In memory first, where one client may fill no more than its share;
+/// then in the store, so that no other replica takes it either, nor this one after a restart.
+pub(super) async fn use_up(call: &Call<'_>, proof: Option<&Proven>, client: &str) -> Answer<()> {
     let Some(proof) = proof else { return Ok(()) };
-    call.world.proofs.used_by(proof, &call.settings.issuer, client, call.origin.now).map_err(|error| unproven(call, error))
+    call.world.proofs.used_by(proof, &call.settings.issuer, client, call.origin.now).map_err(|error| unproven(call, error))?;
+    let seen = digest(&format!("DPoP proof\n{}", URL_SAFE_NO_PAD.encode(proof.id)));
+    // As long again as it is accepted for, by a clock that is behind.
+    let until = call.now + 3 * call.world.config.dpop.rules.window.as_secs();
+    match call.store.put_new_ticket(Kind::Seen, &seen, "", until, call.now).await.map_err(Fault::from)? {
+        true => Ok(()),
+        false => Err(unproven(call, Error::Proof(Flaw::Replayed))),
+    }
 }
 
 /// RFC 9449 §5 and §8.

@@ -10,6 +10,8 @@ const PUT: &str = r#"INSERT INTO accounts (id, name, display, email, "groups", s
     ON CONFLICT (name) DO NOTHING"#;
 const CHANGE: &str =
     r#"UPDATE accounts SET display = $2, email = $3, "groups" = $4, state = $5, password = $6, changed = $7 WHERE id = $1"#;
+/// SECURITY: what changes an account, or what lets somebody in to it, begins with this: whoever else would change it waits.
+pub(super) const LOCK: &str = "UPDATE accounts SET changed = changed WHERE id = $1";
 const DROP_CODES: &str = "DELETE FROM recovery_codes WHERE account = $1";
 const PUT_CODE: &str = "INSERT INTO recovery_codes (account, digest) VALUES ($1, $2)";
 const USE_CODE: &str = "DELETE FROM recovery_codes WHERE account = $1 AND digest = $2";
@@ -54,16 +56,27 @@ impl Store {
         .await
     }
 
-    /// Writes an account that is there; its id and name stay.
-    pub async fn change_account(&self, account: &Account) -> Result<(), Error> {
-        let groups = groups(account);
+    /// Changes an account as it is now; its id and name stay. Of two who change it at once, the second finds what the first did,
+    /// so that a new password never takes back that the account was disabled. None, and nothing is written, where it is gone or
+    /// `change` says no.
+    pub async fn change_account(&self, id: &str, change: impl FnOnce(&mut Account) -> bool) -> Result<Option<Account>, Error> {
+        let query = || sqlx::AssertSqlSafe(format!("{COLUMNS} WHERE id = $1"));
         soon(async {
             on!(self, pool => {
+                let mut tx = pool.begin().await?;
+                sqlx::query(LOCK).bind(id).execute(&mut *tx).await?;
+                let row: Option<Row> = sqlx::query_as(query()).bind(id).fetch_optional(&mut *tx).await?;
+                let mut found = row.map(account).transpose()?;
+                let Some(account) = found.as_mut().and_then(|account| change(account).then_some(account)) else {
+                    tx.rollback().await?;
+                    return Ok(None);
+                };
                 sqlx::query(CHANGE)
-                    .bind(&account.id).bind(&account.display).bind(&account.email).bind(groups)
+                    .bind(&account.id).bind(&account.display).bind(&account.email).bind(groups(account))
                     .bind(account.state.name()).bind(&account.password).bind(number(account.changed))
-                    .execute(pool).await?;
-                Ok(())
+                    .execute(&mut *tx).await?;
+                tx.commit().await?;
+                Ok(found)
             })
         })
         .await

@@ -1,16 +1,22 @@
 //! Passkeys of accounts: public keys, and how often each was used.
 
 use super::super::{Error, Store, on, soon};
+use super::accounts::LOCK;
 use super::{number, time};
+use crate::oauth::account::Account;
 use crate::oauth::passkey::{MOST, Used};
 
 const PUT: &str = "INSERT INTO passkeys (id, account, body, label, created, counter, eligible, backed_up)
     SELECT $1, $2, $3, $4, $5, $6, $7, $8 WHERE (SELECT COUNT(*) FROM passkeys WHERE account = $2) < $9
+    AND EXISTS (SELECT 1 FROM accounts WHERE id = $2 AND COALESCE(password, '') = $10 AND changed = $11)
     ON CONFLICT (id) DO NOTHING";
 const COLUMNS: &str = "SELECT id, account, body, label, created, used, counter, eligible, backed_up FROM passkeys";
 const USE: &str = "UPDATE passkeys SET counter = $2, backed_up = $3, used = $4
     WHERE id = $1 AND (counter < $2 OR (counter = 0 AND $2 = 0))";
+const NAME: &str = "UPDATE passkeys SET label = $3 WHERE account = $1 AND id = $2";
 const DROP: &str = "DELETE FROM passkeys WHERE account = $1 AND id = $2";
+const DROP_SPARE: &str = "DELETE FROM passkeys WHERE account = $1 AND id = $2
+    AND ((SELECT COUNT(*) FROM passkeys WHERE account = $1) > 1 OR EXISTS (SELECT 1 FROM accounts WHERE id = $1 AND password IS NOT NULL))";
 const DROP_ALL: &str = "DELETE FROM passkeys WHERE account = $1";
 
 type Row = (String, String, String, Option<String>, i64, Option<i64>, i64, i64, i64);
@@ -35,15 +41,20 @@ pub struct Passkey {
 }
 
 impl Store {
-    /// Keeps a new passkey. `false` where its id is taken, or the account has as many as it may.
-    pub async fn put_passkey(&self, passkey: &Passkey) -> Result<bool, Error> {
+    /// Keeps a new passkey. `false` where its id is taken, the account has as many as it may, or it is not any more what `seen`
+    /// says. SECURITY: whoever proved a password that is no longer it, since a recovery perhaps, adds no way in.
+    pub async fn put_passkey(&self, passkey: &Passkey, seen: &Account) -> Result<bool, Error> {
         let most = i64::try_from(MOST).unwrap_or(i64::MAX);
         soon(async {
             on!(self, pool => {
+                let mut tx = pool.begin().await?;
+                sqlx::query(LOCK).bind(&passkey.account).execute(&mut *tx).await?;
                 let done = sqlx::query(PUT)
                     .bind(&passkey.id).bind(&passkey.account).bind(&passkey.key).bind(&passkey.label).bind(number(passkey.created))
                     .bind(i64::from(passkey.counter)).bind(i64::from(passkey.eligible)).bind(i64::from(passkey.backed_up)).bind(most)
-                    .execute(pool).await?;
+                    .bind(seen.password.as_deref().unwrap_or_default()).bind(number(seen.changed))
+                    .execute(&mut *tx).await?;
+                tx.commit().await?;
                 Ok(done.rows_affected() == 1)
             })
         })
@@ -72,6 +83,31 @@ impl Store {
                 let done = sqlx::query(USE)
                     .bind(id).bind(i64::from(used.counter)).bind(i64::from(used.backed_up)).bind(number(now))
                     .execute(pool).await?;
+                Ok(done.rows_affected() == 1)
+            })
+        })
+        .await
+    }
+
+    /// Calls one of this account so. Whether it was there.
+    pub async fn name_passkey(&self, account: &str, id: &str, label: &str) -> Result<bool, Error> {
+        soon(async {
+            on!(self, pool => {
+                let done = sqlx::query(NAME).bind(account).bind(id).bind(label).execute(pool).await?;
+                Ok(done.rows_affected() == 1)
+            })
+        })
+        .await
+    }
+
+    /// Forgets one of this account, unless it is the last way in: of two that are forgotten at once, one stays. Whether it went.
+    pub async fn drop_spare_passkey(&self, account: &str, id: &str) -> Result<bool, Error> {
+        soon(async {
+            on!(self, pool => {
+                let mut tx = pool.begin().await?;
+                sqlx::query(LOCK).bind(account).execute(&mut *tx).await?;
+                let done = sqlx::query(DROP_SPARE).bind(account).bind(id).execute(&mut *tx).await?;
+                tx.commit().await?;
                 Ok(done.rows_affected() == 1)
             })
         })

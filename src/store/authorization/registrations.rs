@@ -1,6 +1,6 @@
 //! Clients that made themselves known: what they say of themselves. What was decided of them is in `clients`.
 //!
-//! Bounded: those that nobody has decided on leave when their time comes, and when there is no room those that only registered.
+//! Bounded: those that nobody has decided on leave when their time comes, and earlier when there is no room.
 
 use super::super::{Error, Store, on, soon};
 use super::{number, time};
@@ -19,9 +19,15 @@ const REPLACE: &str = "UPDATE registrations SET metadata = $2, fingerprint = $3,
 const USED: &str = "UPDATE registrations SET used = $2, leaves = $3 WHERE client_id = $1";
 const DROP: &str = "DELETE FROM registrations WHERE client_id = $1";
 const COUNT_ONE: &str = "SELECT COUNT(*) FROM registrations WHERE client_id = $1";
-/// Those that registered long enough ago and never came back, the oldest first.
-const MAKE_ROOM: &str = "DELETE FROM registrations WHERE client_id IN
-    (SELECT client_id FROM registrations WHERE used IS NULL AND created < $1 ORDER BY created LIMIT 100)";
+/// Those that were there long enough, on whom nobody has decided and to whom nobody is connected: first those that never came back,
+/// then those that did so longest ago. To come back costs a stranger nothing.
+const MAKE_ROOM: &str = "DELETE FROM registrations WHERE client_id IN (SELECT client_id FROM registrations r WHERE created < $1
+    AND NOT EXISTS (SELECT 1 FROM clients c WHERE c.id = r.client_id AND (c.state <> 'pending' OR c.owner <> ''))
+    AND NOT EXISTS (SELECT 1 FROM grants g WHERE g.client_id = r.client_id AND g.ended IS NULL AND g.expires > $2)
+    ORDER BY used IS NOT NULL, COALESCE(used, created) LIMIT $3) RETURNING client_id";
+const LEAVE_QUEUE_TOO: &str = "DELETE FROM clients WHERE state = 'pending' AND owner = '' AND source IN ('registered', 'document')
+    AND id = $1 RETURNING issuer, id";
+const DISUSED: &str = "UPDATE registrations SET used = NULL WHERE client_id = $1";
 /// Nobody has decided on them: not approved, not refused, no owner named.
 const LEAVE_QUEUE: &str = "DELETE FROM clients WHERE state = 'pending' AND owner = '' AND source IN ('registered', 'document')
     AND id IN (SELECT client_id FROM registrations WHERE leaves <= $1) RETURNING issuer, id";
@@ -65,29 +71,47 @@ impl Store {
         row.map(registration).transpose()
     }
 
-    /// Keeps a client that is not known, until `leaves` unless somebody decides on it or it is used.
-    pub async fn add_registration(&self, new: &Registration, leaves: u64, most: usize) -> Result<Added, Error> {
+    /// Keeps a client that is not known, until `leaves` unless somebody decides on it or it is used. With those that had to leave
+    /// the queue for it.
+    pub async fn add_registration(&self, new: &Registration, leaves: u64, most: usize) -> Result<(Added, Vec<Key>), Error> {
+        let mut left = Vec::new();
         for turn in 0..2 {
             if self.insert_registration(new, leaves, most).await? {
-                return Ok(Added::New);
+                return Ok((Added::New, left));
             }
             let known: i64 =
                 soon(async { on!(self, pool => Ok(sqlx::query_scalar(COUNT_ONE).bind(&new.client_id).fetch_one(pool).await?)) }).await?;
             if known > 0 {
-                return Ok(Added::Known);
+                return Ok((Added::Known, left));
             }
             if turn == 0 {
-                let before = number(new.created.saturating_sub(WAITED_FOR));
-                soon(async {
-                    on!(self, pool => {
-                        sqlx::query(MAKE_ROOM).bind(before).execute(pool).await?;
-                        Ok(())
-                    })
-                })
-                .await?;
+                left = self.make_room(new.created, most).await?;
             }
         }
-        Ok(Added::Full)
+        Ok((Added::Full, left))
+    }
+
+    /// A twentieth of them at once, or each new one would look for room.
+    async fn make_room(&self, now: u64, most: usize) -> Result<Vec<Key>, Error> {
+        let few = i64::try_from(most / 20).unwrap_or(i64::MAX).max(1);
+        let before = number(now.saturating_sub(WAITED_FOR));
+        soon(async {
+            on!(self, pool => {
+                let mut change = pool.begin().await?;
+                let gone: Vec<String> = sqlx::query_scalar(MAKE_ROOM).bind(before).bind(number(now)).bind(few).fetch_all(&mut *change).await?;
+                let mut left = Vec::new();
+                for id in &gone {
+                    let queued: Vec<(String, String)> = sqlx::query_as(LEAVE_QUEUE_TOO).bind(id).fetch_all(&mut *change).await?;
+                    for (issuer, id) in queued {
+                        sqlx::query(FORGET_CHANGES).bind(&issuer).bind(&id).execute(&mut *change).await?;
+                        left.push(Key { issuer, id });
+                    }
+                }
+                change.commit().await?;
+                Ok(left)
+            })
+        })
+        .await
     }
 
     async fn insert_registration(&self, new: &Registration, leaves: u64, most: usize) -> Result<bool, Error> {
@@ -125,6 +149,17 @@ impl Store {
         soon(async {
             on!(self, pool => {
                 sqlx::query(USED).bind(id).bind(number(now)).bind(number(leaves)).execute(pool).await?;
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    /// What its host says now is no: how it was before is good for nothing.
+    pub async fn disuse_registration(&self, id: &str) -> Result<(), Error> {
+        soon(async {
+            on!(self, pool => {
+                sqlx::query(DISUSED).bind(id).execute(pool).await?;
                 Ok(())
             })
         })
@@ -230,9 +265,9 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let store = open(&folder).await;
         let new = Registration { secret: Some("s".into()), management: Some("m".into()), ..client("dyn-1", "Acme", NOW) };
-        assert_eq!(store.add_registration(&new, NOW + 10, 10).await.expect("added"), Added::New);
+        assert_eq!(store.add_registration(&new, NOW + 10, 10).await.expect("added").0, Added::New);
         let other = client("dyn-1", "Evil", NOW + 1);
-        assert_eq!(store.add_registration(&other, NOW + 10, 10).await.expect("known"), Added::Known);
+        assert_eq!(store.add_registration(&other, NOW + 10, 10).await.expect("known").0, Added::Known);
         assert_eq!(store.registration("dyn-1").await.expect("read"), Some(new));
         assert_eq!(store.registration("dyn-2").await.expect("read"), None);
         assert_eq!(store.registrations_like("ACME").await.expect("read").len(), 1);
@@ -249,14 +284,14 @@ mod tests {
         let store = open(&folder).await;
         for n in 0..3 {
             let added = store.add_registration(&client(&format!("dyn-{n}"), "Acme", NOW), NOW + 10, 3).await.expect("answered");
-            assert_eq!(added, Added::New);
+            assert_eq!(added, (Added::New, vec![]));
         }
         let late = |now| client("dyn-9", "Acme", now);
-        assert_eq!(store.add_registration(&late(NOW + 60), NOW + 99, 3).await.expect("answered"), Added::Full);
+        assert_eq!(store.add_registration(&late(NOW + 60), NOW + 99, 3).await.expect("answered").0, Added::Full);
         for n in 1..3 {
             store.used_registration(&format!("dyn-{n}"), NOW + 1, NOW + 10).await.expect("used");
         }
-        assert_eq!(store.add_registration(&late(NOW + 2 * WAITED_FOR), NOW + 99, 3).await.expect("answered"), Added::New);
+        assert_eq!(store.add_registration(&late(NOW + 2 * WAITED_FOR), NOW + 99, 3).await.expect("answered").0, Added::New);
         let ids: Vec<String> = store.registrations_after("", 10).await.expect("read").into_iter().map(|one| one.client_id).collect();
         assert_eq!(ids, ["dyn-1", "dyn-2", "dyn-9"]);
     }
@@ -290,5 +325,41 @@ mod tests {
         decide(&store, "dyn-2", State::Pending).await;
         assert_eq!(store.clients_of_others(ISSUER).await.expect("read"), []);
         assert_eq!(store.clients_of_others("https://new.example").await.expect("read"), [(ISSUER.to_owned(), 2)]);
+    }
+
+    #[tokio::test]
+    async fn s36_whoever_fills_the_store_and_comes_back_each_hour_keeps_no_new_client_out_and_no_decided_or_connected_one_leaves() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = open(&folder).await;
+        let flood: Vec<String> = (0..4).map(|n| format!("https://evil.example/{n}")).collect();
+        for id in flood.iter().map(String::as_str).chain(["dyn-good", "dyn-bad", "dyn-connected"]) {
+            assert_eq!(store.add_registration(&client(id, id, NOW), NOW + 99_999, 7).await.expect("answered").0, Added::New);
+            store.used_registration(id, NOW + 1, NOW + 99_999).await.expect("used");
+        }
+        for id in &flood {
+            decide(&store, id, State::Pending).await;
+        }
+        decide(&store, "dyn-good", State::Approved).await;
+        decide(&store, "dyn-bad", State::Suspended).await;
+        let created = i64::try_from(NOW).expect("fits");
+        let grant = super::super::Grant {
+            id: "g".into(),
+            client_id: "dyn-connected".into(),
+            created,
+            expires: created + 99_999,
+            ..Default::default()
+        };
+        store.put_grant(&grant, None).await.expect("written");
+        let later = NOW + WAITED_FOR + 1;
+        for id in &flood {
+            store.used_registration(id, later, NOW + 99_999).await.expect("used");
+        }
+        let (added, left) = store.add_registration(&client("dyn-new", "Acme", later), NOW + 99_999, 7).await.expect("answered");
+        assert_eq!((added, left.len()), (Added::New, 1));
+        let ids: Vec<String> = store.registrations_after("", 10).await.expect("read").into_iter().map(|one| one.client_id).collect();
+        assert_eq!(ids.iter().filter(|id| id.starts_with("dyn-")).collect::<Vec<_>>(), ["dyn-bad", "dyn-connected", "dyn-good", "dyn-new"]);
+        assert_eq!(ids.len(), 7);
+        assert_eq!(store.client(&left[0]).await.expect("read"), None, "nobody decides on what is gone");
+        assert!(store.client_history(&left[0]).await.expect("read").is_empty());
     }
 }

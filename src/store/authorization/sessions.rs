@@ -9,6 +9,8 @@ const OF: &str = "SELECT s.digest, s.begun, s.expires, s.agent FROM browser_sess
     JOIN tickets t ON t.kind = 'session' AND t.digest = s.digest
     WHERE s.subject = $1 AND s.expires > $2 ORDER BY s.begun DESC LIMIT 100";
 const OWNED: &str = "SELECT COUNT(*) FROM browser_sessions WHERE digest = $1 AND subject = $2";
+const END_ALL: &str = "DELETE FROM tickets WHERE kind = 'session' AND digest <> $2 AND digest IN
+    (SELECT digest FROM browser_sessions WHERE subject = $1)";
 const SWEEP: &str = "DELETE FROM browser_sessions WHERE expires <= $1";
 
 /// One browser. Times in seconds since 1970.
@@ -50,6 +52,17 @@ impl Store {
             self.drop_ticket(Kind::Session, digest).await?;
         }
         Ok(owned == 1)
+    }
+
+    /// Ends every session of this person but the one that is kept, however many there are.
+    pub async fn end_sessions(&self, subject: &str, kept: Option<&str>) -> Result<(), Error> {
+        soon(async {
+            on!(self, pool => {
+                sqlx::query(END_ALL).bind(subject).bind(kept.unwrap_or_default()).execute(pool).await?;
+                Ok(())
+            })
+        })
+        .await
     }
 
     pub(super) async fn sweep_sessions(&self, now: u64) -> Result<(), Error> {

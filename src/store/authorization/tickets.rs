@@ -10,6 +10,7 @@ const PUT_NEW: &str = "INSERT INTO tickets (kind, digest, body, expires) VALUES 
 const READ: &str = "SELECT body, expires FROM tickets WHERE kind = $1 AND digest = $2 AND expires > $3";
 const TAKE: &str = "DELETE FROM tickets WHERE kind = $1 AND digest = $2 RETURNING body, expires";
 const DROP: &str = "DELETE FROM tickets WHERE kind = $1 AND digest = $2";
+const DROP_ALIKE: &str = "DELETE FROM tickets WHERE kind = $1 AND body = $2";
 const COUNT: &str = "SELECT COUNT(*) FROM tickets WHERE kind = $1";
 /// Those that would end first, which came first where all live as long.
 const CROWDED_OUT: &str = "DELETE FROM tickets WHERE kind = $1 AND digest IN
@@ -111,6 +112,17 @@ impl Store {
         let row: Option<(String, i64)> =
             soon(async { on!(self, pool => Ok(sqlx::query_as(TAKE).bind(kind.name()).bind(digest).fetch_optional(pool).await?)) }).await?;
         Ok(row.filter(|(_, expires)| time(*expires) > now).map(|(body, _)| body))
+    }
+
+    /// Drops all of this kind that hold this body.
+    pub async fn drop_tickets(&self, kind: Kind, body: &str) -> Result<(), Error> {
+        soon(async {
+            on!(self, pool => {
+                sqlx::query(DROP_ALIKE).bind(kind.name()).bind(body).execute(pool).await?;
+                Ok(())
+            })
+        })
+        .await
     }
 
     pub async fn drop_ticket(&self, kind: Kind, digest: &str) -> Result<(), Error> {

@@ -224,6 +224,55 @@ async fn no_host_is_asked_more_often_than_may_be() {
 }
 
 #[tokio::test]
+async fn item_126_a_client_whose_host_said_no_is_not_let_in_by_asking_until_its_host_may_not_be_asked() {
+    let host = Host::serve().await;
+    let fixture = with(json!({ "allow_loopback": true })).await;
+    pending(fixture.server.client(&fixture.call(), &host.url).await);
+    fixture.decide(&host.url, State::Approved, Terms::default());
+    fixture.server.client(&fixture.call(), &host.url).await.expect("approved");
+    host.answer(410);
+    let fixture = fixture.restarted();
+    for n in 0..100 {
+        let found = fixture.server.client(&fixture.call(), &host.url).await;
+        assert!(matches!(found, Err(ClientFault::Refused(_) | ClientFault::Unreachable(_))), "{n}: {found:?}");
+    }
+}
+
+#[tokio::test]
+async fn s36_whoever_asks_a_host_for_what_is_not_there_keeps_no_known_client_of_it_out() {
+    let host = Host::serve().await;
+    let fixture = with(json!({ "allow_loopback": true })).await;
+    pending(fixture.server.client(&fixture.call(), &host.url).await);
+    fixture.decide(&host.url, State::Approved, Terms::default());
+    let mut fixture = fixture.restarted();
+    fixture.now = NOW + 2 * 24 * 3_600;
+    for n in 0..100 {
+        let id = format!("{}?{n}", host.url);
+        assert!(fixture.server.client(&fixture.call(), &id).await.is_err());
+    }
+    fixture.server.client(&fixture.call(), &host.url).await.expect("approved, and asked about");
+}
+
+#[tokio::test]
+async fn s36_documents_of_one_address_come_in_as_slowly_as_registrations_do() {
+    let host = Host::serve().await;
+    let mut fixture = with(json!({ "allow_loopback": true, "rate": "3/m" })).await;
+    let ask = async |fixture: &Fixture, n: usize| {
+        let id = format!("{}?{n}", host.url);
+        host.set("client_id", json!(id));
+        fixture.server.client(&fixture.call(), &id).await
+    };
+    for n in 0..3 {
+        pending(ask(&fixture, n).await);
+    }
+    assert!(matches!(ask(&fixture, 3).await, Err(ClientFault::Unreachable(_))));
+    assert_eq!(fixture.store.registrations_after("", 10).await.expect("read").len(), 3);
+    pending(ask(&fixture, 0).await);
+    fixture.source = std::net::Ipv4Addr::new(192, 0, 2, 2).into();
+    pending(ask(&fixture, 3).await);
+}
+
+#[tokio::test]
 async fn item_125_a_client_that_names_keys_is_known_by_them_alone() {
     let host = Host::serve().await;
     let fixture = with(json!({ "allow_loopback": true, "metadata_documents": "open" })).await;

@@ -48,7 +48,7 @@ async fn makes(fixture: &Fixture, ask: &Ask, authenticator: &Authenticator, acco
     let form = form(ask, authenticator, &[("client_data", client_data), ("attestation", attestation)]);
     let browser = Browser::known(&call, &request()).expect("a browser");
     match fixture.server.made(&call, &browser, &form, account).await.expect("an answer") {
-        Some(passkey) => store_of(fixture).put_passkey(&passkey).await.expect("written"),
+        Some(passkey) => store_of(fixture).put_passkey(&passkey, account).await.expect("written"),
         None => false,
     }
 }

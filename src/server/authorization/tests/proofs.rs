@@ -110,3 +110,20 @@ async fn item_143_where_a_nonce_is_demanded_the_answer_gives_one() {
     let proof = holder.proof(&fixture, |claims| claims["nonce"] = json!(nonce));
     assert_eq!(fixture.post("/token", &redeeming(&code, "app"), &[("dpop", &proof)]).await.status, 200);
 }
+
+#[tokio::test]
+async fn item_141_a_proof_that_bought_a_token_at_one_replica_buys_none_at_another_nor_after_a_restart() {
+    let fixture = Fixture::new().await;
+    let holder = Holder::new();
+    let codes = [fixture.code("app").await, fixture.code("app").await];
+    let proof = holder.proof(&fixture, |_| {});
+    let redeem =
+        async |replica: &Fixture, code: &str, proof: &str| replica.post("/token", &redeeming(code, "app"), &[("dpop", proof)]).await;
+    assert_eq!(redeem(&fixture, &codes[0], &proof).await.status, 200);
+    let other = fixture.beside().await;
+    redeem(&other, &codes[1], &proof).await.is(400, "invalid_dpop_proof");
+    let robot = [("grant_type", "client_credentials"), ("resource", FILES)];
+    let got = other.post("/token", &robot, &[("authorization", &basic("robot", SECRET)), ("dpop", &proof)]).await;
+    got.is(400, "invalid_dpop_proof");
+    assert_eq!(redeem(&other, &codes[1], &holder.proof(&other, |_| {})).await.status, 200, "and the code is still good");
+}

@@ -117,3 +117,16 @@ async fn no_secret_stands_in_the_store() {
         assert!(!holds(secret));
     }
 }
+
+#[tokio::test]
+async fn item_119_a_client_gets_no_scope_that_its_configuration_does_not_name_any_more() {
+    let fixture = Fixture::with(|config| config["authorization_server"]["clients"]["app"]["scopes"] = json!(["files:read"])).await;
+    // Agreed to when it could have more.
+    let got = fixture.tokens().await;
+    assert_eq!((got.claims()["scope"].clone(), &got.body["scope"]), (json!("files:read"), &json!("files:read")));
+    let next = fixture.refresh(&got.text("refresh_token")).await;
+    assert_eq!(next.claims()["scope"], "files:read");
+    let refresh = next.text("refresh_token");
+    let pairs = [("grant_type", "refresh_token"), ("refresh_token", &refresh), ("client_id", "app"), ("scope", "files:write")];
+    fixture.post("/token", &pairs, &[]).await.is(400, "invalid_scope");
+}

@@ -114,3 +114,99 @@ impl Fixture {
         self.post("/introspect", &[("token", token)], &[("authorization", &basic("robot", SECRET))]).await
     }
 }
+
+#[tokio::test]
+async fn issue_6_8_whoever_signs_in_again_at_once_is_let_in_and_nothing_from_before_is_though_the_clocks_differ() {
+    let subject = Selector::Subject { issuer: ORIGIN.into(), subject: ALICE.into() };
+    for selector in [Selector::Client("app".into()), subject, Selector::Upstream("files".into())] {
+        for (skew, by_the_late_one) in [(0, true), (4, true), (4, false)] {
+            let late = Fixture::new().await;
+            let early = late.beside().await;
+            early.pass(skew);
+            let before = [late.tokens().await, early.tokens().await];
+            let by = if by_the_late_one { &late } else { &early };
+            by.ends(&selector, &[&late, &early]).await;
+            let after = [late.tokens().await, early.tokens().await];
+            for replica in [&late, &early] {
+                for old in &before {
+                    let told = replica.introspect_all(&old.text("access_token")).await.body;
+                    assert_eq!(told, json!({ "active": false }), "{selector:?}, {skew}");
+                }
+                for new in &after {
+                    let told = replica.introspect_all(&new.text("access_token")).await.body;
+                    assert_eq!(told["active"], true, "{selector:?}, {skew}: {told}");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn item_148_a_revocation_until_now_ends_what_a_replica_whose_clock_is_ahead_gave_out() {
+    let (here, minutes) = (Fixture::new().await, 5);
+    let ahead = here.beside().await;
+    ahead.pass(minutes * 60);
+    let got = ahead.tokens().await;
+    here.ends(&Selector::Client("app".into()), &[&here, &ahead]).await;
+    ahead.refresh(&got.text("refresh_token")).await.is(400, "invalid_grant");
+    assert_eq!(ahead.introspect_all(&got.text("access_token")).await.body, json!({ "active": false }));
+}
+
+impl Fixture {
+    /// Revokes until now by this replica's clock; these replicas read it.
+    async fn ends(&self, selector: &Selector, replicas: &[&Fixture]) {
+        let store = self.state.store().expect("a store");
+        let revocation = Revocation::new(selector.clone(), self.now(), None, None, &Bounds::default());
+        store.revoke(&revocation, &Reason { text: "test", actor: "mia", made: self.now() }).await.expect("written");
+        for replica in replicas {
+            let index = replica.state.current().revocations.clone().expect("an index");
+            for (seq, revocation) in store.since(0, 100).await.expect("read") {
+                index.apply(seq, &revocation).expect("room");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn s33_a_recovery_ends_all_however_often_a_thief_signed_in_and_connected() {
+    use crate::store::authorization::{BrowserSession, Grant, Kind};
+    let fixture = Fixture::new().await;
+    let first = fixture.tokens().await;
+    let store = fixture.state.store().expect("a store");
+    let grant = store.grants_of(ALICE, fixture.now()).await.expect("read").remove(0);
+    let expires = fixture.now() + 3600;
+    // More than any page lists, so that the first ones stand on none.
+    for n in 0..250 {
+        let later = Grant { id: format!("grant-{n}"), created: grant.created + 1, ..grant.clone() };
+        store.put_grant(&later, None).await.expect("written");
+        let digest = format!("session-{n:03}");
+        store.put_ticket(Kind::Session, &digest, "{}", expires).await.expect("written");
+        let session = BrowserSession { digest, begun: fixture.now() + n, expires, agent: "a browser".into() };
+        store.note_session(ALICE, &session).await.expect("written");
+    }
+    let world = fixture.state.current();
+    let settings = world.config.authorization_server.as_ref().expect("the section");
+    let call = Call { world: &world, settings, store, origin: fixture.origin(), now: fixture.now() };
+    let account = store.account_named("alice").await.expect("read").expect("an account");
+    fixture.server.end_everything(&call, &account, "recovered").await.expect("ended");
+    fixture.refresh(&first.text("refresh_token")).await.is(400, "invalid_grant");
+    assert_eq!(fixture.introspect_all(&first.text("access_token")).await.body, json!({ "active": false }));
+    assert_eq!(store.ticket(Kind::Session, "session-000", fixture.now()).await.expect("read"), None);
+    let after = fixture.tokens().await;
+    assert_eq!(fixture.introspect_all(&after.text("access_token")).await.body["active"], true, "and nothing of what comes then");
+}
+
+#[tokio::test]
+async fn s33_what_was_under_way_while_a_person_was_revoked_gives_no_token() {
+    let fixture = Fixture::new().await;
+    let subject = Selector::Subject { issuer: ORIGIN.into(), subject: ALICE.into() };
+    let before = fixture.state.store().expect("a store").changes().await.expect("read");
+    let early = fixture.code_with("app", |_, person| person.after = Some(before)).await;
+    let early = fixture.redeem(&early).await;
+    assert_eq!(early.status, 200, "{early:?}");
+    fixture.ends(&subject, &[&fixture]).await;
+    let code = fixture.code_with("app", |_, person| person.after = Some(before)).await;
+    assert_eq!(fixture.redeem(&code).await.is(400, "invalid_grant").reason, "grant_ended");
+    let code = fixture.code_with("app", |_, person| person.after = Some(before + 1)).await;
+    assert_eq!(fixture.redeem(&code).await.status, 200, "whoever signed in afterwards");
+}
