@@ -1,5 +1,7 @@
 //! A person's own account: password, passkeys, recovery codes, and the browsers in which they are signed in.
 
+use std::collections::HashSet;
+
 use askama::Template;
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
@@ -268,13 +270,23 @@ impl Server {
 
     /// Signs the person out everywhere and disconnects all clients, here and on every replica.
     pub(super) async fn end_everything(&self, call: &Call<'_>, account: &Account, reason: &'static str) -> Result<(), Fault> {
-        for session in call.store.sessions_of(&account.subject(), call.now).await? {
-            call.store.end_session(&account.subject(), &session.digest).await?;
+        let (subject, mut ended) = (account.subject(), HashSet::new());
+        loop {
+            // The store gives the newest ones: what is ended makes room for those before.
+            let mut sessions = call.store.sessions_of(&subject, call.now).await?;
+            sessions.retain(|session| ended.insert(session.digest.clone()));
+            let mut grants = call.store.grants_of(&subject, call.now).await?;
+            grants.retain(|grant| ended.insert(grant.id.clone()));
+            if sessions.is_empty() && grants.is_empty() {
+                return Ok(());
+            }
+            for session in sessions {
+                call.store.end_session(&subject, &session.digest).await?;
+            }
+            for grant in grants {
+                self.end_grant(call, &grant, reason).await?;
+            }
         }
-        for grant in call.store.grants_of(&account.subject(), call.now).await? {
-            self.end_grant(call, &grant, reason).await?;
-        }
-        Ok(())
     }
 }
 
