@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// Characters of the shortest password. There is no second factor beside it (NIST SP 800-63B-4 §3.1.1.2 wants 15 there).
 pub const SHORTEST: usize = 15;
 /// Bytes of the longest.
@@ -83,6 +85,13 @@ impl Account {
     pub fn subject(&self) -> String {
         format!("{SUBJECT}{}", self.id)
     }
+}
+
+/// What an invitation holds.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Invitation {
+    /// The account's id.
+    pub account: String,
 }
 
 /// What subjects of accounts begin with.

@@ -14,7 +14,7 @@ use super::passkeys::{self, Ask, Errand};
 use super::sign_in::{field, has_accounts};
 use super::{Call, Fault, Reply, Server, Told, digest};
 use crate::mcp::seal::Purpose;
-use crate::oauth::account::{self, Account, AccountState};
+use crate::oauth::account::{self, Account, AccountState, Invitation};
 use crate::oauth::authorization::Parameters;
 use crate::store::authorization::{Kind, Passkey};
 
@@ -23,13 +23,6 @@ const PLACE: &str = "/doorward/invite/";
 const CODES: usize = 10;
 /// No letter that looks like a digit, 32 in all.
 const LETTERS: &[u8; 32] = b"ABCDEFGHJKLMNPQRSTUVWXYZ23456789";
-
-/// What an invitation holds.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Invitation {
-    /// The account's id.
-    pub account: String,
-}
 
 /// What the form brings back: which link it is for.
 #[derive(Serialize, Deserialize)]
