@@ -1,4 +1,5 @@
-//! A store as it is after years: a million revocations and ten thousand clients, none of them the load's own but one.
+//! A store as it is on its first day, with the load's own client alone, and as it is after years: a million revocations and ten
+//! thousand clients.
 
 use std::io;
 use std::path::Path;
@@ -31,19 +32,23 @@ const ENTER: &str = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FRO
     FROM n";
 const COUNT: &str = "UPDATE feed SET seq = $1 + $2, revocations = $1";
 
-/// Makes the file. The tables are the gateway's own; one by one through the gateway it would take an hour.
-pub async fn fill(path: &Path) -> io::Result<()> {
+/// Makes a file with so many of each. The tables are the gateway's own; one by one through the gateway it would take an hour.
+pub async fn fill(path: &Path, revocations: i64, clients: i64) -> io::Result<()> {
     let store = Store::open(&StorePlace::Sqlite(path.to_owned())).await.map_err(io::Error::other)?;
     store.close().await;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    write(path, i64::try_from(now).unwrap_or_default()).await.map_err(io::Error::other)
+    write(path, i64::try_from(now).unwrap_or_default(), revocations, clients).await.map_err(io::Error::other)?;
+    // Or the kernel would write it back while something is measured.
+    std::fs::File::open(path)?.sync_all()
 }
 
-async fn write(path: &Path, now: i64) -> sqlx::Result<()> {
+async fn write(path: &Path, now: i64, revocations: i64, clients: i64) -> sqlx::Result<()> {
     let pool = SqlitePoolOptions::new().max_connections(1).connect_with(SqliteConnectOptions::new().filename(path)).await?;
-    sqlx::query(REVOKE).bind(REVOCATIONS).bind(ISSUER).bind(now).execute(&pool).await?;
-    sqlx::query(ENTER).bind(CLIENTS).bind(ISSUER).bind(now).bind(CLIENT).bind(REVOCATIONS).execute(&pool).await?;
-    sqlx::query(COUNT).bind(REVOCATIONS).bind(CLIENTS).execute(&pool).await?;
+    if revocations > 0 {
+        sqlx::query(REVOKE).bind(revocations).bind(ISSUER).bind(now).execute(&pool).await?;
+    }
+    sqlx::query(ENTER).bind(clients).bind(ISSUER).bind(now).bind(CLIENT).bind(revocations).execute(&pool).await?;
+    sqlx::query(COUNT).bind(revocations).bind(clients).execute(&pool).await?;
     pool.close().await;
     Ok(())
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::chain::{Head, LEAD, Sealed};
 use super::line::{self, Begin, Reason};
-use super::state::{Id, Kept, State};
+use super::state::{Id, Kept, Point, State};
 
 /// Between two looks whether the file is still where it was.
 pub const LOOK: Duration = Duration::from_secs(1);
@@ -148,33 +148,76 @@ impl Kind {
         let (from, begin) = match kept {
             Some(kept) if *begun && kept.file == id && kept.length == found => (kept.head, None),
             kept => {
-                let (head, begin) = resume(&file, id, found, kept, head, !*begun)?;
+                let (head, begin) = self.resume(&file, (id, found), kept, head, !*begun)?;
                 (head, Some(begin))
             }
         };
         if begin.is_some_and(|begin| begin.reason == Reason::Altered) {
             tracing::error!(file = %self.path.display(), "the audit file does not end as it was left");
         }
-        let before = file.metadata()?.len();
         let mut page = Page::new(&from, batch);
         if let Some(begin) = begin {
             page.line(|out| line::begin(begin, time, &from, out));
         }
         write(&mut page);
         let after = page.head;
-        let length = before + lines(batch).len() as u64;
-        let kept = Kept { head: after, file: id, length };
-        match file.write_all(lines(batch)).and_then(|()| self.state.write(&kept)) {
-            Ok(()) => {
-                *head = kept.head;
-                self.file = Some(file);
-                Ok(())
-            }
-            Err(error) => {
-                file.set_len(before)?;
-                Err(error)
-            }
+        let now = Kept { head: from, file: id, length: file.metadata()?.len(), next: None };
+        self.put(&mut file, &now, &after, lines(batch))?;
+        *head = after;
+        self.file = Some(file);
+        Ok(())
+    }
+
+    /// Writes lines down, and before them how far they will lead: whoever comes after a kill in between gives out no number twice.
+    fn put(&self, file: &mut File, now: &Kept, after: &Head, lines: &[u8]) -> io::Result<()> {
+        let next = Point { sequence: after.sequence, chain: after.chain };
+        self.state.write(&Kept { next: Some(next), ..now.clone() })?;
+        let then = Kept { head: after.clone(), file: now.file, length: now.length + lines.len() as u64, next: None };
+        let done = file.write_all(lines).and_then(|()| self.state.write(&then));
+        if done.is_err() {
+            file.set_len(now.length)?;
+            // It stands in the same place as before; where even that fails, the file itself tells.
+            let _ = self.state.write(now);
         }
+        done
+    }
+
+    /// What to go on from, in a file that is new here or is not as it was left. A torn last line is cut off.
+    fn resume(&self, file: &File, (id, length): (Id, u64), kept: Option<Kept>, own: &Head, start: bool) -> io::Result<(Head, Begin)> {
+        let (tail, torn) = tail(file, length)?;
+        if torn > 0 {
+            file.set_len(length - torn)?;
+        }
+        let is_empty = length == torn;
+        let began = if start { Reason::Start } else { Reason::Altered };
+        let (head, reason) = match (kept, tail) {
+            (None, None) if own.sequence == 0 => (own.clone(), if is_empty { Reason::First } else { Reason::Altered }),
+            // The state was lost, and this process still knows.
+            (None, None) => (own.clone(), Reason::Altered),
+            (None, Some(tail)) => (tail, began),
+            // Lines that were written before a process could note them are its own.
+            (Some(kept), Some(tail)) if tail == kept.head || (tail.log == kept.head.log && tail.sequence > kept.head.sequence) => {
+                (tail, began)
+            }
+            // Somebody began the file and wrote nothing into it.
+            (Some(kept), None) if is_empty && kept.file == id && kept.length == 0 => {
+                let reason = if kept.head.sequence == 0 { Reason::First } else { Reason::Rotated };
+                (kept.head, reason)
+            }
+            (Some(kept), None) if is_empty => (self.last(kept, id), Reason::Rotated),
+            (Some(kept), _) => (self.last(kept, id), Reason::Altered),
+        };
+        Ok((head, Begin { reason, torn }))
+    }
+
+    /// The end of a log that is not in this file any more. Where somebody was killed while writing, the file that was moved away
+    /// says how far that went.
+    fn last(&self, kept: Kept, id: Id) -> Head {
+        let Some(Point { sequence, chain }) = kept.next.clone() else { return kept.head };
+        let moved = if kept.file == id { None } else { kept.file.beside(&self.path) };
+        // SECURITY: where nobody can say, the lines count as written: a gap is told by `audit verify`, and no number is given twice.
+        let unknown = Head { log: kept.head.log.clone(), sequence, chain };
+        moved.and_then(|path| ended(&path, &kept)).unwrap_or(unknown)
     }
 
     /// The file to append to. One that was moved or deleted is opened anew, so that rotation by others works.
@@ -199,24 +242,20 @@ fn lines(page: &[u8]) -> &[u8] {
     page.get(LEAD..).unwrap_or_default()
 }
 
-/// What to go on from, in a file that is new here or is not as it was left. A torn last line is cut off.
-fn resume(file: &File, id: Id, length: u64, kept: Option<Kept>, own: &Head, start: bool) -> io::Result<(Head, Begin)> {
-    let (tail, torn) = tail(file, length)?;
-    if torn > 0 {
-        file.set_len(length - torn)?;
-    }
-    let began = if start { Reason::Start } else { Reason::Altered };
-    let (head, reason) = match (kept, tail) {
-        (None, None) if own.sequence == 0 => (own.clone(), if length == 0 { Reason::First } else { Reason::Altered }),
-        // The state was lost, and this process still knows.
-        (None, None) => (own.clone(), Reason::Altered),
-        (None, Some(tail)) => (tail, began),
-        // Lines that were written before a process could note them are its own.
-        (Some(kept), Some(tail)) if tail == kept.head || (tail.log == kept.head.log && tail.sequence > kept.head.sequence) => (tail, began),
-        (Some(kept), None) if length == 0 && (kept.file != id || kept.length > 0) => (kept.head, Reason::Rotated),
-        (Some(kept), _) => (kept.head, Reason::Altered),
+/// Where a file ends that was moved away while it was written. Half a line is cut off there too.
+fn ended(path: &Path, kept: &Kept) -> Option<Head> {
+    let file = OpenOptions::new().read(true).write(true).open(path).ok()?;
+    let length = file.metadata().ok()?.len();
+    let (tail, torn) = tail(&file, length).ok()?;
+    let head = match tail {
+        Some(tail) if tail.log == kept.head.log && tail.sequence >= kept.head.sequence => tail,
+        None if kept.length == 0 && length == torn => kept.head.clone(),
+        _ => return None,
     };
-    Ok((head, Begin { reason, torn }))
+    if torn > 0 {
+        file.set_len(length - torn).ok()?;
+    }
+    Some(head)
 }
 
 /// The head that the last whole line names, and how many bytes of a torn line follow it.
@@ -241,37 +280,4 @@ fn open(path: &Path) -> io::Result<File> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_of_something_else_is_left_as_it_is() {
-        let folder = tempfile::tempdir().expect("folder");
-        let path = folder.path().join("secret");
-        std::fs::write(&path, "not a record").expect("written");
-        let mut sink = Sink::open(Some(path.clone()), "abcdefgh".into()).expect("opens");
-        assert!(sink.append(SystemTime::UNIX_EPOCH, |_| {}).is_err());
-        assert_eq!(std::fs::read_to_string(&path).expect("read"), "not a record");
-    }
-
-    #[test]
-    fn a_log_begins_once_and_a_second_process_goes_on_from_it() {
-        let folder = tempfile::tempdir().expect("folder");
-        let path = folder.path().join("audit.jsonl");
-        let mut sinks = ["first000", "second00"].map(|log| Sink::open(Some(path.clone()), log.into()).expect("opens"));
-        for _ in 0..3 {
-            for sink in &mut sinks {
-                let line = |out: &mut Vec<u8>| {
-                    out.extend_from_slice(br#"{"operation":"x"}"#);
-                    true
-                };
-                sink.append(SystemTime::UNIX_EPOCH, |page| page.line(line)).expect("written");
-            }
-        }
-        let text = std::fs::read_to_string(&path).expect("read");
-        let mut verifier = super::super::verify::Verifier::default();
-        text.lines().for_each(|line| verifier.line("x", line.as_bytes()));
-        let report = verifier.finish();
-        assert_eq!((report.count, report.logs.len(), report.logs["first000"].records), (0, 1, 8), "{:?}", report.problems);
-    }
-}
+mod tests;

@@ -2,6 +2,9 @@
 //!
 //! Two processes write one log for a moment when one takes over from the other; each does so under the lock, from where the
 //! last one stopped. Whoever cuts the log short would have to change this file too.
+//!
+//! Before lines are written it says where the log will end by them: a process that is killed between lines and state may have
+//! written them to a file that is moved away before the next one starts, and no number may be given out twice.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
@@ -14,7 +17,7 @@ use serde::Deserialize;
 use super::chain::{self, Head};
 
 /// Bytes of the file: it is written in place, and never grows.
-const SIZE: usize = 256;
+const SIZE: usize = 512;
 /// How long another process may hold the lock.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -25,6 +28,15 @@ pub struct Kept {
     pub file: Id,
     /// Of that file, in bytes.
     pub length: u64,
+    /// The end by lines that are being written; none where all are.
+    pub next: Option<Point>,
+}
+
+/// A place in a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Point {
+    pub sequence: u64,
+    pub chain: [u8; 32],
 }
 
 /// Tells one file from another, whatever they are called.
@@ -43,6 +55,13 @@ impl Id {
     pub fn is_at(&self, path: &Path) -> bool {
         std::fs::metadata(path).is_ok_and(|found| self.inode == found.ino() && self.device == found.dev())
     }
+
+    /// The file beside this one that it is, whatever it is called by now.
+    pub fn beside(&self, path: &Path) -> Option<PathBuf> {
+        let folder = path.parent().map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder })?;
+        let found = std::fs::read_dir(folder).ok()?.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()));
+        found.map(|entry| entry.path()).find(|path| self.is_at(path))
+    }
 }
 
 /// The open file.
@@ -59,6 +78,13 @@ struct Text {
     device: u64,
     inode: u64,
     length: u64,
+    next: Option<NextText>,
+}
+
+#[derive(Deserialize)]
+struct NextText {
+    sequence: u64,
+    chain: String,
 }
 
 /// Beside the log, under its name and `.state`.
@@ -74,8 +100,12 @@ pub fn read(path: &Path) -> Option<Head> {
 }
 
 fn parse(bytes: &[u8]) -> Option<Kept> {
-    let Text { log, sequence, chain, device, inode, length } = serde_json::from_slice(bytes).ok()?;
-    Some(Kept { head: Head { log, sequence, chain: chain::value(&chain)? }, file: Id { device, inode }, length })
+    let Text { log, sequence, chain, device, inode, length, next } = serde_json::from_slice(bytes).ok()?;
+    let next = match next {
+        Some(NextText { sequence, chain }) => Some(Point { sequence, chain: chain::value(&chain)? }),
+        None => None,
+    };
+    Some(Kept { head: Head { log, sequence, chain: chain::value(&chain)? }, file: Id { device, inode }, length, next })
 }
 
 impl State {
@@ -118,12 +148,17 @@ impl State {
     }
 
     pub fn write(&self, kept: &Kept) -> io::Result<()> {
-        let Kept { head, file: Id { device, inode }, length } = kept;
+        let Kept { head, file: Id { device, inode }, length, next } = kept;
+        let next = next.as_ref().map(|Point { sequence, chain }| {
+            let chain = Head { log: String::new(), sequence: *sequence, chain: *chain }.text();
+            format!(r#","next":{{"sequence":{sequence},"chain":"{chain}"}}"#)
+        });
         let mut text = format!(
-            r#"{{"log":"{}","sequence":{},"chain":"{}","device":{device},"inode":{inode},"length":{length}}}"#,
+            r#"{{"log":"{}","sequence":{},"chain":"{}","device":{device},"inode":{inode},"length":{length}{}}}"#,
             head.log,
             head.sequence,
-            head.text()
+            head.text(),
+            next.unwrap_or_default()
         )
         .into_bytes();
         text.resize(SIZE - 1, b' ');

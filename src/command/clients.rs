@@ -9,8 +9,8 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::comparison::plain;
-use super::reach::{Reach, local, look};
-use super::{Failure, File, say};
+use super::reach::{Place, look};
+use super::{Failure, say};
 use crate::control::clients::{
     self, Approval, Decision, Listed, Listing, Outcome, Ownership, Shown, SourceName, StateName, Which, WithHistory,
 };
@@ -40,14 +40,6 @@ enum What {
     Retire(Decide),
     /// Say who answers for a client, and what it is for.
     Own(Own),
-}
-
-#[derive(Args)]
-struct Place {
-    #[command(flatten)]
-    file: File,
-    #[command(flatten)]
-    at: Reach,
 }
 
 #[derive(Args)]
@@ -181,11 +173,12 @@ impl Approve {
     }
 }
 
-impl Place {
+impl List {
     /// Every page.
-    fn all(&self, state: Option<StateName>) -> Result<Vec<Shown>, Failure> {
-        let Some(api) = self.at.api()? else {
-            return look(&self.file, async |store, config| clients::all(store, config, state).await);
+    fn all(&self) -> Result<Vec<Shown>, Failure> {
+        let (Place { file, at }, state) = (&self.place, self.state);
+        let Some(api) = at.api()? else {
+            return look(file, async |store, config| clients::all(store, config, state).await);
         };
         let (mut all, mut asked) = (Vec::new(), Listing { state, ..Listing::default() });
         loop {
@@ -197,11 +190,9 @@ impl Place {
             }
         }
     }
-}
 
-impl List {
     fn run(self) -> Result<(), Failure> {
-        let clients = self.place.all(self.state)?;
+        let clients = self.all()?;
         if self.json {
             return say(&pretty(&clients));
         }
@@ -258,11 +249,8 @@ impl Decide {
     }
 
     fn run(&self, what: &str, asked: &impl Serialize, work: impl AsyncFnOnce(&Hand<'_>) -> Result<Outcome, Fault>) -> Result<(), Failure> {
-        let place = &self.which.place;
-        let Outcome { client, seq } = match place.at.api()? {
-            Some(api) => api.post(&format!("/admin/v1/client/{what}"), asked)?,
-            None => local(&place.file, self.by.as_deref().unwrap_or_default(), work)?,
-        };
+        let by = self.by.as_deref();
+        let Outcome { client, seq } = self.which.place.change(&format!("/admin/v1/client/{what}"), (asked, by), work)?;
         say(&format!("{}: {} of {} ({seq})\n", word(client.state), plain(&client.id), client.issuer))
     }
 }

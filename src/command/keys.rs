@@ -6,8 +6,8 @@
 use clap::{Args, Subcommand};
 
 use super::comparison::plain;
-use super::reach::{Reach, local, look};
-use super::{Failure, File, complain, say};
+use super::reach::Place;
+use super::{Failure, complain, say};
 use crate::config::{Config, StorePlace};
 use crate::control::keys::{self, Decision, Listed, Listing, Outcome, Shown, StateName, Version, Versions};
 use crate::control::{Fault, Hand};
@@ -35,9 +35,7 @@ enum What {
 #[derive(Args)]
 struct List {
     #[command(flatten)]
-    file: File,
-    #[command(flatten)]
-    at: Reach,
+    place: Place,
     /// Only those in this state.
     #[arg(long)]
     state: Option<StateName>,
@@ -49,9 +47,7 @@ struct List {
 #[derive(Args)]
 struct OfDocuments {
     #[command(flatten)]
-    file: File,
-    #[command(flatten)]
-    at: Reach,
+    place: Place,
     /// A JSON array.
     #[arg(long)]
     json: bool,
@@ -60,9 +56,7 @@ struct OfDocuments {
 #[derive(Args)]
 struct Decide {
     #[command(flatten)]
-    file: File,
-    #[command(flatten)]
-    at: Reach,
+    place: Place,
     /// The key's id (`kid`), or its thumbprint (RFC 7638).
     #[arg(value_name = "KEY")]
     name: String,
@@ -91,10 +85,8 @@ impl Keys {
 impl List {
     fn run(self) -> Result<(), Failure> {
         let listing = Listing { state: self.state };
-        let Listed { keys } = match self.at.api()? {
-            Some(api) => api.get("/admin/v1/keys", &listing)?,
-            None => look(&self.file, async |store, config| keys::list(store.ok_or(Fault::NoStore)?, config, &listing).await)?,
-        };
+        let here = async |store: &Store, config: &Config| keys::list(store, config, &listing).await;
+        let Listed { keys } = self.place.read("/admin/v1/keys", &listing, here)?;
         if self.json {
             return say(&format!("{:#}\n", serde_json::to_value(&keys).unwrap_or_default()));
         }
@@ -110,10 +102,8 @@ impl List {
 
 impl OfDocuments {
     fn run(self) -> Result<(), Failure> {
-        let Versions { versions } = match self.at.api()? {
-            Some(api) => api.get("/admin/v1/keys/versions", &serde_json::json!({}))?,
-            None => look(&self.file, async |store, _| keys::versions(store.ok_or(Fault::NoStore)?).await)?,
-        };
+        let here = async |store: &Store, _: &Config| keys::versions(store).await;
+        let Versions { versions } = self.place.read("/admin/v1/keys/versions", &serde_json::json!({}), here)?;
         if self.json {
             return say(&format!("{:#}\n", serde_json::to_value(&versions).unwrap_or_default()));
         }
@@ -126,12 +116,10 @@ impl OfDocuments {
 
 impl Decide {
     fn run(&self, what: &str, work: impl AsyncFnOnce(&Hand<'_>, &Decision) -> Result<Outcome, Fault>) -> Result<(), Failure> {
-        let Self { file, at, name, issuer, reason, by } = self;
+        let Self { place, name, issuer, reason, by } = self;
         let asked = Decision { key: name.clone(), issuer: issuer.clone(), reason: reason.clone(), by: by.clone() };
-        let Outcome { state, key, issuer, seq } = match at.api()? {
-            Some(api) => api.post(&format!("/admin/v1/key/{what}"), &asked)?,
-            None => local(file, by.as_deref().unwrap_or_default(), async |hand| work(hand, &asked).await)?,
-        };
+        let path = format!("/admin/v1/key/{what}");
+        let Outcome { state, key, issuer, seq } = place.change(&path, (&asked, by.as_deref()), async |hand| work(hand, &asked).await)?;
         say(&format!("{}: key {} of {issuer} ({seq})\n", state.name(), plain(&key)))
     }
 }

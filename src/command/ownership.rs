@@ -67,14 +67,14 @@ fn shown(route: &Route, duties: &Duties) -> Value {
 
 fn duties(route: &Route, config: &Config) -> Duties {
     let own = config.authorization_server.as_deref();
-    let own = own.and_then(|server| Some((server, server.resources.iter().find(|resource| *resource.upstream == *route.name)?)));
+    let own = own.and_then(|server| Some((server, server.ownership(&route.name)?)));
     let reviews = reviews(route, config, own.is_some());
     match own {
-        Some((server, resource)) => Duties {
-            ownership: if resource.self_managed { "self_managed" } else { "bridge" },
+        Some((server, ownership)) => Duties {
+            ownership,
             issues: format!("Doorward, as {}", server.issuer),
             registers: registers(server),
-            consents: consents(server, resource.self_managed),
+            consents: consents(server, ownership == "self_managed"),
             signs: format!(
                 "Doorward, with {}; a new key every {}, sealed under {}",
                 server.tokens.algorithm.as_str(),

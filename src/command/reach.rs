@@ -37,6 +37,43 @@ pub struct Reach {
     admin_ca: Option<PathBuf>,
 }
 
+/// Where something is done: over the admin API, or on the store of a configuration.
+#[derive(Args)]
+pub struct Place {
+    #[command(flatten)]
+    pub file: File,
+    #[command(flatten)]
+    pub at: Reach,
+}
+
+impl Place {
+    /// Asks the API at `path`, or `here` where no API is named.
+    pub fn read<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &impl Serialize,
+        here: impl AsyncFnOnce(&Store, &Config) -> Result<T, Fault>,
+    ) -> Result<T, Failure> {
+        match self.at.api()? {
+            Some(api) => api.get(path, query),
+            None => look(&self.file, async |store, config| here(store.ok_or(Fault::NoStore)?, config).await),
+        }
+    }
+
+    /// Tells the API at `path`, or does it `here` where no API is named, in the name of whoever says so.
+    pub fn change<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        (body, by): (&impl Serialize, Option<&str>),
+        here: impl AsyncFnOnce(&Hand<'_>) -> Result<T, Fault>,
+    ) -> Result<T, Failure> {
+        match self.at.api()? {
+            Some(api) => api.post(path, body),
+            None => local(&self.file, by.unwrap_or_default(), here),
+        }
+    }
+}
+
 /// The admin API, to be asked.
 pub struct Api {
     client: Client,
@@ -125,13 +162,16 @@ pub fn look<T>(file: &File, work: impl AsyncFnOnce(Option<&Store>, &Config) -> R
 
 /// Does `work` on the store of a configuration.
 pub fn with_store<T>(config: &Config, work: impl AsyncFnOnce(&Store) -> Result<T, Failure>) -> Result<T, Failure> {
+    runtime()?.block_on(open(config, work))
+}
+
+/// The same, where a runtime is there already.
+pub async fn open<T>(config: &Config, work: impl AsyncFnOnce(&Store) -> Result<T, Failure>) -> Result<T, Failure> {
     let Some(store) = &config.store else { return Err(Fault::NoStore.into()) };
-    runtime()?.block_on(async {
-        let database = Store::open(&store.place).await.map_err(Fault::from)?;
-        let done = work(&database).await;
-        database.close().await;
-        done
-    })
+    let database = Store::open(&store.place).await.map_err(Fault::from)?;
+    let done = work(&database).await;
+    database.close().await;
+    done
 }
 
 /// Writes into the log that the gateway of this configuration writes.

@@ -8,12 +8,14 @@ use std::time::{Duration, Instant};
 use clap::{ArgGroup, Args};
 
 use super::reach::{Api, Reach, local};
-use super::{Failure, File, say};
+use super::{Failure, File, complain, say};
 use crate::control::Fault;
 use crate::control::revocations::{self, Confirmation, Confirmations, Done, Question, Replica, Revoked, Wanted};
 
 /// The longest that one question to the admin API waits.
 const TURN: Duration = Duration::from_secs(50);
+/// After a question that could not be asked.
+const AGAIN: Duration = Duration::from_millis(500);
 
 #[derive(Args)]
 #[command(group(ArgGroup::new("what").required(true).multiple(true).args(
@@ -112,7 +114,8 @@ impl Revoke {
 
     /// Waits until every replica that lets anybody in has read the change.
     fn wait(&self, api: Option<&Api>, seq: i64) -> Result<(), Failure> {
-        let begun = Instant::now();
+        let (begun, mut told_so) = (Instant::now(), false);
+        let is_over = || begun.elapsed() >= self.timeout.saturating_sub(Duration::from_secs(1));
         let Confirmations { confirmed, replicas } = loop {
             let left = self.timeout.saturating_sub(begun.elapsed());
             let told = match api {
@@ -122,11 +125,22 @@ impl Revoke {
                 }
                 None => self.here(async |hand| revocations::confirmations(hand.store, seq, left).await),
             };
-            let told: Confirmations = told.map_err(|failure| match failure {
-                Failure::Impossible(why) => Failure::Impossible(format!("revoked, but the replicas cannot be asked: {why}")),
-                other => other,
-            })?;
-            if told.confirmed || begun.elapsed() >= self.timeout.saturating_sub(Duration::from_secs(1)) {
+            let told: Confirmations = match told {
+                Ok(told) => told,
+                Err(Failure::Impossible(why)) if is_over() => {
+                    return Err(Failure::Impossible(format!("revoked, but the replicas cannot be asked: {why}")));
+                }
+                // A database that starts anew is back in a moment, and so are the replicas.
+                Err(Failure::Impossible(why)) => {
+                    if !std::mem::replace(&mut told_so, true) {
+                        complain(&format!("doorward: revoked, but the replicas cannot be asked yet: {why}"));
+                    }
+                    std::thread::sleep(AGAIN);
+                    continue;
+                }
+                Err(other) => return Err(other),
+            };
+            if told.confirmed || is_over() {
                 break told;
             }
         };

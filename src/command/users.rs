@@ -1,32 +1,25 @@
 //! `doorward users`: the accounts of self-managed mode. An operator invites, disables and lets in again; passwords
 //! and passkeys are their people's own.
 //!
-//! A change is on the disk and in the audit log when the command returns; what it ends, ends on every replica within a second.
+//! Asks the admin API, or works on the store itself. A change is on the disk and in the audit log when the command returns;
+//! what it ends, ends on every replica within a second.
 
-mod passkeys;
-
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use clap::{Args, Subcommand};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::json;
 
 use super::comparison::plain;
-use super::{Failure, File, reach, recorder, say};
-use crate::config::{self, AuthorizationServer, Config};
-use crate::control::{Fault, written};
-use crate::governance::{Revocation, Selector};
-use crate::oauth::account::{self, Account, AccountState};
-use crate::server::authorization::{Invitation, secret};
+use super::reach::{self, Place};
+use super::{Failure, say};
+use crate::config::{self, Config};
+use crate::control::users::{
+    self, Groups, Invite, Listed, Offered, Outcome, Removal, Shown, ShownBrowser, ShownClient, ShownPasskey, Which, WithUse,
+};
+use crate::control::{Fault, Hand};
 use crate::state::environment;
-use crate::store::authorization::{Kind, Passkey};
-use crate::store::{Error, Reason, Store};
-
-/// Bytes of a reason, a name or a group.
-const LONGEST: usize = 256;
-/// Groups of one account.
-const GROUPS: usize = 64;
-/// How long an invitation works.
-const INVITATION: Duration = Duration::from_secs(72 * 3600);
+use crate::store::Store;
 
 #[derive(Args)]
 pub struct Users {
@@ -37,7 +30,7 @@ pub struct Users {
 #[derive(Subcommand)]
 enum What {
     /// Make an account, and print the link by which its person chooses a password.
-    Invite(Invite),
+    Invite(Inviting),
     /// List accounts.
     List(List),
     /// Let nobody sign in with an account any more, and end all that it has signed in or connected.
@@ -49,9 +42,9 @@ enum What {
     /// List somebody's passkeys.
     Passkeys(Named),
     /// Let nobody sign in with a passkey any more. `end` ends what it has signed in.
-    RemovePasskey(passkeys::RemovePasskey),
+    RemovePasskey(RemovePasskey),
     /// Say which groups somebody is in, in the place of those before.
-    Groups(Groups),
+    Groups(Regroup),
     /// Show in which browsers somebody is signed in, and which clients act in their name.
     Sessions(Named),
     /// Sign somebody out everywhere and disconnect all their clients.
@@ -59,7 +52,7 @@ enum What {
 }
 
 #[derive(Args)]
-struct Invite {
+struct Inviting {
     #[command(flatten)]
     change: Change,
     /// What people read instead of the name.
@@ -76,14 +69,14 @@ struct Invite {
 #[derive(Args)]
 struct List {
     #[command(flatten)]
-    file: File,
+    place: Place,
     /// A JSON array.
     #[arg(long)]
     json: bool,
 }
 
 #[derive(Args)]
-struct Groups {
+struct Regroup {
     #[command(flatten)]
     change: Change,
     /// None for no group at all.
@@ -91,11 +84,20 @@ struct Groups {
     groups: Vec<String>,
 }
 
+#[derive(Args)]
+struct RemovePasskey {
+    #[command(flatten)]
+    change: Change,
+    /// Which one, as `doorward users passkeys` calls it.
+    #[arg(long, value_name = "ID")]
+    passkey: String,
+}
+
 /// An account that is asked about.
 #[derive(Args)]
 struct Named {
     #[command(flatten)]
-    file: File,
+    place: Place,
     /// The account's name.
     name: String,
     /// In JSON.
@@ -106,15 +108,15 @@ struct Named {
 #[derive(Args)]
 struct Change {
     #[command(flatten)]
-    file: File,
+    place: Place,
     /// The account's name.
     name: String,
     /// Why, for the records.
     #[arg(long)]
     reason: String,
-    /// Who decides, for the records.
-    #[arg(long = "by", value_name = "NAME")]
-    by: String,
+    /// Who decides, for the records. Over the admin API it is known who asks.
+    #[arg(long = "by", value_name = "NAME", required_unless_present = "admin")]
+    by: Option<String>,
 }
 
 impl Users {
@@ -122,166 +124,136 @@ impl Users {
         match self.what {
             What::Invite(invite) => invite.run(),
             What::List(list) => list.run(),
-            What::Disable(change) => change.run("disabled", &|account, _| account.state = AccountState::Disabled, Ends::Everything),
-            What::Enable(change) => change.run("enabled", &enable, Ends::Nothing),
+            What::Disable(change) => change.decide("disable", "disabled", async |hand, asked| users::disable(hand, asked).await),
+            What::Enable(change) => change.decide("enable", "enabled", async |hand, asked| users::enable(hand, asked).await),
             What::Reset(change) => change.reset(),
             What::Passkeys(named) => named.passkeys(),
             What::RemovePasskey(remove) => remove.run(),
-            What::Groups(groups) => {
-                check_groups(&groups.groups)?;
-                groups.change.run("groups changed", &|account, _| account.groups.clone_from(&groups.groups), Ends::Nothing)
-            }
+            What::Groups(regroup) => regroup.run(),
             What::Sessions(named) => named.sessions(),
-            What::End(change) => change.run("ended everything", &|_, _| {}, Ends::Everything),
+            What::End(change) => change.decide("end", "ended everything", async |hand, asked| users::end(hand, asked).await),
         }
     }
 }
 
-/// What ends with a change of an account.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Ends {
-    Nothing,
-    /// All that is signed in and connected now, and nothing of what comes afterwards.
-    Everything,
-}
-
-/// Whoever has neither password nor passkey is invited still.
-fn enable(account: &mut Account, passkeys: &[Passkey]) {
-    account.state = if account.password.is_some() || !passkeys.is_empty() { AccountState::Active } else { AccountState::Invited };
-}
-
-impl Invite {
-    fn run(&self) -> Result<(), Failure> {
-        let Change { file, name, .. } = &self.change;
-        self.change.check()?;
-        check_groups(&self.groups)?;
-        for (what, text) in [("--display", &self.display), ("--email", &self.email)] {
-            if text.as_ref().is_some_and(|text| text.trim().is_empty() || text.len() > LONGEST || text.chars().any(char::is_control)) {
-                return Err(Failure::Impossible(format!("`{what}` must say something, in at most {LONGEST} bytes")));
-            }
-        }
-        let name = account::name(name).map_err(|unfit| Failure::Impossible(unfit.to_string()))?;
-        let (config, now) = (load(file)?, seconds());
-        let link = with_store(&config, async |store, server| {
-            let (display, email, groups) = (self.display.clone(), self.email.clone(), self.groups.clone());
-            let account = Account { display, email, groups, ..invited(name.clone(), now)? };
-            if !store.put_account(&account).await.map_err(told)? {
-                return Err(Failure::Impossible(format!("there is an account `{name}` already")));
-            }
-            link(&store, server, &account.id, now).await
-        })?;
-        say(&format!("invited: {name}\n{link}\nThe link works once, within 72 hours. Give it to nobody else.\n"))?;
-        self.change.record(&config, "invited", &name)
+impl Inviting {
+    fn run(self) -> Result<(), Failure> {
+        let Self { change, display, email, groups } = self;
+        let users::Change { name, reason, by } = change.asked();
+        let asked = Invite { name, display, email, groups, reason, by };
+        let Offered { account, link } = change.tell("invite", &asked, async |hand| users::invite(hand, &asked).await)?;
+        say(&format!("invited: {}\n{link}\nThe link works once, within 72 hours. Give it to nobody else.\n", account.name))
     }
 }
 
 impl Change {
-    fn check(&self) -> Result<(), Failure> {
-        for (name, text) in [("--reason", &self.reason), ("--by", &self.by)] {
-            if text.trim().is_empty() || text.len() > LONGEST {
-                return Err(Failure::Impossible(format!("`{name}` must say something, in at most {LONGEST} bytes")));
-            }
-        }
-        Ok(())
+    fn asked(&self) -> users::Change {
+        users::Change { name: self.name.clone(), reason: self.reason.clone(), by: self.by.clone() }
     }
 
-    fn run(&self, done: &'static str, change: &dyn Fn(&mut Account, &[Passkey]), ends: Ends) -> Result<(), Failure> {
-        self.check()?;
-        let (config, now) = (load(&self.file)?, seconds());
-        let name = with_store(&config, async |store, server| {
-            let account = find(&store, &self.name).await?;
-            let passkeys = store.passkeys_of(&account.id).await.map_err(told)?;
-            let change = |account: &mut Account| {
-                change(account, &passkeys);
-                account.changed = now;
-                true
-            };
-            let account = store.change_account(&account.id, change).await.map_err(told)?.unwrap_or(account);
-            if ends == Ends::Everything {
-                self.end(&store, server, &config, &account, now).await?;
-            }
-            Ok(account.name)
-        })?;
-        say(&format!("{done}: {name}\n"))?;
-        self.record(&config, done, &name)
+    fn tell<T: serde::de::DeserializeOwned>(
+        &self,
+        what: &str,
+        asked: &impl Serialize,
+        here: impl AsyncFnOnce(&Hand<'_>) -> Result<T, Fault>,
+    ) -> Result<T, Failure> {
+        self.place.change(&format!("/admin/v1/user/{what}"), (asked, self.by.as_deref()), here)
     }
 
-    fn reset(&self) -> Result<(), Failure> {
-        self.check()?;
-        let (config, now) = (load(&self.file)?, seconds());
-        let (name, link) = with_store(&config, async |store, server| {
-            let account = find(&store, &self.name).await?;
-            if account.state == AccountState::Disabled {
-                return Err(Failure::Impossible(format!("`{}` is disabled: enable it first", account.name)));
-            }
-            let link = link(&store, server, &account.id, now).await?;
-            Ok((account.name, link))
-        })?;
-        say(&format!("{name}\n{link}\nThe link works once, within 72 hours. Whatever is connected ends when it is used.\n"))?;
-        self.record(&config, "reset offered", &name)
+    fn decide(
+        self,
+        what: &str,
+        done: &str,
+        here: impl AsyncFnOnce(&Hand<'_>, &users::Change) -> Result<Outcome, Fault>,
+    ) -> Result<(), Failure> {
+        let asked = self.asked();
+        let Outcome { account } = self.tell(what, &asked, async |hand| here(hand, &asked).await)?;
+        say(&format!("{done}: {}\n", account.name))
     }
 
-    async fn end(&self, store: &Store, server: &AuthorizationServer, config: &Config, account: &Account, now: u64) -> Result<(), Failure> {
-        let Some(bounds) = config.store.as_ref().map(|store| &store.bounds) else { return Ok(()) };
-        let (reason, until) = (Reason { text: &self.reason, actor: &self.by, made: now }, store.latest(now).await.map_err(told)?);
-        let person = Selector::Subject { issuer: server.issuer.to_string(), subject: account.subject() };
-        store.revoke(&Revocation::new(person, until, None, None, bounds), &reason).await.map_err(told)?;
-        store.end_sessions(&account.subject(), None).await.map_err(told)
+    fn reset(self) -> Result<(), Failure> {
+        let asked = self.asked();
+        let Offered { account, link } = self.tell("reset", &asked, async |hand| users::reset(hand, &asked).await)?;
+        let name = account.name;
+        say(&format!("{name}\n{link}\nThe link works once, within 72 hours. Whatever is connected ends when it is used.\n"))
     }
+}
 
-    fn record(&self, config: &Config, done: &'static str, name: &str) -> Result<(), Failure> {
-        Ok(recorder::record(config, "admin/user", format!("account {name}: {done}"), (&self.reason, &self.by))
-            .map_err(Fault::Unrecorded)?)
+impl Regroup {
+    fn run(self) -> Result<(), Failure> {
+        let Self { change, groups } = self;
+        let users::Change { name, reason, by } = change.asked();
+        let asked = Groups { name, groups, reason, by };
+        let Outcome { account } = change.tell("groups", &asked, async |hand| users::regroup(hand, &asked).await)?;
+        say(&format!("groups changed: {}\n", account.name))
+    }
+}
+
+impl RemovePasskey {
+    fn run(self) -> Result<(), Failure> {
+        let Self { change, passkey } = self;
+        let users::Change { name, reason, by } = change.asked();
+        let asked = Removal { name, passkey, reason, by };
+        let Outcome { account } = change.tell("remove-passkey", &asked, async |hand| users::remove_passkey(hand, &asked).await)?;
+        say(&format!("passkey removed: {}\n", account.name))
     }
 }
 
 impl List {
     fn run(&self) -> Result<(), Failure> {
-        let config = load(&self.file)?;
-        let accounts = with_store(&config, async |store, _| store.accounts().await.map_err(told))?;
+        let here = async |store: &Store, config: &Config| users::list(store, config).await;
+        let Listed { accounts } = self.place.read("/admin/v1/users", &json!({}), here)?;
         if self.json {
-            let all: Vec<Value> = accounts.iter().map(shown).collect();
-            return say(&format!("{:#}\n", Value::from(all)));
+            return say(&pretty(&accounts));
         }
         if accounts.is_empty() {
             return say("no accounts\n");
         }
-        let line = |account: &Account| {
+        let line = |account: &Shown| {
             let groups = if account.groups.is_empty() { "no groups".to_owned() } else { account.groups.join(", ") };
-            format!("{:<32} {:<8} {}\n", account.name, account.state.name(), groups)
+            format!("{:<32} {:<8} {}\n", account.name, account.state.name(), plain(&groups))
         };
         say(&accounts.iter().map(line).collect::<String>())
     }
 }
 
 impl Named {
-    fn sessions(&self) -> Result<(), Failure> {
-        let (config, now) = (load(&self.file)?, seconds());
-        let (account, sessions, grants) = with_store(&config, async |store, _| {
-            let account = find(&store, &self.name).await?;
-            let sessions = store.sessions_of(&account.subject(), now).await.map_err(told)?;
-            let grants = store.grants_of(&account.subject(), now).await.map_err(told)?;
-            Ok((account, sessions, grants))
-        })?;
+    fn known(&self) -> Result<WithUse, Failure> {
+        let which = Which { name: self.name.clone() };
+        let here = async |store: &Store, config: &Config| users::show(store, config, &which, SystemTime::now()).await;
+        self.place.read("/admin/v1/user", &which, here)
+    }
+
+    fn passkeys(&self) -> Result<(), Failure> {
+        let WithUse { passkeys, .. } = self.known()?;
         if self.json {
-            let sessions: Vec<Value> = sessions
-                .iter()
-                .map(|one| json!({ "since": written(one.begun), "until": written(one.expires), "browser": one.agent }))
-                .collect();
-            let clients: Vec<Value> = grants
-                .iter()
-                .map(|one| json!({ "client": one.client_id, "resource": one.resource, "grant": one.id, "since": written(seconds_of(one.created)) }))
-                .collect();
-            return say(&format!("{:#}\n", json!({ "account": shown(&account), "browsers": sessions, "clients": clients })));
+            return say(&pretty(&passkeys));
         }
+        if passkeys.is_empty() {
+            return say("no passkeys\n");
+        }
+        let line = |passkey: &ShownPasskey| {
+            let ShownPasskey { id, label, created, used, .. } = passkey;
+            let used = used.as_ref().map_or_else(|| "never used".to_owned(), |used| format!("used {used}"));
+            format!("{id}  made {created}  {used}  {}\n", plain(label))
+        };
+        say(&passkeys.iter().map(line).collect::<String>())
+    }
+
+    fn sessions(&self) -> Result<(), Failure> {
+        let known = self.known()?;
+        if self.json {
+            return say(&pretty(&known));
+        }
+        let WithUse { account, browsers, clients, .. } = known;
         let mut text = format!("{} ({})\n", account.name, account.state.name());
-        for one in &sessions {
-            text += &format!("browser  since {}  {}\n", written(one.begun), plain(&one.agent));
+        for ShownBrowser { since, browser, .. } in &browsers {
+            text += &format!("browser  since {since}  {}\n", plain(browser));
         }
-        for one in &grants {
-            text += &format!("client   since {}  {} at {}\n", written(seconds_of(one.created)), plain(&one.client_id), one.resource);
+        for ShownClient { client, resource, since, .. } in &clients {
+            text += &format!("client   since {since}  {} at {resource}\n", plain(client));
         }
-        if sessions.is_empty() && grants.is_empty() {
+        if browsers.is_empty() && clients.is_empty() {
             text += "signed in nowhere, and no client connected\n";
         }
         say(&text)
@@ -294,95 +266,9 @@ impl Named {
 /// The store cannot be used.
 pub(super) async fn first(file: &std::path::Path, name: &str) -> Result<Option<String>, Failure> {
     let config = config::load(file, &environment).map_err(Failure::Problems)?.config;
-    let (Some(place), server) = (&config.store, accounts(&config)?) else { return Err(Fault::NoStore.into()) };
-    let store = Store::open(&place.place).await.map_err(told)?;
-    let accounts = store.accounts().await.map_err(told)?;
-    let now = seconds();
-    let link = match accounts.first() {
-        Some(account) if account.password.is_some() || account.state == AccountState::Active => None,
-        Some(account) => Some(link(&store, server, &account.id, now).await?),
-        None => {
-            let name = account::name(name).unwrap_or_else(|_| "me".into());
-            let account = Account { display: None, ..invited(name, now)? };
-            store.put_account(&account).await.map_err(told)?;
-            Some(link(&store, server, &account.id, now).await?)
-        }
-    };
-    store.close().await;
-    Ok(link)
+    reach::open(&config, async |store| Ok(users::first(store, &config, name, SystemTime::now()).await?)).await
 }
 
-/// An account whose person has not come yet.
-fn invited(name: String, now: u64) -> Result<Account, Failure> {
-    let (id, _) = secret().map_err(|fault| Failure::Impossible(fault.to_string()))?;
-    Ok(Account {
-        id: id.chars().take(22).collect(),
-        name,
-        display: None,
-        email: None,
-        groups: Vec::new(),
-        state: AccountState::Invited,
-        password: None,
-        created: now,
-        changed: now,
-    })
-}
-
-async fn find(store: &Store, name: &str) -> Result<Account, Failure> {
-    let name = account::name(name).map_err(|unfit| Failure::Impossible(unfit.to_string()))?;
-    let found = store.account_named(&name).await.map_err(told)?;
-    found.ok_or_else(|| Failure::Impossible(format!("there is no account `{name}`: see `doorward users list`")))
-}
-
-/// A new link for this account.
-async fn link(store: &Store, server: &AuthorizationServer, account: &str, now: u64) -> Result<String, Failure> {
-    let (link, kept) = secret().map_err(|fault| Failure::Impossible(fault.to_string()))?;
-    let body = Invitation { account: account.to_owned() }.text().map_err(|fault| Failure::Impossible(fault.to_string()))?;
-    store.put_ticket(Kind::Invite, &kept, &body, now + INVITATION.as_secs()).await.map_err(told)?;
-    Ok(server.endpoint(&format!("/doorward/invite/{link}")))
-}
-
-fn check_groups(groups: &[String]) -> Result<(), Failure> {
-    let odd = |group: &String| group.trim().is_empty() || group.len() > LONGEST || group.chars().any(char::is_control);
-    match groups.len() > GROUPS || groups.iter().any(odd) {
-        true => Err(Failure::Impossible(format!("groups are at most {GROUPS}, each of 1 to {LONGEST} bytes"))),
-        false => Ok(()),
-    }
-}
-
-fn load(file: &File) -> Result<Config, Failure> {
-    Ok(config::load(&file.config, &environment).map_err(Failure::Problems)?.config)
-}
-
-fn with_store<T>(config: &Config, work: impl AsyncFnOnce(Store, &AuthorizationServer) -> Result<T, Failure>) -> Result<T, Failure> {
-    let server = accounts(config)?;
-    reach::with_store(config, async |store| work(store.clone(), server).await)
-}
-
-/// The authorization server, where it keeps accounts.
-fn accounts(config: &Config) -> Result<&AuthorizationServer, Failure> {
-    let found = config.authorization_server.as_deref().filter(|server| server.logins.find("accounts").is_some());
-    found.ok_or_else(|| {
-        Failure::Impossible("no accounts are kept here: the configuration has no `authorization_server.login.accounts`".into())
-    })
-}
-
-fn told(error: Error) -> Failure {
-    Failure::Impossible(format!("cannot use the store: {error}"))
-}
-
-fn shown(account: &Account) -> Value {
-    let Account { id, name, display, email, groups, state, password, created, changed } = account;
-    json!({
-        "id": id, "name": name, "display": display, "email": email, "groups": groups, "state": state.name(),
-        "has_password": password.is_some(), "created": written(*created), "changed": written(*changed),
-    })
-}
-
-fn seconds() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
-}
-
-fn seconds_of(row: i64) -> u64 {
-    u64::try_from(row).unwrap_or(0)
+fn pretty(value: &impl Serialize) -> String {
+    format!("{:#}\n", serde_json::to_value(value).unwrap_or_default())
 }

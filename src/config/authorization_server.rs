@@ -152,6 +152,12 @@ impl AuthorizationServer {
         format!("{}{path}", self.issuer)
     }
 
+    /// The ownership of an upstream whose tokens are issued here.
+    pub fn ownership(&self, upstream: &str) -> Option<&'static str> {
+        let own = self.resources.iter().find(|resource| *resource.upstream == *upstream)?;
+        Some(if own.self_managed { "self_managed" } else { "bridge" })
+    }
+
     pub fn bridges(&self) -> bool {
         self.resources.iter().any(|resource| !resource.self_managed)
     }

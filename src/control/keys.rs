@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::clients::Decided;
-use super::{Fault, Hand, issuer, said, written};
+use super::{Fault, Hand, issuer, said, stamp, written};
 use crate::config::{Config, Transmitter};
 use crate::governance::surface::IssuerKey;
 use crate::governance::{Acceptance, KeyState};
@@ -153,7 +153,7 @@ pub async fn list(store: &Store, config: &Config, listing: &Listing) -> Result<L
             state: decision.state,
             reason: decision.reason,
             actor: decision.actor,
-            made: written(u64::try_from(decision.made).unwrap_or_default()),
+            made: stamp(decision.made),
         });
         let until = until(&key, config);
         let IssuerKey { issuer, thumbprint, kid, algorithms, state, since, gone } = key;
@@ -166,7 +166,6 @@ pub async fn list(store: &Store, config: &Config, listing: &Listing) -> Result<L
 /// # Errors
 /// The store cannot be read.
 pub async fn versions(store: &Store) -> Result<Versions, Fault> {
-    let stamp = |seconds: i64| written(u64::try_from(seconds).unwrap_or_default());
     let shown = |Kept { issuer, kind, digest, summary, first_seen, last_seen }| Version {
         issuer,
         kind,

@@ -4,6 +4,7 @@
 //! same words in and out. Knows no HTTP and no command line.
 
 pub mod clients;
+pub mod given;
 pub mod grants;
 pub mod inventory;
 pub mod keys;
@@ -12,6 +13,7 @@ pub mod registered;
 pub mod reviews;
 pub mod revocations;
 pub mod tools;
+pub mod users;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -137,6 +139,11 @@ fn seconds(time: SystemTime) -> u64 {
 /// RFC 3339.
 pub fn written(seconds: u64) -> String {
     humantime::format_rfc3339(UNIX_EPOCH + Duration::from_secs(seconds.min(LAST_SECOND))).to_string()
+}
+
+/// The same, of a time as it stands in a row.
+fn stamp(row: i64) -> String {
+    written(u64::try_from(row).unwrap_or(0))
 }
 
 /// The end of the year 9999, the last that can be written.

@@ -155,17 +155,39 @@ pub async fn revoke(hand: &Hand<'_>, bounds: &Bounds, wanted: &Wanted) -> Result
         said(name, text)?;
     }
     let before = wanted.before.as_deref().map(|text| past(text, hand)).transpose()?;
-    let (mut done, meant) = (Vec::new(), meant(hand, wanted)?);
+    write(hand, bounds, (meant(hand, wanted)?, before), &wanted.reason).await
+}
+
+/// Ends sessions, which are the grants of the authorization server inside. As [`revoke`], of each of them.
+///
+/// # Errors
+/// The first ones may have ended.
+pub(super) async fn end(hand: &Hand<'_>, bounds: &Bounds, sessions: &[String], reason: &str) -> Result<Vec<Revoked>, Fault> {
+    let meant = sessions.iter().map(|id| Meant { selector: Selector::Session(id.clone()), expires: None });
+    write(hand, bounds, (meant.collect(), None), reason).await
+}
+
+/// SECURITY: all of it first, and then the records: a disk that is full keeps nobody in.
+async fn write(hand: &Hand<'_>, bounds: &Bounds, (meant, before): (Vec<Meant>, Option<u64>), reason: &str) -> Result<Vec<Revoked>, Fault> {
     let now = hand.store.latest(hand.seconds()).await?;
+    let (mut done, mut failed) = (Vec::new(), None);
     for Meant { selector, expires } in meant {
         let revocation = Revocation::new(selector, now, before, expires, bounds);
-        let reason = Reason { text: &wanted.reason, actor: hand.actor, made: hand.seconds() };
-        let seq = hand.store.revoke(&revocation, &reason).await?;
-        let what = describe(&revocation.selector);
-        hand.witness.saw("admin/revoke", what.clone(), &wanted.reason).await?;
-        done.push(Revoked { what, seq });
+        let reason = Reason { text: reason, actor: hand.actor, made: hand.seconds() };
+        match hand.store.revoke(&revocation, &reason).await {
+            Ok(seq) => done.push(Revoked { what: describe(&revocation.selector), seq }),
+            Err(error) => {
+                failed = Some(error.into());
+                break;
+            }
+        }
     }
-    Ok(done)
+    for Revoked { what, .. } in &done {
+        if let Err(fault) = hand.witness.saw("admin/revoke", what.clone(), reason).await {
+            failed.get_or_insert(fault);
+        }
+    }
+    failed.map_or(Ok(done), Err)
 }
 
 /// What was asked for, with the end of the one token it means, where that is known.

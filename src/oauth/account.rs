@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// Characters of the shortest password. There is no second factor beside it (NIST SP 800-63B-4 §3.1.1.2 wants 15 there).
 pub const SHORTEST: usize = 15;
 /// Bytes of the longest.
@@ -82,6 +84,20 @@ impl Account {
     /// Of its tokens. Logins elsewhere cannot make such a subject.
     pub fn subject(&self) -> String {
         format!("{SUBJECT}{}", self.id)
+    }
+}
+
+/// What an invitation holds.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Invitation {
+    /// The account's id.
+    pub account: String,
+}
+
+impl Invitation {
+    /// As it is kept: one text for each account.
+    pub fn text(&self) -> String {
+        serde_json::json!({ "account": self.account }).to_string()
     }
 }
 

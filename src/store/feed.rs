@@ -57,6 +57,8 @@ impl Feed {
 
     /// Reads everything that is there; to be called before the first request.
     pub async fn load(&mut self) -> Result<(), Error> {
+        // SECURITY: first, so that whoever revokes while this is read waits for this replica too.
+        self.store.beat(&self.replica, self.read).await?;
         self.catch_up().await?;
         self.store.beat(&self.replica, self.read).await
     }
@@ -185,7 +187,8 @@ impl Feed {
     }
 
     async fn purge(&self, now: SystemTime) -> Result<(), Error> {
-        let seconds = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        // SECURITY: a clock that is ahead must not drop what other replicas still need.
+        let seconds = self.store.earliest(now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()).await?;
         while self.store.purge(i64::try_from(seconds).unwrap_or_default(), PAGE).await? >= PAGE {}
         self.store.sweep_authorization(seconds).await?;
         self.clients.forget(&self.store.sweep_registrations(seconds).await?);
@@ -254,4 +257,27 @@ impl Changes {
 /// Another number after each change by another connection, of this process or any other.
 async fn data_version(connection: &mut PoolConnection<Sqlite>) -> Result<i64, Error> {
     Ok(sqlx::query_scalar("PRAGMA data_version").fetch_one(&mut **connection).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::StorePlace;
+    use crate::governance::{Bounds, Revocation, Selector};
+    use crate::store::Reason;
+
+    #[tokio::test]
+    async fn a_replica_whose_clock_is_ahead_purges_nothing_that_others_still_need() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::open(&StorePlace::Sqlite(folder.path().join("doorward.db"))).await.expect("opens");
+        let now = SystemTime::now();
+        let made = now.duration_since(UNIX_EPOCH).expect("a time").as_secs();
+        let revocation = Revocation::new(Selector::Client("c".into()), made, None, None, &Bounds::default());
+        store.revoke(&revocation, &Reason { text: "test", actor: "mia", made }).await.expect("written");
+        let index = Arc::new(Revocations::new(Bounds::default()));
+        let replica = Replica { id: "a".into(), place: "here".into(), max_age: Duration::from_secs(30) };
+        let feed = Feed::new(store.clone(), index, Arc::default(), Arc::default(), replica, || {});
+        feed.purge(now + Duration::from_secs(48 * 3600)).await.expect("purged");
+        assert_eq!(store.since(0, 10).await.expect("read").len(), 1);
+    }
 }

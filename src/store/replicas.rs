@@ -87,6 +87,15 @@ impl Store {
         Ok(now.max(u64::try_from(shared).unwrap_or_default()))
     }
 
+    /// The earlier of both: what has expired by it has expired for every replica.
+    ///
+    /// # Errors
+    /// The database cannot be asked.
+    pub async fn earliest(&self, now: u64) -> Result<u64, Error> {
+        let shared = self.now().await? / 1_000;
+        Ok(now.min(u64::try_from(shared).unwrap_or_default()))
+    }
+
     /// In milliseconds since 1970, by the one clock that all replicas share.
     async fn now(&self) -> Result<i64, Error> {
         soon(async {

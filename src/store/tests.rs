@@ -139,6 +139,31 @@ async fn a_replica_without_a_sign_of_life_counts_as_gone_when_it_refuses_by_itse
     assert_eq!(store.replicas().await.expect("read"), []);
 }
 
+#[tokio::test]
+async fn a_replica_that_starts_is_waited_for_before_it_has_read_anything() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = open(&folder).await;
+    write(&store, "c").await;
+    let file = folder.path().join("doorward.db");
+    let seen = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let (kept, index) = (seen.clone(), std::sync::Arc::new(Revocations::new(Bounds::default())));
+    // What somebody else finds in the store while the first page is read.
+    let look = move || {
+        let file = file.clone();
+        let look = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(async { Store::open(&StorePlace::Sqlite(file)).await.expect("opens").replicas().await.expect("read") })
+        });
+        kept.lock().expect("a lock").extend(look.join().expect("looked"));
+    };
+    let replica = Replica { id: "a".into(), place: "here".into(), max_age: Duration::from_secs(30) };
+    let mut feed = feed::Feed::new(store.clone(), index, std::sync::Arc::default(), std::sync::Arc::default(), replica, look);
+    feed.load().await.expect("loaded");
+    let seen: Vec<(i64, bool)> = seen.lock().expect("a lock").iter().map(|one| (one.seq, one.is_gone)).collect();
+    assert_eq!(seen, [(0, false)], "`revoke --wait` waits for it");
+    assert_eq!(store.replicas().await.expect("read").first().map(|one| one.seq), Some(1));
+}
+
 mod surfaces {
     use super::*;
     use crate::governance::surface::{Acceptance, IssuerKey, KeyState, Settled, Shown, settle};
@@ -169,6 +194,23 @@ mod surfaces {
         assert_eq!(states(&known), [("a", "accepted", false), ("b", "held", false)]);
         let feed: Vec<IssuerKey> = two.issuer_keys_since(0, 10).await.expect("read").into_iter().map(|(_, key)| key).collect();
         assert_eq!(states(&feed), states(&known));
+    }
+
+    #[tokio::test]
+    async fn of_replicas_that_see_other_keys_at_once_on_an_empty_store_the_first_to_write_is_believed() {
+        for _ in 0..8 {
+            let folder = tempfile::tempdir().expect("a folder");
+            let (one, two) = tokio::join!(open(&folder), open(&folder));
+            let (one, two) = tokio::join!(saw(&one, 1, &["a"], Acceptance::Approved, 10), saw(&two, 2, &["b"], Acceptance::Approved, 10));
+            let (first, second) = if one.drifts.is_empty() { (one, two) } else { (two, one) };
+            assert_eq!(states(&first.changed).iter().map(|(_, state, _)| *state).collect::<Vec<_>>(), ["accepted"]);
+            let told: Vec<(&str, bool)> = second.drifts.iter().map(|drift| (drift.kind.name(), drift.on_hold)).collect();
+            assert_eq!(told, [("key_new", true), ("key_vanished", false)], "the other one tells how it differs");
+            let known = open(&folder).await.issuer_keys(ISSUER).await.expect("read");
+            let mut all: Vec<(&str, bool)> = known.iter().map(|key| (key.state.name(), key.gone.is_some())).collect();
+            all.sort_unstable();
+            assert_eq!(all, [("accepted", true), ("held", false)]);
+        }
     }
 
     #[tokio::test]

@@ -1,5 +1,7 @@
 //! The admin API from outside: who may what, what is refused before anybody is asked, and what each change leaves behind.
 
+mod people;
+
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -775,6 +777,12 @@ async fn every_answer_has_the_documented_shape_and_every_documented_status_can_b
     std::fs::write(&world.gateway.config_file, "nothing: [").unwrap();
     held.ask("POST", "reload", post(&world, "reload", &json!({})).by("operator")).await;
     wrong(&mut held, &world).await;
+    people::answers(&mut held).await;
+    for (method, path, _) in routes(&held.document.clone()) {
+        if let Some(ask) = people::sound(&world, &method, &path) {
+            assert_eq!(held.ask(&method, &path, ask.by("operator")).await.status, 409, "{path}: no accounts are kept there");
+        }
+    }
 
     // Without a store, an audit file and a key; then with a disk that is full.
     let mut bare = Setup::new().await;
@@ -794,7 +802,7 @@ async fn every_answer_has_the_documented_shape_and_every_documented_status_can_b
         let query = match path.as_str() {
             "client" => get(&bare, "client?client=c"),
             "tools" => get(&bare, "tools?upstream=away"),
-            _ => asked,
+            _ => people::sound(&bare, &method, &path).unwrap_or(asked),
         };
         if operation["responses"]["503"].is_object() || path.starts_with("audit/") {
             held.ask(&method, &path, query.by("operator")).await;

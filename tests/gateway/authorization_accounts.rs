@@ -52,7 +52,7 @@ pub fn link(printed: &str) -> String {
 }
 
 /// Chooses a password at an invitation; the recovery codes.
-async fn accept(world: &World, link: &str) -> Vec<String> {
+pub async fn accept(world: &World, link: &str) -> Vec<String> {
     let browser = Browser::new(&world.origin);
     let page = browser.get(link).await;
     page.is(200);
@@ -114,7 +114,7 @@ pub async fn redeem(world: &World, code: &str) -> Value {
 }
 
 /// A whole sign-in in this browser; what the token endpoint said.
-async fn tokens(world: &World, browser: &Browser) -> Value {
+pub async fn tokens(world: &World, browser: &Browser) -> Value {
     let ticket = at_the_door(world, browser).await;
     let back = sign_in(browser, &ticket, "alice", PASSWORD).await;
     back.is(303);

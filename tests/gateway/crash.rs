@@ -4,7 +4,7 @@
 //! `cargo nextest run --locked --run-ignored only -E 'test(crash::long)' --no-capture`
 
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -23,6 +23,8 @@ const GATHERED: Duration = Duration::from_millis(300);
 const BETWEEN: Duration = Duration::from_millis(4);
 /// After each so many kills PostgreSQL crashes too.
 const CRASH: usize = 4;
+/// After each so many kills somebody moves the audit file away before the next start.
+const ROTATE: usize = 3;
 
 /// What the gateway said yes to.
 #[derive(Default)]
@@ -41,7 +43,9 @@ struct Proof {
     world: World,
     postgres: Option<Postgres>,
     acknowledged: Arc<Mutex<Acknowledged>>,
-    /// Bytes of the audit file that were looked at.
+    /// Files that the audit log stood in before.
+    rotated: Vec<PathBuf>,
+    /// Bytes of the audit log that were looked at.
     seen: usize,
     /// The number of the last revocation that was looked at.
     seq: i64,
@@ -65,7 +69,7 @@ impl Proof {
     async fn new(mut setup: Setup, postgres: Option<Postgres>) -> Self {
         setup.config["admin"]["tokens"] = tokens(&setup);
         let world = setup.start().await;
-        Self { world, postgres, acknowledged: Arc::default(), seen: 0, seq: 0, counts: [0; 3] }
+        Self { world, postgres, acknowledged: Arc::default(), rotated: Vec::new(), seen: 0, seq: 0, counts: [0; 3] }
     }
 
     /// So many kills, each followed by a start and by a look at everything.
@@ -85,7 +89,7 @@ impl Proof {
         }
         self.world.gateway.signal("TERM");
         self.world.gateway.exit().await;
-        verified(&self.world.gateway.audit_file, &["--complete"]).await;
+        self.verified(&["--complete"]).await;
         let [revoked, approved, answered] = self.counts;
         assert!(revoked > 0 && approved > 0 && answered > 0, "no load");
         eprintln!(
@@ -149,8 +153,7 @@ impl Proof {
 
     /// The chain is whole, and what stood in the file still does.
     async fn start_again(&mut self, round: usize) {
-        let file = self.world.gateway.audit_file.clone();
-        let before = std::fs::read(&file).unwrap();
+        let before = self.log();
         let whole = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
         if let Some(postgres) = &mut self.postgres
             && round % CRASH == CRASH - 1
@@ -158,9 +161,27 @@ impl Proof {
             postgres.crash();
             postgres.resume().await;
         }
+        if round % ROTATE == ROTATE - 1 {
+            let to = self.world.folder.path().join(format!("audit.jsonl.{round}"));
+            std::fs::rename(&self.world.gateway.audit_file, &to).unwrap();
+            self.rotated.push(to);
+        }
         self.world.gateway = Gateway::start(self.world.folder.path(), &self.world.config, &self.world.http).await;
-        assert!(std::fs::read(&file).unwrap().starts_with(&before[..whole]), "round {round}: lines that were written are gone");
-        verified(&file, &[]).await;
+        assert!(self.log().starts_with(&before[..whole]), "round {round}: lines that were written are gone");
+        self.verified(&[]).await;
+    }
+
+    /// The whole log, in the order of its files.
+    fn log(&self) -> Vec<u8> {
+        let files = self.rotated.iter().chain([&self.world.gateway.audit_file]);
+        files.flat_map(|file| std::fs::read(file).unwrap()).collect()
+    }
+
+    async fn verified(&self, more: &[&str]) {
+        let files = self.rotated.iter().chain([&self.world.gateway.audit_file]).map(|file| file.to_str().unwrap());
+        let arguments: Vec<&str> = ["audit", "verify"].into_iter().chain(files).chain(more.iter().copied()).collect();
+        let output = run(&arguments).await;
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     }
 
     /// Everything that was acknowledged in this round is there, with its record.
@@ -197,7 +218,7 @@ impl Proof {
 
     /// Operations with each word of their names, and the ids of requests, since the last look.
     fn records(&mut self) -> (HashSet<(String, String)>, HashSet<String>) {
-        let text = std::fs::read_to_string(&self.world.gateway.audit_file).unwrap();
+        let text = String::from_utf8(self.log()).unwrap();
         let (mut acts, mut ids) = (HashSet::new(), HashSet::new());
         for line in text[self.seen..].lines() {
             let line: Value = serde_json::from_str(line).unwrap();
@@ -236,12 +257,6 @@ fn moment() -> Duration {
     let mut bytes = [0; 2];
     aws_lc_rs::rand::fill(&mut bytes).unwrap();
     Duration::from_millis(20 + u64::from(u16::from_le_bytes(bytes)) % 600)
-}
-
-async fn verified(file: &Path, more: &[&str]) {
-    let arguments = [&["audit", "verify", file.to_str().unwrap()], more].concat();
-    let output = run(&arguments).await;
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

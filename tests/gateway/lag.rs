@@ -108,13 +108,25 @@ impl Replicas {
             })
         });
         let ends: Vec<_> = ends.collect();
+        let pids = [self.here.gateway.pid(), self.there.pid(), std::process::id()];
+        let before = pids.map(busy);
         let asked = Instant::now();
         self.revoke(json!({"client": "client-one"})).await;
         let last = soon("the end of all streams", join_all(ends)).await.into_iter().map(Result::unwrap).max().unwrap();
         assert_eq!((open(&self.here.gateway).await, open(&self.there).await), (0.0, 0.0));
         assert_eq!(feeds.lock().unwrap().len(), 2 * each);
+        let [here, there, own] = [0, 1, 2].map(|n| busy(pids[n]) - before[n]);
+        eprintln!("processor time of the replicas: {here:?} and {there:?}; of callers and upstream in this process: {own:?}");
         last.duration_since(asked)
     }
+}
+
+/// Processor time of a process so far.
+fn busy(pid: u32) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let (_, fields) = stat.rsplit_once(") ").unwrap();
+    let ticks: u64 = fields.split(' ').skip(11).take(2).map(|field| field.parse::<u64>().unwrap()).sum();
+    Duration::from_millis(ticks * 10)
 }
 
 fn share_of(sorted: &[Duration], percent: usize) -> Duration {

@@ -334,6 +334,26 @@ async fn s40_two_gateways_on_postgresql_refuse_when_the_command_returns() {
 }
 
 #[tokio::test]
+async fn s40_a_database_that_starts_anew_while_somebody_waits_is_asked_again() {
+    let mut postgres = Postgres::start().await;
+    let world = shared(&postgres).await;
+    let (other, _folder, _) = second(&world).await;
+    let alice = token(&world, json!({"sub": "alice"}));
+    passes(&world, &alice).await;
+    // It cannot confirm for now.
+    other.signal("STOP");
+    let meanwhile = async {
+        eventually("the revocation", || async { (world.tool("read_file").token(&alice).send().await.status == 401).then_some(()) }).await;
+        postgres.crash();
+        postgres.resume().await;
+        other.signal("CONT");
+    };
+    let (output, ()) = tokio::join!(revoke(&world, &["--subject", "alice", "--issuer", "corp"]), meanwhile);
+    let (said, wrong) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && said.matches(": confirmed").count() == 2, "{said} {wrong}");
+}
+
+#[tokio::test]
 async fn s40_while_postgresql_is_away_nobody_is_let_in_and_nothing_is_lost_by_its_crash() {
     let mut postgres = Postgres::start().await;
     let world = shared(&postgres).await;

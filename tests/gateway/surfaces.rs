@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::gateway::{free_port, run};
 use crate::support::postgres::Postgres;
-use crate::support::{Answer, Gateway, Setup, Signer, World, eventually, soon};
+use crate::support::{Answer, Gateway, Issuer, Setup, Signer, World, eventually, soon};
 
 /// An issuer's keys are fetched anew by nearly each request.
 fn hasty(config: &mut Value, accept: Option<&str>) {
@@ -26,12 +26,16 @@ async fn world(accept: &str) -> World {
 
 async fn shared(postgres: &Postgres, accept: &str) -> World {
     let mut setup = Setup::new().await;
+    share(&mut setup, postgres, accept);
+    setup.start().await
+}
+
+fn share(setup: &mut Setup, postgres: &Postgres, accept: &str) {
     let file = setup.folder.path().join("store-url");
     std::fs::write(&file, postgres.url()).unwrap();
     std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
     setup.config["store"] = json!({"url_file": file, "revocation_max_age": "2m"});
     hasty(&mut setup.config, Some(accept));
-    setup.start().await
 }
 
 fn signed_by(world: &World, origin: &str, signer: &Signer) -> String {
@@ -89,6 +93,10 @@ async fn drift(gateway: &Gateway, kind: &str) -> f64 {
 }
 
 async fn second(world: &World) -> (Gateway, tempfile::TempDir, String) {
+    second_with(world, |_| {}).await
+}
+
+async fn second_with(world: &World, change: impl FnOnce(&mut Value)) -> (Gateway, tempfile::TempDir, String) {
     let folder = tempfile::tempdir().unwrap();
     let (port, mut config) = (free_port(), world.config.clone());
     let origin = format!("http://127.0.0.1:{port}");
@@ -96,6 +104,7 @@ async fn second(world: &World) -> (Gateway, tempfile::TempDir, String) {
     config["listen"][0]["address"] = json!(format!("127.0.0.1:{port}"));
     config["admin"]["address"] = json!(format!("127.0.0.1:{}", free_port()));
     config["audit"]["file"] = json!(folder.path().join("audit.jsonl"));
+    change(&mut config);
     (Gateway::start(folder.path(), &config, &world.http).await, folder, origin)
 }
 
@@ -173,6 +182,37 @@ async fn issue_5_8_a_new_key_is_held_until_it_is_approved_on_every_replica_and_o
 async fn issue_5_8_the_same_on_postgresql() {
     let postgres = Postgres::start().await;
     held_until_approved(shared(&postgres, "approved").await).await;
+}
+
+#[tokio::test]
+async fn issue_5_8_of_replicas_that_start_together_and_see_other_keys_one_is_believed_and_the_other_told_of() {
+    let (postgres, elsewhere) = (Postgres::start().await, Issuer::start().await);
+    let mut setup = Setup::new().await;
+    share(&mut setup, &postgres, "approved");
+    setup.config["issuers"]["corp"]["jwks_uri"] = json!(format!("{}/jwks", setup.issuer.url));
+    for issuer in [&setup.issuer, &elsewhere] {
+        issuer.set_slow(true);
+    }
+    let world = setup.start().await;
+    let at = json!(format!("{}/jwks", elsewhere.url));
+    let (other, _folder, there) = second_with(&world, |config| config["issuers"]["corp"]["jwks_uri"] = at).await;
+    for issuer in [&world.issuer, &elsewhere] {
+        issuer.set_slow(false);
+    }
+    let states = eventually("both sets", async || {
+        let mut states: Vec<String> = listed(&world).await.iter().map(|key| key["state"].as_str().unwrap().to_owned()).collect();
+        states.sort_unstable();
+        (states.len() == 2).then_some(states)
+    })
+    .await;
+    assert_eq!(states, ["accepted", "held"]);
+    assert_eq!(drift(&world.gateway, "key_new").await + drift(&other, "key_new").await, 1.0, "one of them tells of the other's key");
+    eventually("what was not written first to be on hold where it was seen too", async || {
+        let one = status(&world, &world.origin, &world.issuer.signer).await;
+        let two = status(&world, &there, &elsewhere.signer).await;
+        ([one.min(two), one.max(two)] == [200, 401]).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

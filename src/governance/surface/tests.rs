@@ -113,6 +113,23 @@ fn a_key_that_comes_before_the_first_set_is_written_down_is_no_part_of_what_is_b
 }
 
 #[test]
+fn replicas_that_begin_at_once_agree_on_what_the_first_one_to_write_has_seen() {
+    let (one, other, a, b) = (index(Acceptance::Approved), index(Acceptance::Approved), signer(), signer());
+    let (of_one, of_other, both) = (set(&[(&a, "a")]), set(&[(&b, "b")]), set(&[(&a, "a"), (&b, "b")]));
+    one.see("i", &of_one, 10);
+    other.see("i", &of_other, 10);
+    let first = one.written("i", &[], &shown(&of_one), &[], 11).changed;
+    let second = other.written("i", &first, &shown(&of_other), &[], 11);
+    assert_eq!((kinds(&second), second.drifts[0].on_hold), (vec!["key_new", "key_vanished"], true));
+    // What the store has, every replica hears.
+    for key in first.iter().chain(&second.changed) {
+        one.apply(key.clone());
+        other.apply(key.clone());
+    }
+    assert_eq!((usable(&one, &both), usable(&other, &both)), (vec!["a".to_owned()], vec!["a".to_owned()]));
+}
+
+#[test]
 fn a_key_that_was_accepted_and_comes_back_is_an_event() {
     let (index, a, b) = (index(Acceptance::Approved), signer(), signer());
     index.see("i", &set(&[(&a, "a"), (&b, "b")]), 0);

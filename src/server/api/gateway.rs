@@ -140,7 +140,7 @@ pub struct Upstream {
     pub name: String,
     /// The resource identifier, which tokens name as audience.
     pub resource: String,
-    /// Who issues its tokens: `hosted` is an authorization server elsewhere.
+    /// Who issues its tokens: `hosted` is an authorization server elsewhere, `bridge` and `self_managed` are this gateway.
     pub ownership: &'static str,
     /// The issuers whose tokens are accepted.
     pub issuers: Vec<IssuerShown>,
@@ -164,10 +164,11 @@ pub struct IssuerShown {
 }
 
 pub async fn upstreams(call: Call, _: Nothing) -> Result<Upstreams, Fault> {
+    let own = call.world.config.authorization_server.as_deref();
     let upstreams = call.world.config.routes.iter().map(|route| Upstream {
         name: route.name.to_string(),
         resource: route.resource.clone(),
-        ownership: "hosted",
+        ownership: own.and_then(|server| server.ownership(&route.name)).unwrap_or("hosted"),
         issuers: route.issuers.iter().map(|rules| IssuerShown { name: rules.name.clone(), issuer: rules.issuer.to_string() }).collect(),
         mode: match route.mode {
             Mode::Enforce => "enforce",

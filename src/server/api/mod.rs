@@ -8,6 +8,7 @@ mod audit;
 mod clients;
 pub mod document;
 mod gateway;
+mod grants;
 mod guard;
 mod keys;
 mod pages;
@@ -16,6 +17,7 @@ mod reviews;
 mod revocations;
 pub mod table;
 mod tools;
+mod users;
 mod who;
 
 use std::sync::Arc;

@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Call, audit, clients, gateway, keys, reviews, revocations, tools};
+use super::{Call, audit, clients, gateway, grants, keys, reviews, revocations, tools, users};
 use crate::config::Role;
 use crate::control::Fault;
 
@@ -102,7 +102,8 @@ pub fn entries() -> Vec<Entry> {
     const STORE: &[u16] = &[503];
     const ONE: &[u16] = &[404, 409];
     const REVIEW: &[u16] = &[404, 503];
-    const TOOLS: &[u16] = &[404, 409, 503];
+    const OURS: &[u16] = &[409, 503];
+    const HELD: &[u16] = &[404, 409, 503];
     vec![
         reads(Viewer, Named("/admin/v1/whoami", "whoami", "Who asks, and what they may.", &[]), gateway::whoami),
         reads(Viewer, Named("/admin/v1/openapi.json", "openapi", "This document.", &[]), gateway::openapi),
@@ -128,11 +129,30 @@ pub fn entries() -> Vec<Entry> {
             Named("/admin/v1/review/attest", "attest_review", "Says that somebody has looked.", &[404, 412]),
             reviews::attest,
         ),
-        reads(Viewer, Named("/admin/v1/tools", "tools", "Holds an upstream's tools against their approvals.", TOOLS), tools::compare),
+        reads(Viewer, Named("/admin/v1/tools", "tools", "Holds an upstream's tools against their approvals.", HELD), tools::compare),
         changes(
             Reviewer,
             Named("/admin/v1/tools/approve", "approve_tools", "Approves tools as they are now.", &[404, 409, 412]),
             tools::approve,
+        ),
+        reads(Viewer, Named("/admin/v1/grants", "grants", "Lists what people let clients do.", OURS), grants::list),
+        changes(Operator, Named("/admin/v1/grants/end", "end_grants", "Ends grants with all their tokens.", ONE), grants::end),
+        reads(Viewer, Named("/admin/v1/users", "users", "Lists accounts.", OURS), users::list),
+        reads(Viewer, Named("/admin/v1/user", "user", "Shows an account, and what it has signed in.", HELD), users::show),
+        changes(Operator, Named("/admin/v1/user/invite", "invite_user", "Makes an account, and its link.", &[409]), users::invite),
+        changes(Operator, Named("/admin/v1/user/reset", "reset_user", "Makes another link for somebody.", ONE), users::reset),
+        changes(
+            Operator,
+            Named("/admin/v1/user/disable", "disable_user", "Lets nobody sign in, and ends everything.", ONE),
+            users::disable,
+        ),
+        changes(Operator, Named("/admin/v1/user/enable", "enable_user", "Lets somebody sign in again.", ONE), users::enable),
+        changes(Operator, Named("/admin/v1/user/end", "end_user", "Signs somebody out, and all their clients.", ONE), users::end),
+        changes(Operator, Named("/admin/v1/user/groups", "regroup_user", "Says which groups somebody is in.", ONE), users::regroup),
+        changes(
+            Operator,
+            Named("/admin/v1/user/remove-passkey", "remove_passkey", "Lets nobody sign in with a passkey.", ONE),
+            users::remove_passkey,
         ),
         reads(Viewer, Named("/admin/v1/audit/records", "audit_records", "Searches the audit log.", &[404]), audit::search),
         reads(Viewer, Named("/admin/v1/audit/key", "audit_key", "The public key of the audit log's checkpoints.", &[404]), audit::key),

@@ -57,6 +57,12 @@ impl fmt::Display for Fault {
 
 impl std::error::Error for Fault {}
 
+impl From<store::authorization::NoRandomness> for Fault {
+    fn from(_: store::authorization::NoRandomness) -> Self {
+        Self::Randomness
+    }
+}
+
 impl From<store::Error> for Fault {
     fn from(error: store::Error) -> Self {
         Self::Store(error)

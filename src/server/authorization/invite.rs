@@ -14,7 +14,7 @@ use super::passkeys::{self, Ask, Errand};
 use super::sign_in::{field, has_accounts};
 use super::{Call, Fault, Reply, Server, Told, digest};
 use crate::mcp::seal::Purpose;
-use crate::oauth::account::{self, Account, AccountState};
+use crate::oauth::account::{self, Account, AccountState, Invitation};
 use crate::oauth::authorization::Parameters;
 use crate::store::authorization::{Kind, Passkey};
 
@@ -23,23 +23,6 @@ const PLACE: &str = "/doorward/invite/";
 const CODES: usize = 10;
 /// No letter that looks like a digit, 32 in all.
 const LETTERS: &[u8; 32] = b"ABCDEFGHJKLMNPQRSTUVWXYZ23456789";
-
-/// What an invitation holds.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Invitation {
-    /// The account's id.
-    pub account: String,
-}
-
-impl Invitation {
-    /// As it is kept: one text for each account.
-    ///
-    /// # Errors
-    /// It cannot be written.
-    pub fn text(&self) -> Result<String, Fault> {
-        serde_json::to_string(self).map_err(|_| Fault::Unreadable)
-    }
-}
 
 /// What the form brings back: which link it is for.
 #[derive(Serialize, Deserialize)]
@@ -118,7 +101,7 @@ impl Server {
             return gone();
         }
         // Nor does an older link of theirs, that somebody else may hold, set another password after this one.
-        call.store.drop_tickets(Kind::Invite, &Invitation { account: account.id.clone() }.text()?).await?;
+        call.store.drop_tickets(Kind::Invite, &Invitation { account: account.id.clone() }.text()).await?;
         // Whoever was let in before may be why this is a new beginning.
         call.store.drop_passkeys(&account.id).await?;
         let is_back = account.state != AccountState::Invited || account.password.is_some();

@@ -48,17 +48,15 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use aws_lc_rs::rand::{SecureRandom, SystemRandom};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use http::Request;
 
 pub use clients::ClientFault;
 pub use fault::Fault;
-pub use invite::Invitation;
 pub use keys::OpenError;
 pub use reply::{Reply, Told};
+
+pub use crate::store::authorization::digest;
 
 use crate::audit::Audit;
 use crate::config::AuthorizationServer;
@@ -193,21 +191,12 @@ impl Endpoint {
     }
 }
 
-/// 32 random bytes: the secret that its holder shows, and the digest that is kept of it.
+/// The secret that its holder shows, and the digest that is kept of it.
 ///
 /// # Errors
 /// The system has no randomness.
 pub fn secret() -> Result<(String, String), Fault> {
-    let mut bytes = [0; 32];
-    SystemRandom::new().fill(&mut bytes).map_err(|_| Fault::Randomness)?;
-    let text = URL_SAFE_NO_PAD.encode(bytes);
-    let digest = digest(&text);
-    Ok((text, digest))
-}
-
-/// What is kept of a secret: its SHA-256 in base64url.
-pub fn digest(secret: &str) -> String {
-    URL_SAFE_NO_PAD.encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, secret.as_bytes()))
+    Ok(crate::store::authorization::secret()?)
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod grants;
 mod keys;
 mod passkeys;
 mod registrations;
+mod secret;
 mod sessions;
 mod tickets;
 
@@ -18,6 +19,7 @@ pub use grants::{Code, Grant, Redeemed, Redemption, Refresh, Rotation, Sought};
 pub use keys::SealedKey;
 pub use passkeys::Passkey;
 pub use registrations::{Added, Registration};
+pub use secret::{NoRandomness, digest, secret};
 pub use sessions::BrowserSession;
 pub use tickets::Kind;
 
