@@ -80,7 +80,8 @@ pub struct Message<'a> {
     pub arguments: &'a str,
     /// Whether it declares the extension `io.modelcontextprotocol/tasks`.
     pub speaks_tasks: bool,
-    /// The requests of servers that it says its client can answer (MCP 2026-07-28 `clientCapabilities`).
+    /// The requests of servers that it says its client can answer (MCP 2026-07-28 `clientCapabilities`); of an older client,
+    /// its `initialize` says so.
     pub answers: Asks,
     /// Whether a tool call asks for a task (MCP 2025-11-25).
     pub begins_task: bool,
@@ -173,7 +174,8 @@ fn judge<'a>(mut draft: Draft<'a>, claim: &Claim<'_>, id: Option<Id<'a>>, known:
         Field::Absent | Field::Other => None,
     };
     let returned = returned(&mut draft, method)?;
-    let (arguments, speaks_tasks, answers, begins_task) = (draft.arguments_text, draft.speaks_tasks, draft.answers, draft.task);
+    let answers = if era == Era::Modern { draft.answers } else { draft.declared };
+    let (arguments, speaks_tasks, begins_task) = (draft.arguments_text, draft.speaks_tasks, draft.task);
     let operation = operation(draft, method, era, known.body)?;
     let message = Message { id, era, operation, traceparent, returned, arguments, speaks_tasks, answers, begins_task };
     claim.agree(&message)?;

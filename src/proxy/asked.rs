@@ -48,7 +48,9 @@ pub(super) struct Questions<'a> {
 impl<'a> Questions<'a> {
     /// Whether there is anything that would not pass. What a client of the modern era does not declare never would.
     pub fn refuses(&self, plan: &Plan<'_>) -> bool {
-        plan.era == Era::Modern || Ask::ALL.into_iter().any(|ask| ask != Ask::Other && !self.allowed.permits(ask))
+        let declared = plan.declared();
+        let passes = |ask| self.allowed.permits(ask) && declared.is_none_or(|declared| declared.permits(ask));
+        plan.era == Era::Modern || Ask::ALL.into_iter().any(|ask| ask != Ask::Other && !passes(ask))
     }
 
     pub fn new(gateway: &'a Gateway, world: &'a Snapshot, admitted: &'a Admitted, head: &Head<'_>) -> Self {
@@ -123,10 +125,10 @@ impl<'a> Questions<'a> {
         if ask == Ask::Ping {
             return answerable;
         }
-        // What a client does not say that it can answer is not asked of it (MCP 2026-07-28 "Multi Round-Trip Requests"). An older
-        // client said so when its session began, and servers hold to it.
-        let message = plan.asked.judgement.map(|judgement| &judgement.message).filter(|message| message.era == Era::Modern);
-        let flaw = match (answerable, self.allowed.permits(ask), message.is_none_or(|message| message.answers.permits(ask))) {
+        // What a client does not say that it can answer is not asked of it (MCP 2026-07-28 "Multi Round-Trip Requests"; MCP 2025-11-25
+        // "Capability Negotiation").
+        let declared = plan.declared().is_none_or(|declared| declared.permits(ask));
+        let flaw = match (answerable, self.allowed.permits(ask), declared) {
             (false, ..) => Some("no_session"),
             (true, false, _) => Some("server_request"),
             (true, true, false) => Some("undeclared_request"),

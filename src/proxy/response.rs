@@ -21,9 +21,10 @@ use super::results::{self, Asked, Gathered, Held};
 use super::stream;
 use crate::denial::Fault;
 use crate::event::Outcome;
+use crate::mcp::ask::Asks;
 use crate::mcp::introduction;
 use crate::mcp::listing::{self, Lens};
-use crate::mcp::{Era, Id, Kind};
+use crate::mcp::{Era, Id, Kind, Verb};
 use crate::policy::Standing;
 use crate::route::Route;
 use crate::session::{Seals, Session};
@@ -64,6 +65,24 @@ impl Plan<'_> {
     pub fn seals(&self) -> Seals {
         self.legacy.as_ref().map_or_else(|| self.asked.seals(), |legacy| legacy.seals.clone())
     }
+
+    /// What the client says that it can answer, with each message or when its session began; none where nobody knows.
+    pub fn declared(&self) -> Option<Asks> {
+        match &self.legacy {
+            None => self.asked.judgement.map(|judgement| judgement.message.answers),
+            Some(legacy) => legacy.session.as_ref().map(|session| session.declared),
+        }
+    }
+}
+
+/// What the client declares of which the session of this answer is. Servers name it in every answer; only the first has a
+/// message that says so.
+fn declared(plan: &Plan<'_>) -> Asks {
+    let message = plan.asked.judgement.map(|judgement| &judgement.message);
+    match message.filter(|message| message.operation.method.verb == Verb::Introduce) {
+        Some(message) => message.answers,
+        None => plan.declared().unwrap_or_default(),
+    }
 }
 
 /// What a legacy answer is sealed with.
@@ -101,7 +120,7 @@ pub async fn relay(
         clean.insert_header(name.clone(), value.clone()).map_err(|_| Fault::Internal)?;
     }
     if let Some((legacy, id)) = plan.legacy.as_ref().zip(answer.headers.get("mcp-session-id")) {
-        let begun = id.to_str().ok().and_then(|id| legacy.seals.begun(&reached.mark, id)).ok_or(Fault::UpstreamSession)?;
+        let begun = id.to_str().ok().and_then(|id| legacy.seals.begun(&reached.mark, declared(plan), id)).ok_or(Fault::UpstreamSession)?;
         clean.insert_header("mcp-session-id", begun).map_err(|_| Fault::Internal)?;
     }
     let head = Head { header: clean, length: answer.headers.get(CONTENT_LENGTH).cloned() };
