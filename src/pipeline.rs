@@ -156,6 +156,7 @@ fn restore(
                 task = Some((tool, id.clone()));
                 id
             }
+            Passed::Related => seals.opened_task(message.era, text).ok_or(Fault::UnknownTask)?.1,
             Passed::Cursor => match (seals.opened_cursor(message.operation.method, text), admitted.route.mode) {
                 (Some(cursor), _) => cursor.to_owned(),
                 // Lists of things that rules speak of pass as they are there, with their cursors.

@@ -7,6 +7,7 @@ use super::Id;
 use super::ask::Asks;
 use super::json::{Fault, Scanner, is_variant};
 use super::message::{Passed, Returned};
+use super::related::RELATED;
 
 const MESSAGE: &[&str] = &["jsonrpc", "id", "method", "params", "result", "error"];
 const PARAMS: &[&str] = &[
@@ -34,7 +35,8 @@ const VERSION: &str = "io.modelcontextprotocol/protocolVersion";
 const CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
 const CLIENT: &str = "io.modelcontextprotocol/clientInfo";
 const TASKS: &str = "io.modelcontextprotocol/tasks";
-const META: &[&str] = &[VERSION, CAPABILITIES, CLIENT, "io.modelcontextprotocol/logLevel", "io.modelcontextprotocol/subscriptionId"];
+const META: &[&str] =
+    &[VERSION, CAPABILITIES, CLIENT, RELATED, "io.modelcontextprotocol/logLevel", "io.modelcontextprotocol/subscriptionId"];
 
 /// A member that ought to be a string.
 #[derive(Clone, Debug, Default)]
@@ -90,8 +92,8 @@ pub(super) struct Draft<'a> {
     pub task: bool,
     /// What was given to the client and now comes back, of whatever method.
     pub returned: Vec<Returned<'a>>,
-    /// A member that comes back and is no string.
-    pub unreturnable: Option<Passed>,
+    /// Members that come back and are no strings.
+    pub unreturnable: Vec<Passed>,
     pub reference: Shape,
     pub reference_type: Field<'a>,
     pub reference_name: Field<'a>,
@@ -192,7 +194,7 @@ impl<'a> Draft<'a> {
             Field::Text(text) => self.returned.push(Returned { what, text, place: from..scanner.at() }),
             // Some clients say so that they have none.
             Field::Absent | Field::Other if scanner.between(from, scanner.at()) == "null" => {}
-            Field::Absent | Field::Other => self.unreturnable = Some(what),
+            Field::Absent | Field::Other => self.unreturnable.push(what),
         }
         Ok(())
     }
@@ -225,12 +227,23 @@ impl<'a> Draft<'a> {
                     scanner.skip()?;
                 }
                 "traceparent" => self.traceparent = field(scanner)?,
+                RELATED if scanner.peek()? == b'{' => return self.related(scanner),
                 other => {
                     self.variant |= is_variant(other, META);
                     scanner.skip()?;
                 }
             }
             Ok(())
+        })
+    }
+
+    fn related(&mut self, scanner: &mut Scanner<'a>) -> Result<(), Fault> {
+        scanner.object(|scanner, name| {
+            if name == "taskId" {
+                return self.returned(scanner, Passed::Related);
+            }
+            self.variant |= is_variant(name, &["taskId"]);
+            scanner.skip()
         })
     }
 

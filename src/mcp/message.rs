@@ -55,6 +55,8 @@ pub enum Passed {
     Cursor,
     /// `taskId`.
     Task,
+    /// The task that a message belongs to, in its `_meta` (MCP 2025-11-25).
+    Related,
 }
 
 /// A member of `params` that was given to the client before.
@@ -259,14 +261,14 @@ fn require_meta(draft: &Draft<'_>, notification: bool) -> Result<(), Error> {
 /// Those members that the method gives a meaning to; a state is one for whatever server looks at it.
 fn returned<'a>(draft: &mut Draft<'a>, method: &Method) -> Result<Vec<Returned<'a>>, Error> {
     let counts = |what: Passed| match what {
-        Passed::State => true,
+        Passed::State | Passed::Related => true,
         Passed::Cursor => matches!(method.verb, Verb::List(_) | Verb::Tasks),
         Passed::Task => method.verb == Verb::Task,
     };
-    match draft.unreturnable.filter(|what| counts(*what)) {
+    match draft.unreturnable.iter().find(|what| counts(**what)) {
         Some(Passed::State) => return Err(Error::Params("`requestState` must be a string")),
         Some(Passed::Cursor) => return Err(Error::Params("`cursor` must be a string")),
-        Some(Passed::Task) => return Err(Error::Params("`taskId` must be a string")),
+        Some(Passed::Task | Passed::Related) => return Err(Error::Params("`taskId` must be a string")),
         None => {}
     }
     let mut returned = std::mem::take(&mut draft.returned);

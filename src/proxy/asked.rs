@@ -104,6 +104,20 @@ impl<'a> Questions<'a> {
         })
     }
 
+    /// What belongs to a task of which nobody knows whose it is: a request is refused, all else is left out.
+    pub fn stray(&self, data: &[u8], plan: &Plan<'_>, refused: &mut Vec<String>) -> Verdict {
+        let judged = reverse::judge(data, plan.depth, &mut |told| {
+            if let Told::Request(ask, id) = told {
+                self.tell(ask, Outcome::Refused, "unknown_task", plan);
+                if plan.legacy.as_ref().is_some_and(|legacy| legacy.session.is_some()) && id.len() <= ID {
+                    refused.push(id.to_owned());
+                }
+            }
+            Fate::Dropped
+        });
+        if judged == Some(Verdict::Unreadable) { Verdict::Unreadable } else { Verdict::Drop }
+    }
+
     /// Whether an answer asks only for what may be asked; each question is recorded.
     pub fn answer(&self, body: &[u8], plan: &Plan<'_>) -> Result<(), Fault> {
         if !ask::may_ask(body) {

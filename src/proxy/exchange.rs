@@ -30,7 +30,7 @@ use crate::event::Outcome;
 use crate::event::values::Values;
 use crate::governance::observed::Noted;
 use crate::mcp::reverse::Answer;
-use crate::mcp::{self, Era, Kind, Operation, Target as Names, Verb, listen};
+use crate::mcp::{self, Era, Kind, Operation, Target as Names, Verb, listen, related};
 use crate::pin::Flaw;
 use crate::pipeline::{self, Admitted, Judgement, Release};
 use crate::policy::{Caller, Standing};
@@ -363,7 +363,13 @@ impl<'g> Exchange<'g> {
         let answer = Answer::read(body, self.world.config.limits.depth).ok_or_else(unasked)?;
         let id = legacy.seals.asked(own, &answer.id).map_err(Fault::Message)?;
         let release = pipeline::attend(admitted, own);
-        let body = answer.to(id).into();
+        let body = answer.to(id);
+        let mut named = |task: &str| Some(legacy.seals.opened_task(Era::Legacy, task)?.1);
+        let body = match related::rename(&body, self.world.config.limits.depth, "result", &mut named) {
+            Ok(named) => named.unwrap_or(body).into(),
+            Err(related::Flaw::Unknown) => return Err(Fault::UnknownTask.into()),
+            Err(related::Flaw::Unreadable) => return Err(unasked()),
+        };
         let plan = self.bare_plan(admitted, legacy);
         self.promise(false)?;
         Ok((release, body, plan))

@@ -24,7 +24,7 @@ use super::results::{self, Looking};
 use super::server::told_to_stop;
 use crate::mcp::listing::{self, Unreadable, Watch};
 use crate::mcp::sse::{SseFilter, Verdict};
-use crate::mcp::{Era, Kind, batch, reverse};
+use crate::mcp::{Era, Kind, batch, related, reverse};
 use crate::policy::Standing;
 use crate::state::Snapshot;
 use crate::streams::Open;
@@ -254,10 +254,23 @@ impl<'p, 'm> Sieve<'p, 'm> {
         };
         let mut name = |kind, cursor: &str| plan.seals().cursor(kind, cursor);
         let mut lists = |data: &[u8]| listing::judge_items(data, *watch, &mut shows, Some(&mut name));
-        let mut rest = |data: &[u8]| watcher.judge(data, *watch).unwrap_or_else(|| looking.event(data, &mut lists));
-        let mut one = |data: &[u8]| match reverse::is_report(data, plan.depth) {
-            true => Verdict::Pass,
-            false => questions.judge(data, plan, seen, refused).unwrap_or_else(|| rest(data)),
+        let mut rest =
+            |looking: &mut Looking<'_>, data: &[u8]| watcher.judge(data, *watch).unwrap_or_else(|| looking.event(data, &mut lists));
+        let mut one = |data: &[u8]| {
+            let named = match looking.related(data) {
+                Ok(named) => named,
+                Err(related::Flaw::Unknown) => return questions.stray(data, plan, refused),
+                Err(related::Flaw::Unreadable) => return Verdict::Unreadable,
+            };
+            let data = named.as_deref().unwrap_or(data);
+            let verdict = match reverse::is_report(data, plan.depth) {
+                true => Verdict::Pass,
+                false => questions.judge(data, plan, seen, refused).unwrap_or_else(|| rest(looking, data)),
+            };
+            match (verdict, named) {
+                (Verdict::Pass, Some(named)) => Verdict::Replace(named),
+                (verdict, _) => verdict,
+            }
         };
         match &plan.legacy {
             None => filter.push(part, &mut one, out),
