@@ -82,6 +82,8 @@ pub struct Message<'a> {
     pub arguments: &'a str,
     /// Whether it declares the extension `io.modelcontextprotocol/tasks`.
     pub speaks_tasks: bool,
+    /// The tasks that a subscription wants to hear of, as its client knows them.
+    pub tasks: Vec<Cow<'a, str>>,
     /// The requests of servers that it says its client can answer (MCP 2026-07-28 `clientCapabilities`); of an older client,
     /// its `initialize` says so.
     pub answers: Asks,
@@ -178,8 +180,12 @@ fn judge<'a>(mut draft: Draft<'a>, claim: &Claim<'_>, id: Option<Id<'a>>, known:
     let returned = returned(&mut draft, method)?;
     let answers = if era == Era::Modern { draft.answers } else { draft.declared };
     let (arguments, speaks_tasks, begins_task) = (draft.arguments_text, draft.speaks_tasks, draft.task);
+    let tasks = match &draft.tasks {
+        Texts::All(all) if method.verb == Verb::Listen => all.clone(),
+        Texts::All(_) | Texts::Absent | Texts::Other => Vec::new(),
+    };
     let operation = operation(draft, method, era, known.body)?;
-    let message = Message { id, era, operation, traceparent, returned, arguments, speaks_tasks, answers, begins_task };
+    let message = Message { id, era, operation, traceparent, returned, arguments, speaks_tasks, tasks, answers, begins_task };
     claim.agree(&message)?;
     Ok(message)
 }
@@ -335,7 +341,6 @@ fn subscribed(draft: Draft<'_>) -> Result<Vec<Thing<'_>>, Error> {
     if draft.notifications != Shape::Object {
         return Err(Error::Params("`notifications` must be an object"));
     }
-    // Which tasks are named does not matter: they are taken out of the request.
     if matches!(draft.tasks, Texts::Other) {
         return Err(Error::Params("`taskIds` must be an array of strings"));
     }

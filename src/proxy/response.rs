@@ -13,7 +13,7 @@ use pingora::protocols::http::ServerSession;
 
 use super::Gateway;
 use super::asked::Questions;
-use super::attention::Attention;
+use super::attention::{Attending, Attention};
 use super::dial::{Reached, gone};
 use super::record::Tale;
 use super::reply::{self, Cors};
@@ -64,6 +64,14 @@ impl Plan<'_> {
     /// The seals of the caller.
     pub fn seals(&self) -> Seals {
         self.legacy.as_ref().map_or_else(|| self.asked.seals(), |legacy| legacy.seals.clone())
+    }
+
+    /// Who listens, on a stream without an end.
+    pub fn attending(&self) -> Option<&Attending> {
+        match self.attention.as_deref() {
+            Some(Attention::Stream(attending)) => Some(attending),
+            Some(Attention::Introduction) | None => None,
+        }
     }
 
     /// What the client says that it can answer, with each message or when its session began; none where nobody knows.

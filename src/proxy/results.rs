@@ -224,6 +224,12 @@ impl<'p> Looking<'p> {
         result::refit(data, self.sight, self)
     }
 
+    /// What a subscription tells of a task, by the answer to `tasks/get` that has the same members.
+    pub fn told_of(&mut self, answer: &[u8]) -> Verdict {
+        let sight = Sight { tasks: true, no_input: true, resources: self.route.policy.speaks_of_resources(), ..self.sight };
+        result::refit(answer, sight, self)
+    }
+
     /// Judges a stream's event; `rest` says the rest.
     pub fn event(&mut self, data: &[u8], rest: &mut dyn FnMut(&[u8]) -> Verdict) -> Verdict {
         if !result::may_hold(data, self.sight) && !result::may_tell_of_task(data) {
@@ -301,6 +307,10 @@ impl Keeper for Looking<'_> {
     }
 
     fn task(&mut self, id: &str) -> Option<String> {
+        if let Some(attending) = self.plan.attending().filter(|_| self.plan.era == Era::Modern) {
+            let task = attending.follows(id)?;
+            return self.may_see(Kind::Tool, &task.tool).then(|| task.known.clone());
+        }
         let (era, begun) = (self.plan.era, self.plan.asked.begun);
         let tool = self.tool(id)?;
         let seals = self.seals();

@@ -366,6 +366,117 @@ async fn item_88_an_answer_about_one_task_gives_no_right_to_another() {
     }
 }
 
+const CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
+
+/// A client that speaks the extension, and fills in forms.
+fn speaking(call: Call) -> Call {
+    let capabilities = json!({"elicitation": {}, "extensions": {"io.modelcontextprotocol/tasks": {}}});
+    call.edit(|message| message["params"]["_meta"][CAPABILITIES] = capabilities)
+}
+
+/// Begins a task of the newer design; gives the id that the client knows.
+async fn begun_anew(world: &World, id: &str, tool: &str, token: &str) -> String {
+    world.files.once(Answer::json(json!({"jsonrpc": "2.0", "id": 1, "result": {"resultType": "task", "taskId": id, "status": "working"}})));
+    message(speaking(world.tool(tool)).token(token).send().await.is(200))["result"]["taskId"].as_str().unwrap().to_owned()
+}
+
+/// A subscription to these tasks, and the end to feed it by.
+async fn following(world: &World, tasks: &[&str]) -> (reqwest::Response, Sender<Result<Bytes, Cut>>) {
+    let (answer, feed) = Answer::stream();
+    world.files.once(answer);
+    let wanted = json!({"notifications": {"toolsListChanged": true, "taskIds": tasks}});
+    let stream = speaking(world.modern("subscriptions/listen", wanted)).token(&world.ta()).open().await;
+    assert_eq!(stream.status(), 200);
+    (stream, feed)
+}
+
+fn subscribed(method: &str, mut params: Value) -> Value {
+    params["_meta"] = json!({"io.modelcontextprotocol/subscriptionId": 1});
+    json!({"jsonrpc": "2.0", "method": method, "params": params})
+}
+
+async fn follower() -> World {
+    World::with(|config| {
+        config["upstreams"]["files"]["allow_server_requests"] = json!(["elicitation"]);
+        let secret = json!({"name": "secret", "resources": ["file:///secret/**"], "deny": true});
+        config["upstreams"]["files"]["rules"].as_array_mut().unwrap().push(secret);
+    })
+    .await
+}
+
+#[tokio::test]
+async fn item_91_a_subscription_follows_the_callers_own_tasks_by_the_ids_that_it_knows() {
+    let world = follower().await;
+    let both = world.token(|token| token.claims["scope"] = json!("files:read files:write"));
+    let own = begun_anew(&world, "1", "read_file", &world.ta()).await;
+    let others = begun_anew(&world, "2", "read_file", &world.tb()).await;
+    // The caller's own, of a tool that this token may not use.
+    let unusable = begun_anew(&world, "3", "write_file", &both).await;
+    let (mut stream, feed) = following(&world, &[&own, &others, &unusable, "1", "4"]).await;
+    assert_eq!(world.files.last().json()["params"]["notifications"]["taskIds"], json!(["1"]));
+    let acknowledged = |tasks: Value| {
+        subscribed("notifications/subscriptions/acknowledged", json!({"notifications": {"toolsListChanged": true, "taskIds": tasks}}))
+    };
+    tell(&feed, &acknowledged(json!(["1", "2", "3"]))).await;
+    assert_eq!(next(&mut stream).await, acknowledged(json!([own])));
+    let done = |id: &str, uri: &str| {
+        let content = json!([{"type": "resource", "resource": {"uri": uri, "text": "x"}}]);
+        subscribed("notifications/tasks", json!({"taskId": id, "status": "completed", "result": {"content": content}}))
+    };
+    for hidden in ["2", "3", "4"] {
+        tell(&feed, &done(hidden, "file:///pub/a")).await;
+    }
+    tell(&feed, &subscribed("notifications/tasks", json!({"status": "completed"}))).await;
+    tell(&feed, &done("1", "file:///pub/a")).await;
+    assert_eq!(next(&mut stream).await, done(&own, "file:///pub/a"));
+    tell(&feed, &done("1", "file:///secret/a")).await;
+    let cut = next(&mut stream).await;
+    assert_eq!((&cut["params"]["taskId"], &cut["params"]["result"]["content"][0]["type"]), (&json!(own), &json!("text")));
+    // By the rules of now.
+    let mut less = world.config.clone();
+    less["upstreams"]["files"]["rules"][1]["tools"] = json!(["read_nothing"]);
+    world.gateway.reload(&less).await;
+    tell(&feed, &done("1", "file:///pub/a")).await;
+    drop(feed);
+    let mut rest = String::new();
+    while let Some(chunk) = soon("the end", stream.chunk()).await.unwrap() {
+        rest += std::str::from_utf8(&chunk).unwrap();
+    }
+    assert!(!rest.contains("notifications/tasks"), "{rest}");
+}
+
+#[tokio::test]
+async fn item_95_what_a_followed_task_asks_is_judged_like_any_question() {
+    let world = follower().await;
+    let own = begun_anew(&world, "1", "read_file", &world.ta()).await;
+    let (mut stream, feed) = following(&world, &[&own]).await;
+    let asks = |id: &str, method: &str| {
+        let inputs = json!({"k": {"method": method, "params": {"message": "m"}}});
+        subscribed("notifications/tasks", json!({"taskId": id, "status": "input_required", "inputRequests": inputs}))
+    };
+    tell(&feed, &asks("1", "sampling/createMessage")).await;
+    tell(&feed, &asks("1", "elicitation/create")).await;
+    assert_eq!(next(&mut stream).await, asks(&own, "elicitation/create"));
+    let lines = world.gateway.audited(2, |line| line["operation"] != "subscriptions/listen" && line["operation"] != "tools/call").await;
+    let told: Vec<_> = lines.iter().map(|line| (line["operation"].as_str().unwrap(), line["outcome"].as_str().unwrap())).collect();
+    assert_eq!(told, [("sampling/createMessage", "refused"), ("elicitation/create", "permitted")]);
+    drop(feed);
+    while soon("the end", stream.chunk()).await.unwrap().is_some() {}
+    let line = world.gateway.audited(1, |line| line["operation"] == "subscriptions/listen").await;
+    assert_eq!(line[0]["reason"], "permitted", "nothing was taken out");
+}
+
+#[tokio::test]
+async fn item_91_who_does_not_declare_tasks_follows_none() {
+    let world = World::start().await;
+    let own = begun_anew(&world, "1", "read_file", &world.ta()).await;
+    let (answer, _feed) = Answer::stream();
+    world.files.once(answer);
+    let wanted = json!({"notifications": {"toolsListChanged": true, "taskIds": [own]}});
+    world.modern("subscriptions/listen", wanted).token(&world.ta()).open().await;
+    assert_eq!(world.files.last().json()["params"]["notifications"]["taskIds"], json!([]));
+}
+
 #[tokio::test]
 async fn item_91_tasks_are_taken_out_of_a_subscription_and_of_what_it_tells() {
     let world = World::start().await;
