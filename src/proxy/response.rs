@@ -156,8 +156,10 @@ pub async fn relay(
             gateway.upstreams.release(reached).await;
             Ok(send_whole(session, head.header, cut.into()).await)
         }
+        // What a session is listened to with is a stream; anything else was never asked for.
+        (Form::Json, None) if plan.endless && plan.era == Era::Legacy && success => Err(Fault::UnreadableList),
         // Whatever the status: clients read bodies of refusals too. What is asked is recorded where all may be asked, too.
-        (Form::Json, None) if !plan.endless => match results::gather(session, &mut reached, plan, tale, (sight, questions)).await? {
+        (Form::Json, None) => match results::gather(session, &mut reached, plan, tale, (sight, questions)).await? {
             Gathered::Replaced(body) => {
                 tale.tell(|event| event.status = status);
                 gateway.upstreams.release(reached).await;
@@ -173,7 +175,6 @@ pub async fn relay(
             // On the heap: the task of a connection without a stream need not make room for one.
             Ok(Box::pin(stream::relay(gateway, session, reached, plan, tale, head.header, questions)).await)
         }
-        // What a session is listened to with is a stream; anything else was never asked for.
         _ if plan.endless && plan.era == Era::Legacy && success => Err(Fault::UnreadableList),
         (_, list) if (list.is_some() || sight.lists_tasks || introduces(plan)) && success && status != 202 && status != 204 => {
             Err(Fault::UnreadableList)

@@ -175,6 +175,26 @@ async fn item_86_a_change_of_a_resource_that_may_not_be_read_is_not_told() {
 }
 
 #[tokio::test]
+async fn items_95_and_96_a_subscription_that_is_answered_in_json_is_judged_too() {
+    let world = allowing(&["elicitation"]).await;
+    for (answer, passes) in [
+        (needing(&json!({"k": {"method": "sampling/createMessage", "params": {}}})), false),
+        (needing(&json!({"k": {"method": "elicitation/create", "params": {"message": "m"}}})), false),
+        (json!({"jsonrpc": "2.0", "id": 1, "result": {"resultType": "input_required", "requestState": "s"}}), false),
+        (asking(&json!(1), "sampling/createMessage", "{}"), false),
+        (json!({"jsonrpc": "2.0", "id": 1, "error": {"code": -32601, "message": "no subscriptions"}}), true),
+        (json!({"jsonrpc": "2.0", "id": 1, "result": {"resultType": "complete"}}), true),
+    ] {
+        world.files.once(Answer::json(answer.clone()));
+        let call = world.modern("subscriptions/listen", json!({"notifications": {"toolsListChanged": true}}));
+        let reply = call.token(&world.ta()).send().await;
+        assert_eq!(reply.json() == answer, passes, "{answer}: {reply:?}");
+        assert_eq!(reply.status, if passes { 200 } else { 502 }, "{answer}: {reply:?}");
+    }
+    world.gateway.audited(2, |line| line["operation"] == "sampling/createMessage" && line["reason"] == "server_request").await;
+}
+
+#[tokio::test]
 async fn a_stream_that_is_listened_to_is_no_way_round() {
     let world = World::start().await;
     let (answer, feed) = Answer::stream();
