@@ -82,6 +82,8 @@ impl<'a> Questions<'a> {
         reverse::judge(data, plan.depth, &mut |told| match (told, &plan.legacy) {
             (Told::Updated(uri), _) => match seen {
                 Some((policy, standing)) if !uri.is_some_and(|uri| policy.shows(standing, Kind::Resource, uri)) => Fate::Dropped,
+                // Without a session nobody can have subscribed.
+                None if !self.observes && plan.legacy.is_some() => Fate::Dropped,
                 _ => Fate::Unchanged,
             },
             // The modern era has no requests of servers (MCP 2026-07-28 "Transports").

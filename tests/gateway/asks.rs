@@ -175,6 +175,15 @@ async fn item_86_a_change_of_a_resource_that_may_not_be_read_is_not_told() {
 }
 
 #[tokio::test]
+async fn item_86_without_a_session_no_change_of_a_resource_is_told() {
+    let world = World::start().await;
+    let changed = json!({"jsonrpc": "2.0", "method": "notifications/resources/updated", "params": {"uri": "file:///priv/b"}});
+    world.files.once(Answer::events(event(&changed) + &event(&result("done"))));
+    let reply = world.legacy("tools/call", json!({"name": "read_file"})).token(&world.ta()).send().await;
+    assert_eq!(reply.is(200).text(), event(&result("done")));
+}
+
+#[tokio::test]
 async fn items_95_and_96_a_subscription_that_is_answered_in_json_is_judged_too() {
     let world = allowing(&["elicitation"]).await;
     for (answer, passes) in [
