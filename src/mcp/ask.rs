@@ -82,6 +82,11 @@ impl Asks {
         }
     }
 
+    /// Whether all that the other permits is permitted.
+    pub fn covers(self, other: Self) -> bool {
+        Ask::ALL.into_iter().all(|ask| self.permits(ask) || !other.permits(ask))
+    }
+
     /// All of it in one hexadecimal digit.
     pub fn digit(self) -> char {
         let bits = [self.elicitation, self.elicitation_url, self.sampling, self.roots];
@@ -423,6 +428,8 @@ mod tests {
             let asks = Asks { elicitation: has(1), elicitation_url: has(2), sampling: has(4), roots: has(8) };
             assert_eq!(Asks::of_digit(&asks.digit().to_string()), Some(asks));
         }
+        let (none, some) = (Asks::default(), Asks { roots: true, ..Asks::default() });
+        assert!(some.covers(none) && some.covers(some) && !none.covers(some));
         assert!(["", "g", "00", "-"].into_iter().all(|other| Asks::of_digit(other).is_none()));
     }
 
