@@ -3,6 +3,8 @@
 //! Where to: [`RouteTable::find`](crate::route::RouteTable::find). Who: [`admit`]. What, and may
 //! they: [`judge`], and [`Judgement::release`], whose answer the forwarding code demands.
 
+use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -156,6 +158,7 @@ fn restore(
                 task = Some((tool, id.clone()));
                 id
             }
+            Passed::Related => seals.opened_task(message.era, text).ok_or(Fault::UnknownTask)?.1,
             Passed::Cursor => match (seals.opened_cursor(message.operation.method, text), admitted.route.mode) {
                 (Some(cursor), _) => cursor.to_owned(),
                 // Lists of things that rules speak of pass as they are there, with their cursors.
@@ -182,7 +185,38 @@ pub fn attend(_: &Admitted, _: &Session) -> Release {
     Release(())
 }
 
+/// A task that a subscription may tell of.
+#[derive(Debug)]
+pub struct Followed {
+    /// The tool that began it.
+    pub tool: String,
+    /// As the upstream knows it.
+    pub id: String,
+    /// As the client does.
+    pub known: String,
+}
+
+/// Tasks that one subscription may name; those beyond are left out of it.
+const FOLLOWED: usize = 256;
+
 impl Judgement<'_> {
+    /// The tasks that a subscription may tell of: the caller's own, whose tools it may use (SEP-2663 "Security").
+    pub fn followed(&self, sealer: &Arc<Sealer>, source: IpAddr, now: SystemTime) -> Vec<Followed> {
+        let Admitted { route, verified, .. } = self.admitted;
+        let Some(method) = mcp::Method::find("tasks/get").filter(|_| self.message.speaks_tasks && !self.message.tasks.is_empty()) else {
+            return Vec::new();
+        };
+        let seals = Seals::new(sealer.clone(), route, &verified.principal);
+        let caller = || Caller { principal: &verified.principal, source, now };
+        let follow = |known: &Cow<'_, str>| {
+            let (tool, id) = seals.opened_task(Era::Modern, known)?;
+            let target = Target::One(Thing { kind: Kind::Tool, name: tool.as_str().into() });
+            let permitted = route.policy.authorize(caller(), &Operation { method, target, arguments: None }).is_ok();
+            permitted.then(|| Followed { tool, id, known: known.clone().into_owned() })
+        };
+        self.message.tasks.iter().take(FOLLOWED).filter_map(follow).collect()
+    }
+
     /// The id of the task that it is about, as the upstream knows it.
     pub fn task(&self) -> Option<&str> {
         self.restored.as_ref().ok()?.as_ref()?.task.as_deref()

@@ -17,6 +17,7 @@ use http::HeaderMap;
 
 use crate::denial::Fault;
 use crate::mcp;
+use crate::mcp::ask::Asks;
 use crate::mcp::seal::{Owner, Purpose, Sealer};
 use crate::principal::{Kind, Principal};
 use crate::route::Route;
@@ -41,6 +42,8 @@ pub struct Session {
     id: String,
     /// Which of the upstream's servers it began at.
     pub home: String,
+    /// The requests of servers that its client said it can answer, when it began.
+    pub declared: Asks,
     /// The event after which a stream is to be resumed, as the upstream knows it.
     pub last_event: Option<String>,
     /// The tool whose call that stream answers, where it may begin a task or is about one.
@@ -63,7 +66,9 @@ impl Seals {
     pub fn session(&self, headers: &HeaderMap) -> Result<Option<Session>, Fault> {
         let Some(sealed) = once(headers, "mcp-session-id")? else { return Ok(None) };
         let known = self.sealer.untag(Purpose::Session, &self.owner, sealed).and_then(|known| known.split_once('-'));
-        let (home, id) = known.ok_or(Fault::UnknownSession)?;
+        let (begun, id) = known.ok_or(Fault::UnknownSession)?;
+        let (home, declared) = begun.split_once('.').ok_or(Fault::UnknownSession)?;
+        let declared = Asks::of_digit(declared).ok_or(Fault::UnknownSession)?;
         let (last_event, tool) = match once(headers, "last-event-id")? {
             None | Some("") => (None, None),
             Some(sealed) => {
@@ -71,7 +76,7 @@ impl Seals {
                 (Some(event), tool)
             }
         };
-        Ok(Some(Session { id: id.to_owned(), home: home.to_owned(), last_event, tool }))
+        Ok(Some(Session { id: id.to_owned(), home: home.to_owned(), declared, last_event, tool }))
     }
 
     /// The event of a stream of this session, and the tool that the stream answers for.
@@ -86,10 +91,11 @@ impl Seals {
         Some((event.to_owned(), Some(tool)))
     }
 
-    /// The id of a session that the upstream's server `home` has just given out, as the client is to know it.
-    pub fn begun(&self, home: &str, id: &str) -> Option<String> {
+    /// The id of a session that the upstream's server `home` has just given out, as the client is to know it. What the client
+    /// declared comes back with it.
+    pub fn begun(&self, home: &str, declared: Asks, id: &str) -> Option<String> {
         let lawful = !id.is_empty() && id.len() <= LONGEST && id.bytes().all(|byte| byte.is_ascii_graphic());
-        if lawful { self.sealer.tag(Purpose::Session, &self.owner, &format!("{home}-{id}")) } else { None }
+        if lawful { self.sealer.tag(Purpose::Session, &self.owner, &format!("{home}.{}-{id}", declared.digit())) } else { None }
     }
 
     /// The id of a stream's event; none where a header could not bring it back. `tool`: whose call the stream answers, where

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::principal::Principal;
-use crate::route::Route;
+use crate::route::{Mode, Route};
 
 /// Ends that are remembered for requests that began before them and become streams after them.
 const REMEMBERED: usize = 256;
@@ -38,13 +38,17 @@ impl Hit {
     }
 }
 
-/// What a new configuration ends: streams of upstreams that are gone or have become another resource,
-/// and of callers whose issuer an upstream no longer accepts by the same rules.
+/// What a new configuration ends: streams of upstreams that are gone or have become another resource, that are enforced
+/// and were only observed, or that may ask less, and of callers whose issuer an upstream no longer accepts by the same rules.
 pub fn lost(before: &[Arc<Route>], now: &[Arc<Route>]) -> Vec<Hit> {
     let mut hits = Vec::new();
     for old in before {
         match now.iter().find(|new| new.name == old.name && new.resource == old.resource) {
             None => hits.push(Hit { upstream: old.name.clone(), issuer: None }),
+            // An open stream goes on as it began.
+            Some(new) if new.mode == Mode::Enforce && (old.mode != Mode::Enforce || !new.asks.covers(old.asks)) => {
+                hits.push(Hit { upstream: old.name.clone(), issuer: None });
+            }
             Some(new) => {
                 let lost = old.issuers.iter().filter(|rules| !new.issuers.contains(rules));
                 hits.extend(lost.map(|rules| Hit { upstream: old.name.clone(), issuer: Some(rules.issuer.clone()) }));

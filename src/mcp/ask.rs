@@ -81,6 +81,26 @@ impl Asks {
             Ask::Other => false,
         }
     }
+
+    /// Whether all that the other permits is permitted.
+    pub fn covers(self, other: Self) -> bool {
+        Ask::ALL.into_iter().all(|ask| self.permits(ask) || !other.permits(ask))
+    }
+
+    /// All of it in one hexadecimal digit.
+    pub fn digit(self) -> char {
+        let bits = [self.elicitation, self.elicitation_url, self.sampling, self.roots];
+        let sum = bits.into_iter().fold(0, |sum, bit| sum << 1 | u32::from(bit));
+        char::from_digit(sum, 16).unwrap_or('0')
+    }
+
+    /// What such a digit says; none for any other text.
+    pub fn of_digit(digit: &str) -> Option<Self> {
+        let mut digits = digit.chars();
+        let (Some(digit), None) = (digits.next()?.to_digit(16), digits.next()) else { return None };
+        let has = |bit: u32| digit & bit != 0;
+        Some(Self { elicitation: has(8), elicitation_url: has(4), sampling: has(2), roots: has(1) })
+    }
 }
 
 /// A cheap first look: without one of these words no parser finds a question in an answer.
@@ -399,6 +419,18 @@ mod tests {
         ] {
             assert_eq!(found(&format!(r#"{{"method":"elicitation/create","params":{params}}}"#)), Ok(vec![ask]), "{params}");
         }
+    }
+
+    #[test]
+    fn what_is_said_in_a_digit_is_read_from_it() {
+        for bits in 0..16_u8 {
+            let has = |bit: u8| bits & bit != 0;
+            let asks = Asks { elicitation: has(1), elicitation_url: has(2), sampling: has(4), roots: has(8) };
+            assert_eq!(Asks::of_digit(&asks.digit().to_string()), Some(asks));
+        }
+        let (none, some) = (Asks::default(), Asks { roots: true, ..Asks::default() });
+        assert!(some.covers(none) && some.covers(some) && !none.covers(some));
+        assert!(["", "g", "00", "-"].into_iter().all(|other| Asks::of_digit(other).is_none()));
     }
 
     #[test]

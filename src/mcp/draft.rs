@@ -7,6 +7,7 @@ use super::Id;
 use super::ask::Asks;
 use super::json::{Fault, Scanner, is_variant};
 use super::message::{Passed, Returned};
+use super::related::RELATED;
 
 const MESSAGE: &[&str] = &["jsonrpc", "id", "method", "params", "result", "error"];
 const PARAMS: &[&str] = &[
@@ -34,7 +35,8 @@ const VERSION: &str = "io.modelcontextprotocol/protocolVersion";
 const CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
 const CLIENT: &str = "io.modelcontextprotocol/clientInfo";
 const TASKS: &str = "io.modelcontextprotocol/tasks";
-const META: &[&str] = &[VERSION, CAPABILITIES, CLIENT, "io.modelcontextprotocol/logLevel", "io.modelcontextprotocol/subscriptionId"];
+const META: &[&str] =
+    &[VERSION, CAPABILITIES, CLIENT, RELATED, "io.modelcontextprotocol/logLevel", "io.modelcontextprotocol/subscriptionId"];
 
 /// A member that ought to be a string.
 #[derive(Clone, Debug, Default)]
@@ -90,8 +92,8 @@ pub(super) struct Draft<'a> {
     pub task: bool,
     /// What was given to the client and now comes back, of whatever method.
     pub returned: Vec<Returned<'a>>,
-    /// A member that comes back and is no string.
-    pub unreturnable: Option<Passed>,
+    /// Members that come back and are no strings.
+    pub unreturnable: Vec<Passed>,
     pub reference: Shape,
     pub reference_type: Field<'a>,
     pub reference_name: Field<'a>,
@@ -104,8 +106,9 @@ pub(super) struct Draft<'a> {
     pub capabilities: Shape,
     /// The client speaks the extension `io.modelcontextprotocol/tasks`.
     pub speaks_tasks: bool,
-    /// The requests of servers that the client says it can answer.
+    /// The requests of servers that the client says it can answer: in `_meta`, and in `params` of the older `initialize`.
     pub answers: Asks,
+    pub declared: Asks,
     pub client: Shape,
     pub traceparent: Field<'a>,
 }
@@ -170,6 +173,9 @@ impl<'a> Draft<'a> {
                 "cursor" => return self.returned(scanner, Passed::Cursor),
                 "taskId" => return self.returned(scanner, Passed::Task),
                 "_meta" => return self.meta(scanner),
+                "capabilities" if scanner.peek()? == b'{' => {
+                    return scanner.object(|scanner, name| declare(scanner, name, &mut self.declared));
+                }
                 "ref" => return self.reference(scanner),
                 "notifications" => return self.notifications(scanner),
                 other => {
@@ -188,7 +194,7 @@ impl<'a> Draft<'a> {
             Field::Text(text) => self.returned.push(Returned { what, text, place: from..scanner.at() }),
             // Some clients say so that they have none.
             Field::Absent | Field::Other if scanner.between(from, scanner.at()) == "null" => {}
-            Field::Absent | Field::Other => self.unreturnable = Some(what),
+            Field::Absent | Field::Other => self.unreturnable.push(what),
         }
         Ok(())
     }
@@ -198,35 +204,13 @@ impl<'a> Draft<'a> {
         if self.capabilities != Shape::Object {
             return scanner.skip();
         }
-        scanner.object(|scanner, name| {
-            let object = scanner.peek()? == b'{';
-            match name {
-                "extensions" if object => scanner.object(|scanner, name| {
-                    self.speaks_tasks |= name == TASKS;
-                    scanner.skip()
-                }),
-                "elicitation" if object => self.elicitation(scanner),
-                "sampling" | "roots" => {
-                    let kind = if name == "roots" { &mut self.answers.roots } else { &mut self.answers.sampling };
-                    *kind = object;
-                    scanner.skip()
-                }
-                _ => scanner.skip(),
-            }
+        scanner.object(|scanner, name| match name {
+            "extensions" if scanner.peek()? == b'{' => scanner.object(|scanner, name| {
+                self.speaks_tasks |= name == TASKS;
+                scanner.skip()
+            }),
+            _ => declare(scanner, name, &mut self.answers),
         })
-    }
-
-    /// By forms, by pages, or by both; an empty object is forms alone (MCP 2026-07-28 "Elicitation: Capabilities").
-    fn elicitation(&mut self, scanner: &mut Scanner<'a>) -> Result<(), Fault> {
-        let mut says = false;
-        scanner.object(|scanner, name| {
-            says |= matches!(name, "form" | "url");
-            self.answers.elicitation |= name == "form";
-            self.answers.elicitation_url |= name == "url";
-            scanner.skip()
-        })?;
-        self.answers.elicitation |= !says;
-        Ok(())
     }
 
     fn meta(&mut self, scanner: &mut Scanner<'a>) -> Result<(), Fault> {
@@ -243,12 +227,23 @@ impl<'a> Draft<'a> {
                     scanner.skip()?;
                 }
                 "traceparent" => self.traceparent = field(scanner)?,
+                RELATED if scanner.peek()? == b'{' => return self.related(scanner),
                 other => {
                     self.variant |= is_variant(other, META);
                     scanner.skip()?;
                 }
             }
             Ok(())
+        })
+    }
+
+    fn related(&mut self, scanner: &mut Scanner<'a>) -> Result<(), Fault> {
+        scanner.object(|scanner, name| {
+            if name == "taskId" {
+                return self.returned(scanner, Passed::Related);
+            }
+            self.variant |= is_variant(name, &["taskId"]);
+            scanner.skip()
         })
     }
 
@@ -288,6 +283,33 @@ impl<'a> Draft<'a> {
             Ok(())
         })
     }
+}
+
+/// What one capability of a client says that it can answer.
+fn declare(scanner: &mut Scanner<'_>, name: &str, answers: &mut Asks) -> Result<(), Fault> {
+    let object = scanner.peek()? == b'{';
+    match name {
+        "elicitation" if object => elicitation(scanner, answers),
+        "sampling" | "roots" => {
+            let kind = if name == "roots" { &mut answers.roots } else { &mut answers.sampling };
+            *kind = object;
+            scanner.skip()
+        }
+        _ => scanner.skip(),
+    }
+}
+
+/// By forms, by pages, or by both; an empty object is forms alone (MCP 2025-11-25, 2026-07-28 "Elicitation: Capabilities").
+fn elicitation(scanner: &mut Scanner<'_>, answers: &mut Asks) -> Result<(), Fault> {
+    let mut says = false;
+    scanner.object(|scanner, name| {
+        says |= matches!(name, "form" | "url");
+        answers.elicitation |= name == "form";
+        answers.elicitation_url |= name == "url";
+        scanner.skip()
+    })?;
+    answers.elicitation |= !says;
+    Ok(())
 }
 
 fn field<'a>(scanner: &mut Scanner<'a>) -> Result<Field<'a>, Fault> {

@@ -55,6 +55,8 @@ pub enum Passed {
     Cursor,
     /// `taskId`.
     Task,
+    /// The task that a message belongs to, in its `_meta` (MCP 2025-11-25).
+    Related,
 }
 
 /// A member of `params` that was given to the client before.
@@ -80,7 +82,10 @@ pub struct Message<'a> {
     pub arguments: &'a str,
     /// Whether it declares the extension `io.modelcontextprotocol/tasks`.
     pub speaks_tasks: bool,
-    /// The requests of servers that it says its client can answer (MCP 2026-07-28 `clientCapabilities`).
+    /// The tasks that a subscription wants to hear of, as its client knows them.
+    pub tasks: Vec<Cow<'a, str>>,
+    /// The requests of servers that it says its client can answer (MCP 2026-07-28 `clientCapabilities`); of an older client,
+    /// its `initialize` says so.
     pub answers: Asks,
     /// Whether a tool call asks for a task (MCP 2025-11-25).
     pub begins_task: bool,
@@ -173,9 +178,14 @@ fn judge<'a>(mut draft: Draft<'a>, claim: &Claim<'_>, id: Option<Id<'a>>, known:
         Field::Absent | Field::Other => None,
     };
     let returned = returned(&mut draft, method)?;
-    let (arguments, speaks_tasks, answers, begins_task) = (draft.arguments_text, draft.speaks_tasks, draft.answers, draft.task);
+    let answers = if era == Era::Modern { draft.answers } else { draft.declared };
+    let (arguments, speaks_tasks, begins_task) = (draft.arguments_text, draft.speaks_tasks, draft.task);
+    let tasks = match &draft.tasks {
+        Texts::All(all) if method.verb == Verb::Listen => all.clone(),
+        Texts::All(_) | Texts::Absent | Texts::Other => Vec::new(),
+    };
     let operation = operation(draft, method, era, known.body)?;
-    let message = Message { id, era, operation, traceparent, returned, arguments, speaks_tasks, answers, begins_task };
+    let message = Message { id, era, operation, traceparent, returned, arguments, speaks_tasks, tasks, answers, begins_task };
     claim.agree(&message)?;
     Ok(message)
 }
@@ -257,14 +267,14 @@ fn require_meta(draft: &Draft<'_>, notification: bool) -> Result<(), Error> {
 /// Those members that the method gives a meaning to; a state is one for whatever server looks at it.
 fn returned<'a>(draft: &mut Draft<'a>, method: &Method) -> Result<Vec<Returned<'a>>, Error> {
     let counts = |what: Passed| match what {
-        Passed::State => true,
+        Passed::State | Passed::Related => true,
         Passed::Cursor => matches!(method.verb, Verb::List(_) | Verb::Tasks),
         Passed::Task => method.verb == Verb::Task,
     };
-    match draft.unreturnable.filter(|what| counts(*what)) {
+    match draft.unreturnable.iter().find(|what| counts(**what)) {
         Some(Passed::State) => return Err(Error::Params("`requestState` must be a string")),
         Some(Passed::Cursor) => return Err(Error::Params("`cursor` must be a string")),
-        Some(Passed::Task) => return Err(Error::Params("`taskId` must be a string")),
+        Some(Passed::Task | Passed::Related) => return Err(Error::Params("`taskId` must be a string")),
         None => {}
     }
     let mut returned = std::mem::take(&mut draft.returned);
@@ -331,7 +341,6 @@ fn subscribed(draft: Draft<'_>) -> Result<Vec<Thing<'_>>, Error> {
     if draft.notifications != Shape::Object {
         return Err(Error::Params("`notifications` must be an object"));
     }
-    // Which tasks are named does not matter: they are taken out of the request.
     if matches!(draft.tasks, Texts::Other) {
         return Err(Error::Params("`taskIds` must be an array of strings"));
     }

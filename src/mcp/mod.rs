@@ -22,6 +22,7 @@ mod memo;
 pub mod message;
 pub mod method;
 pub mod mirror;
+pub mod related;
 pub mod result;
 pub mod reverse;
 pub mod seal;

@@ -11,11 +11,11 @@ use memchr::memmem::Finder;
 
 use super::bytes::Word;
 use super::json::{Fault, Scanner, is_variant};
+use super::related::{self, RELATED};
 use super::sse::Verdict;
 
 const MESSAGE: &[&str] = &["jsonrpc", "id", "method", "params", "result", "error"];
 const RESULT: &[&str] = &["resultType", "requestState", "taskId", "task", "tasks", "nextCursor", "contents", "content", "messages"];
-const RELATED: &str = "io.modelcontextprotocol/related-task";
 /// What stands where an embedded resource was, in the form of any content.
 const WITHHELD: &str = r#"{"type":"text","text":"a resource that the access rules do not allow was left out"}"#;
 
@@ -46,6 +46,8 @@ pub struct Sight {
     pub no_task: bool,
     /// The request lists tasks (MCP 2025-11-25 `tasks/list`): those of others go.
     pub lists_tasks: bool,
+    /// The answer may belong to a task (MCP 2025-11-25).
+    pub related: bool,
     /// The answer to such a request may come by, on a stream of its session.
     pub strays: bool,
     /// The request may not be answered with `resultType: input_required` (MCP 2026-07-28 "Supported Requests").
@@ -88,6 +90,7 @@ pub fn may_hold(data: &[u8], sight: Sight) -> bool {
         || (sight.states && has(&WORD_STATE))
         || (sight.tasks && has(&WORD_TASK_ID))
         || (sight.no_task && has(&WORD_TASK))
+        || (sight.related && related::may_belong(data))
         || sight.lists_tasks
         || (sight.strays && (has(&WORD_TASKS) || has(&WORD_ESCAPE)))
         || (sight.no_input && (has(&WORD_INPUT) || has(&WORD_ESCAPE)))
@@ -217,7 +220,7 @@ impl<'a> Reader<'a, '_> {
                 "requestState" if outer && self.sight.states => return self.passed(scanner, |keeper, state| keeper.state(state)),
                 "taskId" if outer && self.sight.tasks => return self.task(scanner),
                 "task" if outer && self.sight.tasks => return self.tagged(scanner),
-                "_meta" if self.sight.tasks => return self.related(scanner),
+                "_meta" if self.sight.tasks || self.sight.related => return self.related(scanner),
                 "resultType" if self.sight.no_task || self.sight.no_input => return self.kind(scanner),
                 "tasks" if outer && (self.sight.lists_tasks || self.sight.strays) => return self.tasks(scanner),
                 "nextCursor" if outer && self.sight.lists_tasks => {

@@ -48,7 +48,9 @@ pub(super) struct Questions<'a> {
 impl<'a> Questions<'a> {
     /// Whether there is anything that would not pass. What a client of the modern era does not declare never would.
     pub fn refuses(&self, plan: &Plan<'_>) -> bool {
-        plan.era == Era::Modern || Ask::ALL.into_iter().any(|ask| ask != Ask::Other && !self.allowed.permits(ask))
+        let declared = plan.declared();
+        let passes = |ask| self.allowed.permits(ask) && declared.is_none_or(|declared| declared.permits(ask));
+        plan.era == Era::Modern || Ask::ALL.into_iter().any(|ask| ask != Ask::Other && !passes(ask))
     }
 
     pub fn new(gateway: &'a Gateway, world: &'a Snapshot, admitted: &'a Admitted, head: &Head<'_>) -> Self {
@@ -80,6 +82,8 @@ impl<'a> Questions<'a> {
         reverse::judge(data, plan.depth, &mut |told| match (told, &plan.legacy) {
             (Told::Updated(uri), _) => match seen {
                 Some((policy, standing)) if !uri.is_some_and(|uri| policy.shows(standing, Kind::Resource, uri)) => Fate::Dropped,
+                // Without a session nobody can have subscribed.
+                None if !self.observes && plan.legacy.is_some() => Fate::Dropped,
                 _ => Fate::Unchanged,
             },
             // The modern era has no requests of servers (MCP 2026-07-28 "Transports").
@@ -100,6 +104,20 @@ impl<'a> Questions<'a> {
                 Fate::Dropped
             }
         })
+    }
+
+    /// What belongs to a task of which nobody knows whose it is: a request is refused, all else is left out.
+    pub fn stray(&self, data: &[u8], plan: &Plan<'_>, refused: &mut Vec<String>) -> Verdict {
+        let judged = reverse::judge(data, plan.depth, &mut |told| {
+            if let Told::Request(ask, id) = told {
+                self.tell(ask, Outcome::Refused, "unknown_task", plan);
+                if plan.legacy.as_ref().is_some_and(|legacy| legacy.session.is_some()) && id.len() <= ID {
+                    refused.push(id.to_owned());
+                }
+            }
+            Fate::Dropped
+        });
+        if judged == Some(Verdict::Unreadable) { Verdict::Unreadable } else { Verdict::Drop }
     }
 
     /// Whether an answer asks only for what may be asked; each question is recorded.
@@ -123,10 +141,10 @@ impl<'a> Questions<'a> {
         if ask == Ask::Ping {
             return answerable;
         }
-        // What a client does not say that it can answer is not asked of it (MCP 2026-07-28 "Multi Round-Trip Requests"). An older
-        // client said so when its session began, and servers hold to it.
-        let message = plan.asked.judgement.map(|judgement| &judgement.message).filter(|message| message.era == Era::Modern);
-        let flaw = match (answerable, self.allowed.permits(ask), message.is_none_or(|message| message.answers.permits(ask))) {
+        // What a client does not say that it can answer is not asked of it (MCP 2026-07-28 "Multi Round-Trip Requests"; MCP 2025-11-25
+        // "Capability Negotiation").
+        let declared = plan.declared().is_none_or(|declared| declared.permits(ask));
+        let flaw = match (answerable, self.allowed.permits(ask), declared) {
             (false, ..) => Some("no_session"),
             (true, false, _) => Some("server_request"),
             (true, true, false) => Some("undeclared_request"),

@@ -12,10 +12,12 @@ use memchr::memmem;
 
 use super::response::Plan;
 use crate::mcp::introduction::{self, Told};
+use crate::mcp::listen::Keeps;
 use crate::mcp::listing::Watch;
 use crate::mcp::mirror::{self, Mirror};
 use crate::mcp::sse::Verdict;
 use crate::mcp::{self, Era, Kind, Message, Target, Verb, listen};
+use crate::pipeline::Followed;
 use crate::policy::{Caller, Policy, Standing};
 use crate::principal::Principal;
 use crate::route::{ListMode, Mode, Route};
@@ -33,11 +35,17 @@ pub enum Attention {
 pub struct Attending {
     pub who: Arc<Principal>,
     pub source: IpAddr,
-    /// The resources that a subscription was granted.
+    /// The resources and tasks that a subscription was granted.
     pub granted: Vec<String>,
+    pub tasks: Vec<Followed>,
 }
 
 impl Attending {
+    /// The task of this id (the upstream's), if the subscription was granted it.
+    pub fn follows(&self, id: &str) -> Option<&Followed> {
+        self.tasks.iter().find(|task| task.id == id)
+    }
+
     /// What the caller may see of lists, or may read.
     fn standing(&self, policy: &Policy, acquirable: bool) -> Standing {
         policy.standing(Caller { principal: &self.who, source: self.source, now: SystemTime::now() }, acquirable)
@@ -133,10 +141,7 @@ impl<'p, 'm> Watcher<'p, 'm> {
     }
 
     fn attending(&self) -> Option<&'p Attending> {
-        match self.plan.attention.as_deref() {
-            Some(Attention::Stream(attending)) => Some(attending),
-            Some(Attention::Introduction) | None => None,
-        }
+        self.plan.attending()
     }
 
     /// Judges an event; none for one that is not for this one to judge.
@@ -144,7 +149,8 @@ impl<'p, 'm> Watcher<'p, 'm> {
         let Some(attention) = self.plan.attention.as_deref() else {
             // Only a subscription tells of resources; what comes elsewhere was never asked for.
             let stray = watch.era == Era::Modern && self.route.mode == Mode::Enforce;
-            return stray.then(|| listen::judge_event(data, watch.depth, &mut |_| false, &mut |_| false, &mut self.told)).flatten();
+            let none = Keeps { resource: &mut |_| false, task: &mut |_| None };
+            return stray.then(|| listen::judge_event(data, watch.depth, none, &mut |_| false, &mut self.told)).flatten();
         };
         match attention {
             Attention::Introduction => {
@@ -156,8 +162,10 @@ impl<'p, 'm> Watcher<'p, 'm> {
             Attention::Stream(attending) if watch.era == Era::Modern => {
                 let (readable, policy) = (self.readable.as_ref(), &self.route.policy);
                 let mut reads = |uri: &str| readable.is_some_and(|readable| policy.shows(readable, Kind::Resource, uri));
-                let mut granted = |uri: &str| attending.granted.iter().any(|granted| granted == uri);
-                listen::judge_event(data, watch.depth, &mut granted, &mut reads, &mut self.told)
+                let mut resource = |uri: &str| attending.granted.iter().any(|granted| granted == uri);
+                let mut task = |id: &str| Some(attending.follows(id)?.known.clone());
+                let granted = Keeps { resource: &mut resource, task: &mut task };
+                listen::judge_event(data, watch.depth, granted, &mut reads, &mut self.told)
             }
             Attention::Stream(_) => None,
         }

@@ -131,6 +131,11 @@ impl Upstreams {
         let mut tried: Vec<Arc<Backend>> = Vec::new();
         let home = outgoing.home.clone();
         let mut next = pool.pick(&tried, home.as_deref());
+        // The client begins anew, with a server that is there (MCP 2025-11-25 "Session Management").
+        let homeless = |next: &Option<Arc<Backend>>, tried: &[Arc<Backend>]| home.is_some() && next.is_none() && pool.size() > tried.len();
+        if homeless(&next, &tried) {
+            return Err(Fault::UnknownSession);
+        }
         let mut fresh = false;
         for attempt_left in (0..TRIES).rev() {
             let Some(backend) = next.take() else { break };
@@ -167,6 +172,9 @@ impl Upstreams {
             tried.push(backend);
             fresh = false;
             next = pool.pick(&tried, home.as_deref());
+            if homeless(&next, &tried) {
+                return Err(Fault::UnknownSession);
+            }
         }
         Err(Fault::UpstreamUnreachable)
     }

@@ -29,10 +29,11 @@ use crate::denial::{Denial, Fault};
 use crate::event::Outcome;
 use crate::event::values::Values;
 use crate::governance::observed::Noted;
+use crate::mcp::listen::{Keeps, Narrowed};
 use crate::mcp::reverse::Answer;
-use crate::mcp::{self, Era, Kind, Operation, Target as Names, Verb, listen};
+use crate::mcp::{self, Era, Kind, Operation, Target as Names, Verb, listen, related};
 use crate::pin::Flaw;
-use crate::pipeline::{self, Admitted, Judgement, Release};
+use crate::pipeline::{self, Admitted, Followed, Judgement, Release};
 use crate::policy::{Caller, Standing};
 use crate::route::{self, Head, ListMode, Mode, Route, Target};
 use crate::session::{Seals, Session};
@@ -216,7 +217,7 @@ impl<'g> Exchange<'g> {
                 Ok(reply::send(session, accepted, &self.cors, self.tale.id()).await)
             }
             Some((release, plan)) => {
-                let sent = self.narrowed(&judgement, judgement.body(&body));
+                let sent = self.narrowed(&judgement, &plan, judgement.body(&body));
                 let sent = self.forward(session, &admitted, &release, Method::POST, sent, &plan).await;
                 sent.map_err(|fault| of(&judgement, fault))
             }
@@ -279,17 +280,20 @@ impl<'g> Exchange<'g> {
         admitted.verified.binding().key.and_then(|_| self.nonce())
     }
 
-    /// The bytes to send on: those that were judged, but for the resources of a subscription that may not be read.
-    fn narrowed(&mut self, judgement: &Judgement<'_>, body: Bytes) -> Bytes {
+    /// The bytes to send on: those that were judged, but for the resources of a subscription that may not be read, and the
+    /// tasks that are not the caller's.
+    fn narrowed(&mut self, judgement: &Judgement<'_>, plan: &Plan<'_>, body: Bytes) -> Bytes {
         let operation = &judgement.message.operation;
         let (Verb::Listen, Names::Each(granted), Ok(_)) = (operation.method.verb, &operation.target, &judgement.decision) else {
             return body;
         };
-        let mut keeps = |uri: &str| granted.iter().any(|thing| thing.name == uri);
-        match listen::narrow(&body, self.world.config.limits.depth, &mut keeps) {
-            Some(narrowed) => {
-                self.tale.tell(|event| event.reason = "narrowed");
-                narrowed.into()
+        let mut resource = |uri: &str| granted.iter().any(|thing| thing.name == uri);
+        let tasks = plan.attending().map_or(&[][..], |attending| attending.tasks.as_slice());
+        let mut task = |known: &str| Some(tasks.iter().find(|task| task.known == known)?.id.clone());
+        match listen::narrow(&body, plan.depth, Keeps { resource: &mut resource, task: &mut task }) {
+            Some(Narrowed { body, less }) => {
+                self.tale.tell(|event| event.reason = if less { "narrowed" } else { event.reason });
+                body.into()
             }
             None => body,
         }
@@ -303,14 +307,14 @@ impl<'g> Exchange<'g> {
             (Verb::Introduce, _) => Some(Box::new(Attention::Introduction)),
             (Verb::Listen, Names::Each(granted)) => {
                 let granted = granted.iter().map(|thing| thing.name.clone().into_owned()).collect();
-                Some(self.attending(admitted, granted))
+                Some(self.attending(admitted, granted, judgement.followed(&self.world.sealer, self.source, self.received)))
             }
             _ => None,
         }
     }
 
-    fn attending(&self, admitted: &Admitted, granted: Vec<String>) -> Box<Attention> {
-        Box::new(Attention::Stream(Attending { who: admitted.verified.principal.clone(), source: self.source, granted }))
+    fn attending(&self, admitted: &Admitted, granted: Vec<String>, tasks: Vec<Followed>) -> Box<Attention> {
+        Box::new(Attention::Stream(Attending { who: admitted.verified.principal.clone(), source: self.source, granted, tasks }))
     }
 
     /// The seals of a legacy caller, and the session that the head names.
@@ -336,7 +340,7 @@ impl<'g> Exchange<'g> {
         let Some(own) = &legacy.session else { return Err(Fault::Method("POST").into()) };
         let release = pipeline::attend(admitted, own);
         let open = if opens { Some(self.listen(admitted)?) } else { None };
-        let attention = (opens && admitted.route.mode == Mode::Enforce).then(|| self.attending(admitted, Vec::new()));
+        let attention = (opens && admitted.route.mode == Mode::Enforce).then(|| self.attending(admitted, Vec::new(), Vec::new()));
         let plan = Plan { endless: opens, repeatable: opens, open, attention, ..self.bare_plan(admitted, legacy) };
         self.promise(false)?;
         Ok(self.forward(session, admitted, &release, if opens { Method::GET } else { Method::DELETE }, Bytes::new(), &plan).await?)
@@ -363,7 +367,13 @@ impl<'g> Exchange<'g> {
         let answer = Answer::read(body, self.world.config.limits.depth).ok_or_else(unasked)?;
         let id = legacy.seals.asked(own, &answer.id).map_err(Fault::Message)?;
         let release = pipeline::attend(admitted, own);
-        let body = answer.to(id).into();
+        let body = answer.to(id);
+        let mut named = |task: &str| Some(legacy.seals.opened_task(Era::Legacy, task)?.1);
+        let body = match related::rename(&body, self.world.config.limits.depth, "result", &mut named) {
+            Ok(named) => named.unwrap_or(body).into(),
+            Err(related::Flaw::Unknown) => return Err(Fault::UnknownTask.into()),
+            Err(related::Flaw::Unreadable) => return Err(unasked()),
+        };
         let plan = self.bare_plan(admitted, legacy);
         self.promise(false)?;
         Ok((release, body, plan))

@@ -22,7 +22,7 @@ use super::standing::Standing;
 use super::trust::Trust;
 use super::{health, resolve};
 use crate::metrics::Metrics;
-use crate::route::{Address, Reach, Route};
+use crate::route::{Address, Place, Reach, Route};
 
 const H2_STREAMS: usize = 100;
 /// How long the first calls wait for names to be resolved.
@@ -155,8 +155,8 @@ impl Pool {
         }
     }
 
-    /// The server for the next call, none of `tried` again. A call within a session goes where the
-    /// session began, as long as that server is there and has not just failed it.
+    /// The server for the next call, none of `tried` again. A call within a session goes where the session began, or to another
+    /// address of that name. SECURITY: never elsewhere, where somebody else's session may have the same id.
     pub fn pick(&self, tried: &[Arc<Backend>], home: Option<&str>) -> Option<Arc<Backend>> {
         let backends = self.backends.load();
         if let Some(home) = home.filter(|_| tried.is_empty())
@@ -166,7 +166,9 @@ impl Pool {
         }
         let count = backends.len();
         let turn = if count > 1 { self.turn.fetch_add(1, Relaxed) % count } else { 0 };
-        let is_new = |backend: &&Arc<Backend>| !tried.iter().any(|tried| Arc::ptr_eq(&tried.standing, &backend.standing));
+        let houses = |backend: &Backend| home.is_none_or(|home| home.get(..NAMED) == backend.mark.get(..NAMED));
+        let is_new =
+            |backend: &&Arc<Backend>| houses(backend) && !tried.iter().any(|tried| Arc::ptr_eq(&tried.standing, &backend.standing));
         let candidates = || backends.iter().cycle().skip(turn).take(count).filter(is_new);
         let now = self.began.elapsed();
         let trial = candidates().find(|backend| backend.standing.may_try(now));
@@ -240,7 +242,7 @@ impl Pool {
     }
 
     fn tell(&self, place: usize, what: &'static str) {
-        let Some(label) = self.reach.places.get(place).map(crate::route::Place::label) else { return };
+        let Some(label) = self.reach.places.get(place).map(Place::label) else { return };
         tracing::warn!(upstream = %self.upstream, address = label, "{what}");
         self.metrics.upstream_healthy(&self.upstream, &label, self.is_fit(place));
     }
@@ -270,7 +272,7 @@ impl Pool {
                 equip(&mut peer, &self.reach, trust);
                 let known = old.iter().find(|known| known.place == index && known.peer._address == peer._address);
                 Arc::new(Backend {
-                    mark: mark(&peer).into(),
+                    mark: mark(place, &peer).into(),
                     peer: Destination::new(peer),
                     authority: authority.clone(),
                     place: index,
@@ -283,9 +285,14 @@ impl Pool {
     }
 }
 
-/// Half a hash of the address: a client sees it, and it tells nothing of the inside.
-fn mark(peer: &HttpPeer) -> String {
-    blake3::hash(peer._address.to_string().as_bytes()).to_hex().chars().take(16).collect()
+/// Characters of a mark that all addresses of one name have in common.
+const NAMED: usize = 8;
+
+/// Short hashes of the name and of the address: a client sees them, and they tell nothing of the inside.
+fn mark(place: &Place, peer: &HttpPeer) -> String {
+    let half = |text: &str| -> String { blake3::hash(text.as_bytes()).to_hex().chars().take(NAMED).collect() };
+    let name = place.label();
+    half(&name) + &half(&format!("{name} {}", peer._address))
 }
 
 /// What needs no resolver.

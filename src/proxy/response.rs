@@ -13,7 +13,7 @@ use pingora::protocols::http::ServerSession;
 
 use super::Gateway;
 use super::asked::Questions;
-use super::attention::Attention;
+use super::attention::{Attending, Attention};
 use super::dial::{Reached, gone};
 use super::record::Tale;
 use super::reply::{self, Cors};
@@ -21,9 +21,10 @@ use super::results::{self, Asked, Gathered, Held};
 use super::stream;
 use crate::denial::Fault;
 use crate::event::Outcome;
+use crate::mcp::ask::Asks;
 use crate::mcp::introduction;
 use crate::mcp::listing::{self, Lens};
-use crate::mcp::{Era, Id, Kind};
+use crate::mcp::{Era, Id, Kind, Verb};
 use crate::policy::Standing;
 use crate::route::Route;
 use crate::session::{Seals, Session};
@@ -64,6 +65,32 @@ impl Plan<'_> {
     pub fn seals(&self) -> Seals {
         self.legacy.as_ref().map_or_else(|| self.asked.seals(), |legacy| legacy.seals.clone())
     }
+
+    /// Who listens, on a stream without an end.
+    pub fn attending(&self) -> Option<&Attending> {
+        match self.attention.as_deref() {
+            Some(Attention::Stream(attending)) => Some(attending),
+            Some(Attention::Introduction) | None => None,
+        }
+    }
+
+    /// What the client says that it can answer, with each message or when its session began; none where nobody knows.
+    pub fn declared(&self) -> Option<Asks> {
+        match &self.legacy {
+            None => self.asked.judgement.map(|judgement| judgement.message.answers),
+            Some(legacy) => legacy.session.as_ref().map(|session| session.declared),
+        }
+    }
+}
+
+/// What the client declares of which the session of this answer is. Servers name it in every answer; only the first has a
+/// message that says so.
+fn declared(plan: &Plan<'_>) -> Asks {
+    let message = plan.asked.judgement.map(|judgement| &judgement.message);
+    match message.filter(|message| message.operation.method.verb == Verb::Introduce) {
+        Some(message) => message.answers,
+        None => plan.declared().unwrap_or_default(),
+    }
 }
 
 /// What a legacy answer is sealed with.
@@ -101,7 +128,7 @@ pub async fn relay(
         clean.insert_header(name.clone(), value.clone()).map_err(|_| Fault::Internal)?;
     }
     if let Some((legacy, id)) = plan.legacy.as_ref().zip(answer.headers.get("mcp-session-id")) {
-        let begun = id.to_str().ok().and_then(|id| legacy.seals.begun(&reached.mark, id)).ok_or(Fault::UpstreamSession)?;
+        let begun = id.to_str().ok().and_then(|id| legacy.seals.begun(&reached.mark, declared(plan), id)).ok_or(Fault::UpstreamSession)?;
         clean.insert_header("mcp-session-id", begun).map_err(|_| Fault::Internal)?;
     }
     let head = Head { header: clean, length: answer.headers.get(CONTENT_LENGTH).cloned() };
@@ -129,8 +156,10 @@ pub async fn relay(
             gateway.upstreams.release(reached).await;
             Ok(send_whole(session, head.header, cut.into()).await)
         }
+        // What a session is listened to with is a stream; anything else was never asked for.
+        (Form::Json, None) if plan.endless && plan.era == Era::Legacy && success => Err(Fault::UnreadableList),
         // Whatever the status: clients read bodies of refusals too. What is asked is recorded where all may be asked, too.
-        (Form::Json, None) if !plan.endless => match results::gather(session, &mut reached, plan, tale, (sight, questions)).await? {
+        (Form::Json, None) => match results::gather(session, &mut reached, plan, tale, (sight, questions)).await? {
             Gathered::Replaced(body) => {
                 tale.tell(|event| event.status = status);
                 gateway.upstreams.release(reached).await;
@@ -146,7 +175,6 @@ pub async fn relay(
             // On the heap: the task of a connection without a stream need not make room for one.
             Ok(Box::pin(stream::relay(gateway, session, reached, plan, tale, head.header, questions)).await)
         }
-        // What a session is listened to with is a stream; anything else was never asked for.
         _ if plan.endless && plan.era == Era::Legacy && success => Err(Fault::UnreadableList),
         (_, list) if (list.is_some() || sight.lists_tasks || introduces(plan)) && success && status != 202 && status != 204 => {
             Err(Fault::UnreadableList)

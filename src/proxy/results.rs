@@ -14,6 +14,7 @@ use super::record::Tale;
 use super::response::{ANSWER, Plan};
 use crate::denial::Fault;
 use crate::mcp::ask::Watcher;
+use crate::mcp::related;
 use crate::mcp::result::{self, Keeper, Sight};
 use crate::mcp::sse::Verdict;
 use crate::mcp::{Era, Kind, Target, Verb};
@@ -54,7 +55,7 @@ impl Asked<'_> {
 /// What to look for in the answer. Costs nothing but a look at the rules.
 pub fn sight(plan: &Plan<'_>) -> Sight {
     let rules = || plan.route.policy.speaks_of_resources();
-    let bare = Sight { depth: plan.depth, ..Sight::default() };
+    let bare = Sight { depth: plan.depth, related: plan.era == Era::Legacy, ..Sight::default() };
     let Some(judgement) = plan.asked.judgement else {
         // The stream of a session may deliver the answer to any request of it.
         return Sight { tasks: plan.endless, resources: plan.resumed.is_some() && rules(), ..bare };
@@ -224,6 +225,12 @@ impl<'p> Looking<'p> {
         result::refit(data, self.sight, self)
     }
 
+    /// What a subscription tells of a task, by the answer to `tasks/get` that has the same members.
+    pub fn told_of(&mut self, answer: &[u8]) -> Verdict {
+        let sight = Sight { tasks: true, no_input: true, resources: self.route.policy.speaks_of_resources(), ..self.sight };
+        result::refit(answer, sight, self)
+    }
+
     /// Judges a stream's event; `rest` says the rest.
     pub fn event(&mut self, data: &[u8], rest: &mut dyn FnMut(&[u8]) -> Verdict) -> Verdict {
         if !result::may_hold(data, self.sight) && !result::may_tell_of_task(data) {
@@ -260,9 +267,33 @@ impl<'p> Looking<'p> {
         policy.shows(standing, kind, name)
     }
 
+    /// A request or notification of the server with the task that it belongs to under the name that the client knows; none
+    /// where it belongs to no task.
+    pub fn related(&mut self, data: &[u8]) -> Result<Option<Vec<u8>>, related::Flaw> {
+        if !self.sight.related || !related::may_belong(data) {
+            return Ok(None);
+        }
+        related::rename(data, self.sight.depth, "params", &mut |id| {
+            let tool = self.tool(id)?;
+            self.named(&tool, id)
+        })
+    }
+
+    /// A task of the older design, told of unasked: as long as its tool may be used.
+    fn named(&mut self, tool: &str, id: &str) -> Option<String> {
+        if self.route.mode == Mode::Enforce && !self.may_see(Kind::Tool, tool) {
+            return None;
+        }
+        self.seals().task(Era::Legacy, tool, id)
+    }
+
     /// The tool that began the task of this id.
     fn tool(&mut self, id: &str) -> Option<Arc<str>> {
-        if let Some(tool) = answering(self.plan) {
+        // SECURITY: what tells of one task gives no right to another.
+        let asked = self.plan.asked.judgement.and_then(Judgement::task);
+        if let Some(tool) = answering(self.plan)
+            && asked.is_none_or(|asked| asked == id)
+        {
             return Some(tool.into());
         }
         let owner = self.seals().owner();
@@ -277,6 +308,10 @@ impl Keeper for Looking<'_> {
     }
 
     fn task(&mut self, id: &str) -> Option<String> {
+        if let Some(attending) = self.plan.attending().filter(|_| self.plan.era == Era::Modern) {
+            let task = attending.follows(id)?;
+            return self.may_see(Kind::Tool, &task.tool).then(|| task.known.clone());
+        }
         let (era, begun) = (self.plan.era, self.plan.asked.begun);
         let tool = self.tool(id)?;
         let seals = self.seals();
@@ -289,10 +324,7 @@ impl Keeper for Looking<'_> {
     fn told(&mut self, id: &str) -> Option<String> {
         let owner = self.seals().owner();
         let tool = self.plan.asked.begun.tool(&owner, id)?;
-        if self.route.mode == Mode::Enforce && !self.may_see(Kind::Tool, &tool) {
-            return None;
-        }
-        self.seals().task(Era::Legacy, &tool, id)
+        self.named(&tool, id)
     }
 
     fn cursor(&mut self, cursor: &str) -> Option<String> {

@@ -22,15 +22,18 @@ use super::record::Tale;
 use super::response::{ANSWER, Legacy, Plan, cut_short, is_as_approved};
 use super::results::{self, Looking};
 use super::server::told_to_stop;
+use crate::denial::Fault;
 use crate::mcp::listing::{self, Unreadable, Watch};
 use crate::mcp::sse::{SseFilter, Verdict};
-use crate::mcp::{Era, Kind, batch, reverse};
+use crate::mcp::{Era, Kind, batch, listen, related, result, reverse};
 use crate::policy::Standing;
 use crate::state::Snapshot;
 use crate::streams::Open;
 
 /// Bytes of a stream that are taken in before what passed of them leaves, if they have arrived.
 const TOGETHER: usize = 16 << 10;
+/// How an answer begins, before its result.
+const ANSWERS: &[u8] = br#"{"jsonrpc":"2.0","id":0,"result":"#;
 /// For what is on its way when a stream is ended, and again for its last event.
 const FAREWELL: Duration = Duration::from_millis(500);
 
@@ -254,10 +257,27 @@ impl<'p, 'm> Sieve<'p, 'm> {
         };
         let mut name = |kind, cursor: &str| plan.seals().cursor(kind, cursor);
         let mut lists = |data: &[u8]| listing::judge_items(data, *watch, &mut shows, Some(&mut name));
-        let mut rest = |data: &[u8]| watcher.judge(data, *watch).unwrap_or_else(|| looking.event(data, &mut lists));
-        let mut one = |data: &[u8]| match reverse::is_report(data, plan.depth) {
-            true => Verdict::Pass,
-            false => questions.judge(data, plan, seen, refused).unwrap_or_else(|| rest(data)),
+        let mut rest =
+            |looking: &mut Looking<'_>, data: &[u8]| watcher.judge(data, *watch).unwrap_or_else(|| looking.event(data, &mut lists));
+        let mut one = |data: &[u8]| {
+            let named = match looking.related(data) {
+                Ok(named) => named,
+                Err(related::Flaw::Unknown) => return questions.stray(data, plan, refused),
+                Err(related::Flaw::Unreadable) => return Verdict::Unreadable,
+            };
+            let data = named.as_deref().unwrap_or(data);
+            let verdict = match reverse::is_report(data, plan.depth) {
+                true => Verdict::Pass,
+                false => {
+                    let told = if tells(plan, data) { task(gateway, plan, questions, looking, data) } else { None };
+                    let judged = told.or_else(|| questions.judge(data, plan, seen, refused));
+                    judged.unwrap_or_else(|| rest(looking, data))
+                }
+            };
+            match (verdict, named) {
+                (Verdict::Pass, Some(named)) => Verdict::Replace(named),
+                (verdict, _) => verdict,
+            }
         };
         match &plan.legacy {
             None => filter.push(part, &mut one, out),
@@ -267,6 +287,43 @@ impl<'p, 'm> Sieve<'p, 'm> {
             }
         }
     }
+}
+
+/// Whether a subscription to tasks may be told of one here.
+fn tells(plan: &Plan<'_>, data: &[u8]) -> bool {
+    let follows = plan.era == Era::Modern && plan.attending().is_some_and(|attending| !attending.tasks.is_empty());
+    follows && result::may_tell_of_task(data)
+}
+
+/// Judges what a subscription tells of a task like the answer to `tasks/get`, whose members it has (SEP-2663 "Notifications");
+/// none for what tells of none.
+fn task(gateway: &Gateway, plan: &Plan<'_>, questions: &Questions<'_>, looking: &mut Looking<'_>, data: &[u8]) -> Option<Verdict> {
+    let (id, place) = match listen::told_of(data, plan.depth) {
+        Ok(told) => told?,
+        Err(Unreadable) => return Some(Verdict::Unreadable),
+    };
+    let Some(task) = plan.attending().and_then(|attending| attending.follows(&id)) else { return Some(Verdict::Drop) };
+    let world = gateway.state.current();
+    // SECURITY: a tool that is not as it was approved gives nothing by way of a task either.
+    if world.vigils.find(&plan.route.name).and_then(|vigil| vigil.flaw(&task.tool)).is_some() {
+        return Some(Verdict::Drop);
+    }
+    let (before, params, after) = (data.get(..place.start)?, data.get(place.clone())?, data.get(place.end..)?);
+    let answer = [ANSWERS, params, b"}"].concat();
+    Some(match questions.answer(&answer, plan) {
+        Ok(()) => match looking.told_of(&answer) {
+            Verdict::Replace(new) => match new.strip_prefix(ANSWERS).and_then(|new| new.strip_suffix(b"}")) {
+                Some(params) => Verdict::Replace([before, params, after].concat()),
+                None => Verdict::Unreadable,
+            },
+            // It names no task.
+            Verdict::Pass => Verdict::Drop,
+            other => other,
+        },
+        // The client hears so when it asks for the task.
+        Err(Fault::ServerRequest) => Verdict::Drop,
+        Err(_) => Verdict::Unreadable,
+    })
 }
 
 /// Waits for the next world, or for something to be revoked in this one.

@@ -42,7 +42,12 @@ fn sessions(seen: &Seen) -> Option<Answer> {
 }
 
 async fn begin(world: &World, token: &str) -> String {
-    let params = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "x", "version": "1"}});
+    let all = json!({"elicitation": {"form": {}, "url": {}}, "sampling": {}, "roots": {"listChanged": true}});
+    begin_declaring(world, token, &all).await
+}
+
+async fn begin_declaring(world: &World, token: &str, capabilities: &Value) -> String {
+    let params = json!({"protocolVersion": "2025-11-25", "capabilities": capabilities, "clientInfo": {"name": "x", "version": "1"}});
     world.legacy("initialize", params).token(token).send().await.is(200).header("mcp-session-id")
 }
 
@@ -167,6 +172,35 @@ async fn item_86_a_change_of_a_resource_that_may_not_be_read_is_not_told() {
     call.tell(&json!([changed(json!({"uri": "file:///priv/b"})), changed(json!({}))])).await;
     call.tell(&changed(json!({"uri": "file:///pub/a"}))).await;
     assert_eq!(call.next().await, changed(json!({"uri": "file:///pub/a"})));
+}
+
+#[tokio::test]
+async fn item_86_without_a_session_no_change_of_a_resource_is_told() {
+    let world = World::start().await;
+    let changed = json!({"jsonrpc": "2.0", "method": "notifications/resources/updated", "params": {"uri": "file:///priv/b"}});
+    world.files.once(Answer::events(event(&changed) + &event(&result("done"))));
+    let reply = world.legacy("tools/call", json!({"name": "read_file"})).token(&world.ta()).send().await;
+    assert_eq!(reply.is(200).text(), event(&result("done")));
+}
+
+#[tokio::test]
+async fn items_95_and_96_a_subscription_that_is_answered_in_json_is_judged_too() {
+    let world = allowing(&["elicitation"]).await;
+    for (answer, passes) in [
+        (needing(&json!({"k": {"method": "sampling/createMessage", "params": {}}})), false),
+        (needing(&json!({"k": {"method": "elicitation/create", "params": {"message": "m"}}})), false),
+        (json!({"jsonrpc": "2.0", "id": 1, "result": {"resultType": "input_required", "requestState": "s"}}), false),
+        (asking(&json!(1), "sampling/createMessage", "{}"), false),
+        (json!({"jsonrpc": "2.0", "id": 1, "error": {"code": -32601, "message": "no subscriptions"}}), true),
+        (json!({"jsonrpc": "2.0", "id": 1, "result": {"resultType": "complete"}}), true),
+    ] {
+        world.files.once(Answer::json(answer.clone()));
+        let call = world.modern("subscriptions/listen", json!({"notifications": {"toolsListChanged": true}}));
+        let reply = call.token(&world.ta()).send().await;
+        assert_eq!(reply.json() == answer, passes, "{answer}: {reply:?}");
+        assert_eq!(reply.status, if passes { 200 } else { 502 }, "{answer}: {reply:?}");
+    }
+    world.gateway.audited(2, |line| line["operation"] == "sampling/createMessage" && line["reason"] == "server_request").await;
 }
 
 #[tokio::test]
@@ -358,6 +392,76 @@ async fn item_95_what_a_client_does_not_declare_is_not_asked_of_it() {
     }
     let lines = world.gateway.audited(24, |line| line["reason"] == "undeclared_request" && line["outcome"] == "refused").await;
     assert_eq!(lines.len(), 24, "each of four kinds, of three clients, twice");
+}
+
+#[tokio::test]
+async fn item_95_an_older_client_is_asked_only_what_it_declared_when_its_session_began() {
+    let world = allowing(&["elicitation", "elicitation_url", "sampling", "roots"]).await;
+    let declared = [
+        ("none", json!({"tasks": {}, "experimental": {"sampling": {}}})),
+        ("elicitation", json!({"elicitation": {}})),
+        ("elicitation_url", json!({"elicitation": {"url": {}}})),
+        ("sampling", json!({"sampling": {"tools": {}}})),
+        ("roots", json!({"roots": {"listChanged": true}})),
+    ];
+    for (says, capabilities) in &declared {
+        let session = begin_declaring(&world, &world.ta(), capabilities).await;
+        let mut call = Streaming::call(&world, &session).await;
+        for (n, (kind, method, params)) in KINDS.into_iter().enumerate() {
+            let before = world.files.count();
+            call.tell(&asking(&json!(n), method, params)).await;
+            if kind == *says {
+                assert_eq!(call.next().await["method"], method, "{kind} of a client of {says}");
+                continue;
+            }
+            world.files.arrived(before + 1).await;
+            let told = world.files.last().json();
+            assert_eq!((&told["id"], &told["error"]["code"]), (&json!(n), &json!(-32601)), "{kind} of a client of {says}");
+        }
+        call.tell(&result("done")).await;
+        assert_eq!(call.next().await, result("done"));
+    }
+    let fits = |line: &Value| line["reason"] == "undeclared_request" && line["outcome"] == "refused" && line["era"] == "legacy";
+    let lines = world.gateway.audited(16, fits).await;
+    assert_eq!(lines.len(), 16, "four of one client, three of each other");
+    assert!(lines.iter().all(|line| line["session"].is_string()), "{lines:?}");
+}
+
+#[tokio::test]
+async fn item_95_what_an_older_client_declared_stays_with_its_session_on_every_way() {
+    let world = allowing(&["elicitation", "elicitation_url", "sampling", "roots"]).await;
+    let roots = json!({"roots": {}});
+    // A server that names the session again in each answer takes nothing away and adds nothing.
+    let session = begin_declaring(&world, &world.ta(), &roots).await;
+    world.files.once(Answer::json(result("x")).with("mcp-session-id", "s"));
+    let call = world.legacy("tools/call", json!({"name": "read_file", "arguments": {}})).header("mcp-session-id", &session);
+    let again = call.token(&world.ta()).edit(|message| message["params"]["capabilities"] = json!({"sampling": {}})).send().await;
+    let again = again.is(200).header("mcp-session-id");
+    assert_eq!(again, session);
+    let widened = session.replace(".1-", ".f-");
+    assert_ne!(widened, session, "{session}");
+    let call = world.legacy("tools/list", json!({})).header("mcp-session-id", &widened).token(&world.ta());
+    call.send().await.is(404);
+    // On the stream that is listened to, after a reload, and in the place of an answer.
+    let mut config = world.config.clone();
+    config["upstreams"]["files"]["rules"][2]["tools"] = json!(["write_another"]);
+    world.gateway.reload(&config).await;
+    let (answer, feed) = Answer::stream();
+    let mut answer = Some(answer);
+    world.files.script(move |seen| if seen.method == Method::GET { answer.take() } else { sessions(seen) });
+    let call = world.legacy("x", json!({})).method(Method::GET).body("").without("content-type");
+    let stream = call.header("mcp-session-id", &session).token(&world.ta()).open().await;
+    let mut listening = Streaming { stream, feed };
+    listening.tell(&asking(&json!(1), "sampling/createMessage", "{}")).await;
+    listening.tell(&asking(&json!(2), "roots/list", "{}")).await;
+    assert_eq!(listening.next().await["method"], "roots/list");
+    for page in [Answer::json(sent_to_page(&json!(1))), Answer::events(event(&sent_to_page(&json!(1))))] {
+        answer_next(&world, page);
+        let call = world.legacy("tools/call", json!({"name": "read_file", "arguments": {}}));
+        let reply = call.header("mcp-session-id", &session).token(&world.ta()).send().await;
+        assert!(reply.text().contains("-31502") && !reply.text().contains("evil"), "{reply:?}");
+    }
+    world.gateway.audited(3, |line| line["reason"] == "undeclared_request" && line["outcome"] == "refused").await;
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::support::gateway::free_port;
 use crate::support::tls::Identity;
-use crate::support::upstream::Seen;
+use crate::support::upstream::{Seen, plain};
 use crate::support::{Answer, Setup, Upstream, World, eventually};
 
 /// A world whose files endpoint has these servers.
@@ -322,6 +322,55 @@ async fn a_server_that_is_taken_out_of_the_configuration_is_given_no_more_calls(
     assert_eq!(leaves.count(), before);
     eventually("the metric to go", || async { healthy(&world, &leaves.url).await.is_none().then_some(()) }).await;
     assert_eq!(healthy(&world, &stays.url).await, Some(true));
+}
+
+/// Gives the same session to everybody who begins one, as a server that counts from one does.
+fn counting(seen: &Seen) -> Option<Answer> {
+    (seen.json()["method"] == "initialize").then(|| plain(seen).with("mcp-session-id", "1"))
+}
+
+#[tokio::test]
+async fn item_s32_a_session_never_reaches_a_server_where_another_has_the_same_id() {
+    let (left, life) = Upstream::mortal(0).await;
+    let right = Upstream::start().await;
+    left.script(counting);
+    right.script(counting);
+    let mut world = behind(&[&left.url, &right.url]).await;
+    let begin = |world: &World| {
+        let params = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "x", "version": "1"}});
+        world.legacy("initialize", params).token(&world.ta())
+    };
+    // One session at each of the two.
+    let (mut at_left, mut at_right) = (None, None);
+    while at_left.is_none() || at_right.is_none() {
+        let before = left.count();
+        let session = begin(&world).send().await.is(200).header("mcp-session-id");
+        *(if left.count() > before { &mut at_left } else { &mut at_right }) = Some(session);
+    }
+    let within = |world: &World, session: &Option<String>| {
+        world.legacy("tools/list", json!({})).header("mcp-session-id", session.as_ref().unwrap()).token(&world.ta())
+    };
+    for _ in 0..4 {
+        let before = (left.count(), right.count());
+        within(&world, &at_left).send().await.is(200);
+        within(&world, &at_right).send().await.is(200);
+        assert_eq!((left.count(), right.count()), (before.0 + 1, before.1 + 1));
+    }
+    // It is gone: the other one is not asked in its place, and a client that begins anew finds it.
+    drop(life);
+    let before = right.count();
+    within(&world, &at_left).send().await.is(404);
+    assert_eq!(right.count(), before);
+    within(&world, &at_right).send().await.is(200);
+    begin(&world).send().await.is(200);
+    // It is taken out of the configuration, or another one has its place.
+    world.config["upstreams"]["files"]["url"] = json!([right.url]);
+    world.gateway.reload(&world.config).await;
+    let before = right.count();
+    within(&world, &at_left).send().await.is(404);
+    assert_eq!(right.count(), before);
+    within(&world, &at_right).send().await.is(200);
+    world.gateway.audited(2, |line| line["reason"] == "unknown_session").await;
 }
 
 #[tokio::test]

@@ -25,7 +25,7 @@ fn sessions(seen: &Seen) -> Option<Answer> {
 }
 
 fn initialize(world: &World, token: &str) -> Call {
-    let params = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "x", "version": "1"}});
+    let params = json!({"protocolVersion": "2025-11-25", "capabilities": {"elicitation": {}}, "clientInfo": {"name": "x", "version": "1"}});
     world.legacy("initialize", params).token(token)
 }
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::support::client::Call;
 use crate::support::gateway::{run, write_config, yaml};
 use crate::support::upstream::{Answer, Seen, Upstream};
-use crate::support::{Reply, Setup, World, eventually};
+use crate::support::{Reply, Setup, World, eventually, soon};
 
 /// What the server says its tools are.
 #[derive(Clone)]
@@ -527,4 +527,36 @@ async fn s28_a_task_of_a_tool_that_changed_gives_nothing_and_can_be_ended() {
     world.gateway.audited(2, |line| line["reason"] == "tool_changed" && line["name"] == "read_file").await;
     legacy("tasks/cancel", json!({"taskId": task})).send().await.is(200);
     assert_eq!(world.files.last().json()["params"]["taskId"], "1");
+}
+
+#[tokio::test]
+async fn s28_a_followed_task_of_a_tool_that_changed_tells_nothing() {
+    let (world, tools) = Pinned::new().await.start().await;
+    let speaking = |call: Call| {
+        let capabilities = json!({"extensions": {"io.modelcontextprotocol/tasks": {}}});
+        call.edit(|message| message["params"]["_meta"]["io.modelcontextprotocol/clientCapabilities"] = capabilities).token(&world.ta())
+    };
+    let (answer, feed) = Answer::stream();
+    let (mut answer, shown) = (Some(answer), tools.clone());
+    world.files.script(move |seen| match seen.json()["method"].as_str() {
+        Some("tools/list") => Some(list(seen, &shown.0.lock().unwrap())),
+        Some("tools/call") => Some(Answer::result(seen, json!({"resultType": "task", "taskId": "1", "status": "working"}))),
+        Some("subscriptions/listen") => answer.take(),
+        _ => None,
+    });
+    let begun = speaking(world.tool("read_file")).send().await;
+    let task = begun.is(200).json()["result"]["taskId"].clone();
+    let mut stream = speaking(world.modern("subscriptions/listen", json!({"notifications": {"taskIds": [task]}}))).open().await;
+    let told = |method: &str| {
+        let params = json!({"taskId": "1", "status": "working", "_meta": {"io.modelcontextprotocol/subscriptionId": 1}});
+        format!("data: {}\n\n", json!({"jsonrpc": "2.0", "method": method, "params": params}))
+    };
+    feed.send(Ok(told("notifications/tasks").into())).await.unwrap();
+    let first = soon("an event", stream.chunk()).await.unwrap().unwrap();
+    assert!(String::from_utf8_lossy(&first).contains(task.as_str().unwrap()), "{first:?}");
+    tools.become_now(&[read_file(POISON), write_file()]);
+    assert_eq!(names(&world).await, ["write_file"]);
+    feed.send(Ok((told("notifications/tasks") + &told("notifications/tools/list_changed")).into())).await.unwrap();
+    let next = soon("an event", stream.chunk()).await.unwrap().unwrap();
+    assert_eq!(next, told("notifications/tools/list_changed"));
 }

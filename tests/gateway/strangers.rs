@@ -142,7 +142,7 @@ async fn world() -> (World, Issuer) {
 }
 
 async fn begin(world: &World, token: &str) -> String {
-    let params = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "x", "version": "1"}});
+    let params = json!({"protocolVersion": "2025-11-25", "capabilities": {"elicitation": {}}, "clientInfo": {"name": "x", "version": "1"}});
     world.legacy("initialize", params).token(token).send().await.is(200).header("mcp-session-id")
 }
 

@@ -185,6 +185,31 @@ async fn item_s19_a_reload_ends_the_streams_of_an_upstream_that_is_gone_within_a
 }
 
 #[tokio::test]
+async fn item_s42_a_reload_that_begins_to_enforce_or_lets_less_be_asked_ends_streams_that_began_before() {
+    let kinds = |config: &mut Value, kinds: &[&str]| config["upstreams"]["files"]["allow_server_requests"] = json!(kinds);
+    let started = |config: &mut Value| {
+        config["upstreams"]["files"]["mode"] = json!("observe");
+        kinds(config, &["sampling"]);
+    };
+    for world in both(started).await {
+        let mut config = world.config.clone();
+        let (mut stream, feed) = open(&world, listen(&world).token(&world.ta())).await;
+        kinds(&mut config, &["sampling", "roots"]);
+        world.gateway.reload(&config).await;
+        feed.send(Ok("retry: 500\n\n".into())).await.unwrap();
+        assert_eq!(next(&mut stream).await, "retry: 500\n\n", "what widens ends nothing");
+        config["upstreams"]["files"]["mode"] = json!("enforce");
+        world.gateway.reload(&config).await;
+        ends_gracefully(&mut stream).await;
+        let (mut attending, _feed) = session(&world).await;
+        kinds(&mut config, &["sampling"]);
+        world.gateway.reload(&config).await;
+        ends(&mut attending).await;
+        world.gateway.audited(2, |line| line["reason"] == "reload").await;
+    }
+}
+
+#[tokio::test]
 async fn a_reload_ends_the_streams_of_callers_whose_issuer_changed_and_no_others() {
     for world in both(|_| {}).await {
         let (mut stream, feed) = open(&world, listen(&world).token(&world.ta())).await;

@@ -96,6 +96,8 @@ fn a_member_that_the_method_needs_is_demanded() {
         ("tools/call", json!({"name": "a", "arguments": []})),
         ("tools/call", json!({"name": "a", "arguments": null})),
         ("tools/call", json!({"name": "a", "requestState": {}})),
+        ("tools/call", json!({"name": "a", "requestState": 1, "taskId": 1, "cursor": 1})),
+        ("tools/list", json!({"cursor": 1, "taskId": 1})),
         ("tasks/get", json!({})),
         ("tasks/get", json!({"taskId": 1})),
         ("tasks/get", json!({"taskId": null})),

@@ -33,6 +33,7 @@ const ALL: Sight = Sight {
     tasks: true,
     no_task: false,
     lists_tasks: false,
+    related: true,
     strays: true,
     no_input: false,
     reading: false,
