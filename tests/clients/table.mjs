@@ -171,7 +171,8 @@ function document(rows, signed) {
     '',
     ...table(['client', 'version', 'login', 'MCP server', 'known as', 'signs in', 'calls', 'steps up', 'refreshes', 'is revoked'], signed),
     '',
-    '*cannot*: the client has no such way.',
+    '*cannot*: the client has no such way. mcp-remote listens with two streams. Where both are refused in the same moment it begins two logins, and may take the code of one',
+    'for the other (`verifier_mismatch` in the audit log): the older server here asks its clients to wait for 5 s before they listen again (`retry:`).',
   ].join('\n')}\n`;
 }
 
