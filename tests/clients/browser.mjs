@@ -10,7 +10,7 @@ export async function browse(start, { visit } = {}) {
   let url = new URL(start), form;
   for (let hop = 0; hop < 30; hop++) {
     if (hop > 0 && (url.searchParams.has('code') || url.searchParams.has('error')) && url.origin !== new URL(start).origin && !url.pathname.startsWith('/doorward/')) {
-      if (visit) await (await fetch(url)).text();
+      if (visit) await visited(url);
       return url.searchParams;
     }
     const response = await browser.open(url, form);
@@ -19,6 +19,18 @@ export async function browse(start, { visit } = {}) {
     [url, form] = location ? [new URL(location, url), undefined] : answer(url, response.status, await response.text());
   }
   throw new Error('too many redirects');
+}
+
+// Some clients open the browser first, and then the port at which they are answered: a person is slower.
+async function visited(url) {
+  for (let tries = 0; ; tries++) {
+    try {
+      return await (await fetch(url)).text();
+    } catch (error) {
+      if (error.cause?.code !== 'ECONNREFUSED' || tries === 300) throw error;
+      await new Promise(done => setTimeout(done, 100));
+    }
+  }
 }
 
 export class Browser {

@@ -19,6 +19,14 @@ const kinds = ['registered', 'document', 'configured'];
 // Each half of the clients has an upstream of its own: most of their time is waiting.
 const halves = [0, 1];
 const pause = time => new Promise(done => setTimeout(done, time));
+// Whether something has come about, within half a minute.
+async function until(what) {
+  for (let tries = 0; tries < 300; tries++) {
+    if (await what()) return true;
+    await pause(100);
+  }
+  return false;
+}
 const slug = name => name.toLowerCase().replace(/[^a-z0-9]+/g, '-');
 // Of a lane: what happens outside of the client while it runs.
 const outside = {};
@@ -113,16 +121,19 @@ async function along(folder, { login, server, door, kind, upstream, id, mine }, 
     const whose = () => door.audit().slice(marks.begin).findLast(line => line.upstream === upstream && line.client && line.operation.startsWith('tools/'))?.client;
     outside[id] = {
       expired: async () => {
-        // Meanwhile its streams end, and whoever opens them again refreshes then.
+        // Meanwhile its streams end. It opens them again in a while, for which it refreshes.
         marks.expired = door.audit().length;
+        const streams = await door.streams(upstream);
         await pause(EXPIRED);
+        if (!(await until(async () => await door.streams(upstream) >= streams))) throw new Error(`it had ${streams} streams, and does not open them again`);
       },
       revoked: async () => {
         const client = whose();
         // Before: streams end at once, and whoever opens them again hears of it while the command still waits.
         marks.revoked = door.audit().length;
-        await door.command('revoke', '--client', client, '--reason', 'table', '--by', 'table', '--wait');
-        marks.patience = pause(LEEWAY);
+        const command = door.command('revoke', '--client', client, '--reason', 'table', '--by', 'table', '--wait');
+        marks.patience = command.then(() => pause(LEEWAY), () => {});
+        await command;
       },
       // Tokens of the next seconds are refused too. A person takes longer to agree.
       asked: async () => marks.patience,
@@ -131,7 +142,7 @@ async function along(folder, { login, server, door, kind, upstream, id, mine }, 
       tools: { call: tools.call, wider: tools.wider },
       KNOWN: known[0], CLIENT_ID: known[1], CONTROL: control, PERSON: JSON.stringify(person),
     });
-    await pause(100);
+    await door.recorded(upstream);
     const who = whose();
     const log = door.audit().map((line, at) => ({ ...line, at })).filter(line => line.at >= marks.begin && (line.upstream === upstream || line.client === who || line.name === who));
     const is = { registered: who?.startsWith('dyn-'), document: who === known[1], configured: who === known[1] }[kind];

@@ -63,7 +63,18 @@ export async function gateway(folder, name, upstreams, { port, shown, more, env 
   // Every JSON text is a YAML text.
   writeFileSync(file, JSON.stringify(config, null, 2));
   await start(folder, name, `http://127.0.0.1:${admin}/readyz`, process.env.DOORWARD, ['serve', '--config', file], env);
-  return { port: listen, origin, resource: name => `${origin}/${name}/mcp`, audit: () => lines(audit), command: (...args) => command([...args, '--config', file], env) };
+  const records = lines(audit);
+  return {
+    port: listen, origin, resource: name => `${origin}/${name}/mcp`,
+    audit: records,
+    command: (...args) => command([...args, '--config', file], env),
+    // Once no more is written of an upstream: records gather for a moment.
+    recorded: async upstream => {
+      for (let before = -1, now = 0; before !== now; [before, now] = [now, records().filter(line => line.upstream === upstream).length]) await new Promise(done => setTimeout(done, 100));
+    },
+    // How many answers of an upstream are being streamed.
+    streams: async upstream => Number(new RegExp(`^doorward_open_streams\\{upstream="${upstream}"\\} (\\d+)`, 'm').exec(await (await fetch(`http://127.0.0.1:${admin}/metrics`)).text())?.[1] ?? 0),
+  };
 }
 
 function command(args, env) {
@@ -71,7 +82,15 @@ function command(args, env) {
   return new Promise((done, fail) => execFile(process.env.DOORWARD, args, options, (error, out, said) => (error ? fail(new Error(`doorward ${args[0]}: ${said}`)) : done(out))));
 }
 
+// All whole lines so far; each is read once.
 function lines(file) {
-  const text = readFileSync(file, 'utf8');
-  return text.slice(0, text.lastIndexOf('\n') + 1).split('\n').filter(Boolean).map(line => JSON.parse(line));
+  const all = [];
+  let read = 0;
+  return () => {
+    const fresh = readFileSync(file).subarray(read);
+    const end = fresh.lastIndexOf('\n') + 1;
+    read += end;
+    for (const line of fresh.subarray(0, end).toString().split('\n').filter(Boolean)) all.push(JSON.parse(line));
+    return all;
+  };
 }
