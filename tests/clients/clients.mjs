@@ -52,6 +52,9 @@ export async function run(folder, client, resource, { tools: steps = tools, ...m
   return line ? JSON.parse(line) : { connect: { error: said.slice(-500) || 'it said nothing' } };
 }
 
+// Whether what a record tells of went through. Whoever has its answer may hang up before the stream ends, and the record says that instead.
+export const passed = line => line.status === 200;
+
 // Without what differs from run to run.
 export function short(text) {
   return String(text).replace(/https?:\/\/[^\s"']+/g, 'URL').replace(/[\s|]+/g, ' ').trim().slice(0, 100);

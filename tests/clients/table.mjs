@@ -6,7 +6,7 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { clients, driven, isWhole, npm, pip, run, short, tools } from './clients.mjs';
+import { clients, driven, isWhole, npm, passed, pip, run, short, tools } from './clients.mjs';
 import { freePorts, gateway, start, stop } from './neighbours.mjs';
 import { inOrder, inside } from './inside.mjs';
 
@@ -107,7 +107,7 @@ function isAsked(told) {
 
 function judge(told, log, { tools: steps, says, read }) {
   const calls = step => log.filter(line => line.operation === 'tools/call' && line.name === steps[step][0]);
-  const lists = log.filter(line => line.operation === 'tools/list' && line.outcome === 'permitted');
+  const lists = log.filter(line => line.operation === 'tools/list' && passed(line));
   const challenged = log.findIndex(line => line.status === 401), found = log.findIndex(line => line.reason === 'metadata');
   const signed = 0 <= challenged && challenged < found && told.connect?.ok !== undefined;
   if (!signed) return ['–', `no: ${short(told.connect?.error ?? 'it did not look for the metadata')}`, '–', '–', '–', '–', '–'];
@@ -117,13 +117,13 @@ function judge(told, log, { tools: steps, says, read }) {
   const all = new Set([...read, ...(wide ? [steps.wider[0]] : [])]), shown = new Set(told.list?.ok ?? []);
   const listed = [...shown].every(name => all.has(name)) && [...all].every(name => shown.has(name) || name === 'trigger-elicitation-request');
 
-  const questions = calls('confirm').filter(line => line.outcome === 'permitted');
+  const questions = calls('confirm').filter(passed);
   const how = questions.some(line => line.era === 'modern') ? questions.length > 1 && 'in rounds' : 'pushed';
   const confirms = isAsked(told) && how ? `yes, ${how}` : `no: ${short(told.confirm?.error ?? told.confirm?.ok ?? 'never called')}`;
 
   const wider = calls('wider'), [first] = wider;
   const asked = first?.outcome === 'refused' && first.reason === 'insufficient_scope';
-  const got = wider.some(line => line.outcome === 'permitted') && told.wider?.ok === says.wider;
+  const got = wider.some(passed) && told.wider?.ok === says.wider;
   const ups = !got ? `no: ${short(told.wider?.error ?? 'never called')}` : asked ? 'yes' : 'had the scope';
 
   const never = calls('never');
@@ -133,7 +133,7 @@ function judge(told, log, { tools: steps, says, read }) {
     told.revision ?? (era === 'modern' ? '2026-07-28' : 'an older one'),
     'yes',
     listed ? 'yes' : `no: ${short(told.list?.ok ?? told.list?.error)}`,
-    told.call?.ok === says.call && calls('call').some(line => line.outcome === 'permitted') ? 'yes' : `no: ${short(told.call?.error ?? 'never called')}`,
+    told.call?.ok === says.call && calls('call').some(passed) ? 'yes' : `no: ${short(told.call?.error ?? 'never called')}`,
     confirms,
     ups,
     never.length === 0 && told.never?.error ? 'not listed, so not asked' : refused ? 'yes' : `no: ${short(told.never?.ok ?? 'never called')}`,
