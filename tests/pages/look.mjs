@@ -193,9 +193,11 @@ async function main() {
 }
 
 await main().catch((error) => claim(false, "the pages could be looked at", error.stack));
-for (const child of children) if (child && child.exitCode === null) child.kill();
+const running = children.filter((child) => child && child.exitCode === null && child.signalCode === null);
+for (const child of running) child.kill();
 client.close();
-await new Promise((done) => setTimeout(done, 200));
-if (existsSync(folder)) rmSync(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
+await Promise.all(running.map((child) => new Promise((done) => child.once("exit", done))));
+// Helpers of the browser write to its profile for a moment longer.
+if (existsSync(folder)) rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
 console.log(failed ? `${failed} failed` : "all hold");
 process.exit(failed ? 1 : 0);
