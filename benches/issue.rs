@@ -15,6 +15,7 @@ use doorward::audit::Audit;
 use doorward::config;
 use doorward::identity::signing::{Curve, SigningKey};
 use doorward::metrics::Metrics;
+use doorward::oauth::account::{Account, AccountState};
 use doorward::oauth::authorization::Prompt;
 use doorward::oauth::{Authorized, Person, pkce};
 use doorward::server::authorization::{Call, Origin, Server};
@@ -79,7 +80,19 @@ impl Desk {
             max_age: None,
             acr_values: Vec::new(),
         };
-        let person = Person { subject: "alice".into(), authenticated: now, login: "accounts".into(), ..Person::default() };
+        let account = Account {
+            id: format!("alice-{now}"),
+            name: format!("alice-{now}"),
+            display: None,
+            email: None,
+            groups: Vec::new(),
+            state: AccountState::Active,
+            password: Some("never asked for".into()),
+            created: now,
+            changed: now,
+        };
+        assert!(self.store.put_account(&account).await.expect("written"));
+        let person = Person { subject: account.subject(), authenticated: now, login: "accounts".into(), ..Person::default() };
         let code = self.server.grant_code(&call, &authorized, &person).await.expect("a code");
         let form = [("grant_type", "authorization_code"), ("code", &code), ("code_verifier", VERIFIER), ("client_id", "app")];
         token(&self.post(&form).await)
