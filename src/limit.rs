@@ -128,4 +128,10 @@ mod tests {
         assert!(wait > Duration::from_secs(20) && wait <= Duration::from_secs(30), "{wait:?}");
         assert!(limiter.admit(("up", "bob"), rate).is_ok());
     }
+
+    #[test]
+    fn nobody_can_know_which_names_count_as_one_in_another_process() {
+        let prints = [Limiter::default(), Limiter::default()].map(|limiter| limiter.prints.hash_one(("up", "alice")));
+        assert_ne!(prints[0], prints[1]);
+    }
 }
