@@ -11,7 +11,7 @@ use http::HeaderMap;
 use serde_json::{Map, Value};
 use url::Url;
 
-use super::proof_key::{ProofKey, ProofKeys};
+use super::proof_key::{KnownKey, ProofKey, ProofKeys};
 use super::{Algorithm, Digest, Error, Flaw, Nonces, Thumbprint, json};
 
 /// Bytes of the longest proof that is looked at: one with an RSA key of 8192 bits has about 3 KiB.
@@ -100,7 +100,7 @@ pub fn check(proof: &str, expected: &Expected<'_>, rules: &ProofRules, keys: &Pr
 struct Parts<'a> {
     /// Header and payload as signed.
     message: &'a str,
-    header: Map<String, Value>,
+    header: &'a str,
     claims: Map<String, Value>,
     signature: Vec<u8>,
 }
@@ -112,38 +112,15 @@ impl<'a> Parts<'a> {
         }
         let (message, signature) = proof.rsplit_once('.').ok_or(Flaw::Malformed)?;
         let (header, claims) = message.split_once('.').ok_or(Flaw::Malformed)?;
-        let object = |part: &str| json::object(&decode(part)?);
-        Ok(Self {
-            message,
-            header: object(header).ok_or(Flaw::Malformed)?,
-            claims: object(claims).ok_or(Flaw::Malformed)?,
-            signature: decode(signature).ok_or(Flaw::Malformed)?,
-        })
+        Ok(Self { message, header, claims: object(claims)?, signature: decode(signature).ok_or(Flaw::Malformed)? })
     }
 
     fn check(&self, expected: &Expected<'_>, rules: &ProofRules, keys: &ProofKeys) -> Result<(Proven, Option<String>), Flaw> {
-        // Case does not matter, and `application/` may stand before it (RFC 7515 §4.1.9).
-        let kind = self.header.get("typ").and_then(Value::as_str).ok_or(Flaw::Type)?.to_ascii_lowercase();
-        if kind.strip_prefix("application/").unwrap_or(&kind) != "dpop+jwt" {
-            return Err(Flaw::Type);
-        }
-        if REFUSED_HEADERS.iter().any(|name| self.header.contains_key(*name)) {
-            return Err(Flaw::Malformed);
-        }
-        let algorithm = self.header.get("alg").and_then(Value::as_str).and_then(|name| name.parse().ok());
-        let algorithm = algorithm.filter(|algorithm| rules.algorithms.contains(algorithm)).ok_or(Flaw::Algorithm)?;
+        let head = Head::of(self.header, expected.key, rules, keys)?;
         let (id, issued) = self.check_claims(expected, rules.window)?;
         let nonce = self.nonce()?;
-        let key = self.header.get("jwk").and_then(|jwk| ProofKey::read(jwk, algorithm)).ok_or(Flaw::Key)?;
-        if expected.key.is_some_and(|bound| key.thumbprint() != bound) {
-            return Err(Flaw::OtherKey);
-        }
-        match expected.key {
-            Some(_) => keys.verify(&key, self.message.as_bytes(), &self.signature)?,
-            // SECURITY: anybody has a key. Only those that tokens are bound to are kept.
-            None => key.verify(self.message.as_bytes(), &self.signature)?,
-        }
-        Ok((Proven { id: identify(key.thumbprint(), id), issued, key: *key.thumbprint() }, nonce))
+        let key = head.verify(self, expected.key, keys)?;
+        Ok((Proven { id: identify(&key, id), issued, key }, nonce))
     }
 
     /// `jti` and `iat`; method, URL, time and token are the request's.
@@ -183,6 +160,51 @@ impl<'a> Parts<'a> {
 
     fn text(&self, name: &str) -> Result<&str, Flaw> {
         self.claims.get(name).and_then(Value::as_str).ok_or(Flaw::Malformed)
+    }
+}
+
+/// A header in which all is well, and its key.
+enum Head {
+    /// The bound key made a good proof with the same header before.
+    Known(KnownKey),
+    Read(ProofKey),
+}
+
+impl Head {
+    fn of(header: &str, bound: Option<&Thumbprint>, rules: &ProofRules, keys: &ProofKeys) -> Result<Self, Flaw> {
+        match bound.and_then(|bound| keys.known(bound, header)) {
+            Some(known) if rules.algorithms.contains(&known.algorithm()) => Ok(Self::Known(known)),
+            Some(_) => Err(Flaw::Algorithm),
+            None => Self::read(&object(header)?, rules).map(Self::Read),
+        }
+    }
+
+    fn read(header: &Map<String, Value>, rules: &ProofRules) -> Result<ProofKey, Flaw> {
+        // Case does not matter, and `application/` may stand before it (RFC 7515 §4.1.9).
+        let kind = header.get("typ").and_then(Value::as_str).ok_or(Flaw::Type)?.to_ascii_lowercase();
+        if kind.strip_prefix("application/").unwrap_or(&kind) != "dpop+jwt" {
+            return Err(Flaw::Type);
+        }
+        if REFUSED_HEADERS.iter().any(|name| header.contains_key(*name)) {
+            return Err(Flaw::Malformed);
+        }
+        let algorithm = header.get("alg").and_then(Value::as_str).and_then(|name| name.parse().ok());
+        let algorithm = algorithm.filter(|algorithm| rules.algorithms.contains(algorithm)).ok_or(Flaw::Algorithm)?;
+        header.get("jwk").and_then(|jwk| ProofKey::read(jwk, algorithm)).ok_or(Flaw::Key)
+    }
+
+    /// The thumbprint of the key that made the proof, which is the bound one where there is one.
+    fn verify(&self, proof: &Parts<'_>, bound: Option<&Thumbprint>, keys: &ProofKeys) -> Result<Thumbprint, Flaw> {
+        let (message, signature) = (proof.message.as_bytes(), proof.signature.as_slice());
+        match (self, bound) {
+            (Self::Known(key), Some(bound)) => key.verify(message, signature).map(|()| *bound),
+            (Self::Read(key), Some(bound)) if key.thumbprint() == bound => {
+                keys.verify(key, proof.header, message, signature).map(|()| *bound)
+            }
+            // SECURITY: anybody has a key. Only those that tokens are bound to are kept.
+            (Self::Read(key), None) => key.verify(message, signature).map(|()| *key.thumbprint()),
+            _ => Err(Flaw::OtherKey),
+        }
     }
 }
 
@@ -234,6 +256,10 @@ fn identify(thumbprint: &Thumbprint, id: &str) -> Digest {
     context.update(thumbprint);
     context.update(id.as_bytes());
     context.finish().as_ref().try_into().unwrap_or_default()
+}
+
+fn object(part: &str) -> Result<Map<String, Value>, Flaw> {
+    decode(part).and_then(|text| json::object(&text)).ok_or(Flaw::Malformed)
 }
 
 fn decode(part: &str) -> Option<Vec<u8>> {

@@ -43,7 +43,13 @@ impl Client {
         let key = self.thumbprint();
         let expected = Expected { method: "POST", url: RESOURCE, token: Some(&TOKEN), key: Some(&key), nonces, now: now() };
         let rules = ProofRules { algorithms: Algorithm::ALL.to_vec(), ..ProofRules::default() };
-        check(proof, &expected, &rules, &ProofKeys::default())
+        let fresh = check(proof, &expected, &rules, &ProofKeys::default());
+        // A key that is known by its header and one that is not decide alike.
+        let keys = ProofKeys::default();
+        let anytime = Expected { nonces: None, ..expected };
+        assert!(check(&self.good(), &anytime, &rules, &keys).is_ok(), "the good proof");
+        assert_eq!(check(proof, &expected, &rules, &keys), fresh, "{proof}");
+        fresh
     }
 
     fn header_gives(&self, header: Value, flaw: Flaw) {
@@ -290,7 +296,11 @@ fn only_the_algorithms_of_the_list_are_accepted() {
     let client = Client::new(Algorithm::ES384);
     let key = client.thumbprint();
     let expected = Expected { method: "POST", url: RESOURCE, token: Some(&TOKEN), key: Some(&key), nonces: None, now: now() };
-    assert_eq!(check(&client.good(), &expected, &ProofRules::default(), &ProofKeys::default()), Err(Error::Proof(Flaw::Algorithm)));
+    let keys = ProofKeys::default();
+    assert_eq!(check(&client.good(), &expected, &ProofRules::default(), &keys), Err(Error::Proof(Flaw::Algorithm)));
+    let all = ProofRules { algorithms: Algorithm::ALL.to_vec(), ..ProofRules::default() };
+    assert!(check(&client.good(), &expected, &all, &keys).is_ok());
+    assert_eq!(check(&client.good(), &expected, &ProofRules::default(), &keys), Err(Error::Proof(Flaw::Algorithm)), "known by then");
 }
 
 #[test]
