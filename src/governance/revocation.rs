@@ -10,16 +10,17 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::token::{Digest, Error, Marker, Named, Verified};
 
-/// Entries at most: about 66 MiB. `doorward revoke` refuses to write more.
+/// Entries at most: about 29 MiB. `doorward revoke` refuses to write more.
 pub const MOST: usize = 1_000_000;
-/// Parts with a lock of their own.
-const SHARDS: usize = 64;
+/// Parts with a lock of their own: so many that [`MOST`] fill a table of 16,384 places each as far as it may be filled, or each
+/// would take the double.
+const SHARDS: usize = 75;
 /// The longest leeway that an issuer can be given; an entry stays for as long after its last token.
 const LEEWAY: u64 = 300;
 /// Whenever it was issued, and for ever.
@@ -153,10 +154,7 @@ impl Revocation {
 struct Entry {
     issued_until: u32,
     leaves: u32,
-    /// The number of the last revocation until now: what was given out before that one is meant, by whatever clock.
-    fence: u64,
-    /// There is one that is not until now, and so the clock decides too.
-    by_clock: bool,
+    fence: Fence,
 }
 
 impl Entry {
@@ -164,18 +162,16 @@ impl Entry {
         Self {
             issued_until: seconds(revocation.issued_until),
             leaves: seconds(revocation.leaves),
-            fence: if revocation.until_now { seq } else { 0 },
-            by_clock: !revocation.until_now,
+            fence: if revocation.until_now { Fence::before(seq) } else { Fence::BY_CLOCK },
         }
     }
 
     /// Means what either meant.
     fn join(&mut self, other: Self) {
-        let Self { issued_until, leaves, fence, by_clock } = other;
+        let Self { issued_until, leaves, fence } = other;
         self.issued_until = self.issued_until.max(issued_until);
         self.leaves = self.leaves.max(leaves);
-        self.fence = self.fence.max(fence);
-        self.by_clock |= by_clock;
+        self.fence = self.fence.join(fence);
     }
 
     fn hits(&self, since: &Since) -> bool {
@@ -185,8 +181,35 @@ impl Entry {
         match since.after {
             None => by_clock,
             // SECURITY: a number of a store that a backup took the place of is no lie of seconds only.
-            Some(after) => after < self.fence || (self.by_clock && by_clock) || at.saturating_add(leeway) < self.issued_until,
+            Some(after) => {
+                after < self.fence.number() || (self.fence.asks_clock() && by_clock) || at.saturating_add(leeway) < self.issued_until
+            }
         }
+    }
+}
+
+/// Which revocations an entry stands for, in half the room of two fields: the number of the last one until now (what was given
+/// out before that one is meant, by whatever clock), and in the lowest bit that one is not until now, and so the clock decides too.
+#[derive(Clone, Copy, Debug)]
+struct Fence(u64);
+
+impl Fence {
+    const BY_CLOCK: Self = Self(1);
+
+    fn before(seq: u64) -> Self {
+        Self(seq.min(u64::MAX >> 1) << 1)
+    }
+
+    fn join(self, other: Self) -> Self {
+        Self(self.0.max(other.0) | (other.0 | self.0) & 1)
+    }
+
+    fn number(self) -> u64 {
+        self.0 >> 1
+    }
+
+    fn asks_clock(self) -> bool {
+        self.0 & 1 == 1
     }
 }
 
@@ -222,6 +245,8 @@ pub struct Revocations {
     /// Until here, what was given out names changes of a store that a backup took the place of.
     restored: AtomicU64,
     bounds: Bounds,
+    /// The number of the change up to which the feed has read.
+    read: AtomicI64,
     /// When the store was last read, in seconds since 1970.
     confirmed: AtomicU64,
     unknown: AtomicBool,
@@ -238,6 +263,7 @@ impl Revocations {
             everything: AtomicU32::new(0),
             restored: AtomicU64::new(0),
             bounds,
+            read: AtomicI64::new(0),
             confirmed: AtomicU64::new(0),
             unknown: AtomicBool::new(true),
         }
@@ -350,7 +376,7 @@ impl Revocations {
         self.restored.fetch_max(since_epoch(now), Ordering::AcqRel);
         for shard in &self.shards {
             let mut shard = shard.write().unwrap_or_else(PoisonError::into_inner);
-            shard.values_mut().for_each(|entry| (entry.fence, entry.by_clock) = (0, true));
+            shard.values_mut().for_each(|entry| entry.fence = Fence::BY_CLOCK);
         }
     }
 
@@ -371,6 +397,16 @@ impl Revocations {
     /// By the bits that the map itself uses least.
     fn shard(&self, mark: u64) -> Option<&Shard> {
         self.shards.get(usize::try_from(mark >> 40).unwrap_or_default() % SHARDS)
+    }
+
+    /// Every revocation up to the change with this number is here.
+    pub fn has_read(&self, seq: i64) {
+        self.read.store(seq, Ordering::Release);
+    }
+
+    /// The number up to which every revocation is here; some that are newer may be too.
+    pub fn read(&self) -> i64 {
+        self.read.load(Ordering::Acquire)
     }
 
     /// The store was read whole, beginning at `now`.

@@ -116,22 +116,13 @@ impl Feed {
         let before = self.read;
         self.read_clients(before).await?;
         self.read_keys(before).await?;
-        while self.read < head {
-            let page = self.store.since(self.read, PAGE).await?;
-            for (seq, revocation) in &page {
-                // SECURITY: an index that lacks one is no index.
-                self.index.apply(*seq, revocation).map_err(|_| Error::Full)?;
-            }
-            match page.last() {
-                Some((last, _)) => self.read = self.read.max(*last),
-                // The rest has expired and is gone.
-                None => self.read = head,
-            }
-        }
+        let read = read_into(&self.store, &self.index, &mut self.read, head).await;
+        self.index.has_read(self.read);
         let is_news = self.read != before;
         if is_news {
             (self.told)();
         }
+        read?;
         self.confirm(asked);
         Ok(is_news)
     }
@@ -194,6 +185,29 @@ impl Feed {
         self.clients.forget(&self.store.sweep_registrations(seconds).await?);
         self.store.forget_replicas().await
     }
+}
+
+/// For a decision that cannot wait until the feed looks again: takes in what is revoked until now.
+///
+/// # Errors
+/// The store cannot be read, or there is no room in the index.
+pub async fn catch_up(store: &Store, index: &Revocations) -> Result<(), Error> {
+    let head = store.head().await?;
+    read_into(store, index, &mut index.read(), head).await
+}
+
+/// Takes the revocations after the change `read` into the index, up to `head` at least, and moves it on.
+async fn read_into(store: &Store, index: &Revocations, read: &mut i64, head: i64) -> Result<(), Error> {
+    while *read < head {
+        let page = store.since(*read, PAGE).await?;
+        for (seq, revocation) in &page {
+            // SECURITY: an index that lacks one is no index.
+            index.apply(*seq, revocation).map_err(|_| Error::Full)?;
+        }
+        // Behind the last one, the rest has expired and is gone.
+        *read = page.last().map_or(head, |(last, _)| *last);
+    }
+    Ok(())
 }
 
 /// By a clock that nobody sets: doubts the index when it was not confirmed for too long, whatever the reading is stuck in.

@@ -212,6 +212,21 @@ fn the_index_is_bounded_and_says_so() {
     assert_eq!(index.apply(1, &one("a")), Ok(()), "a known one takes no more room");
 }
 
+/// 29 MiB, as the documentation says, and not twice that because every part is a little too full.
+#[test]
+fn issue_5_a_full_index_takes_no_more_room_than_is_said() {
+    let index = index();
+    for mark in 0..u64::try_from(MOST).expect("a number") {
+        // What a keyed hash would make of it.
+        let mark = index.marker.mark(Named::Id, "", &mark.to_string());
+        let entry = Entry { issued_until: 0, leaves: ALWAYS, fence: Fence::BY_CLOCK };
+        index.shard(mark).expect("a part").write().expect("a lock").insert(mark, entry);
+    }
+    let places: usize = index.shards.iter().map(|shard| shard.read().expect("a lock").capacity() / 7 * 8).sum();
+    assert_eq!(index.shards.iter().map(|shard| shard.read().expect("a lock").len()).sum::<usize>(), MOST);
+    assert_eq!(places * (size_of::<(u64, Entry)>() + 1) >> 20, 29, "MiB");
+}
+
 /// A token of our own, issued at this time when the store held so many changes.
 fn own(index: &Revocations, issued: u64, after: u64) -> Verified {
     let verified = token(index, |marks| {
