@@ -12,6 +12,8 @@ pub enum Fault {
     Unopened,
     /// There is no key to sign with.
     NoKey,
+    /// The store was not read for too long, or holds more than can be known.
+    Unknown,
     /// Too many passwords wait to be looked at.
     Busy,
     /// The system has no randomness.
@@ -31,6 +33,7 @@ impl Fault {
             Self::Store(_) => "store_unavailable",
             Self::Unopened => "store_unopened",
             Self::NoKey => "no_signing_key",
+            Self::Unknown => "revocations_unknown",
             Self::Busy => "busy",
             Self::Randomness => "no_randomness",
             Self::Unreadable => "store_unreadable",
@@ -46,6 +49,7 @@ impl fmt::Display for Fault {
             Self::Store(error) => write!(f, "the store cannot be used: {error}"),
             Self::Unopened => f.write_str("the store takes effect at the next start"),
             Self::NoKey => f.write_str("there is no key to sign with"),
+            Self::Unknown => f.write_str("it is not known what is revoked"),
             Self::Busy => f.write_str("too many passwords wait to be looked at"),
             Self::Randomness => f.write_str("the system has no randomness"),
             Self::Unreadable => f.write_str("what the store holds cannot be read"),

@@ -10,7 +10,7 @@ mod revocation;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
@@ -57,6 +57,8 @@ struct Fixture {
     /// Seconds by which the clock was moved on.
     later: AtomicU64,
     begun: u64,
+    /// It hears what is revoked.
+    reads: AtomicBool,
 }
 
 /// What came back.
@@ -149,7 +151,7 @@ impl Fixture {
         let server = Arc::new(Server::new(state.clone(), audit));
         server.open().await.unwrap_or_else(|error| panic!("{error}"));
         let begun = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time").as_secs();
-        Self { folder, config, state, server, signers, later: AtomicU64::new(0), begun }
+        Self { folder, config, state, server, signers, later: AtomicU64::new(0), begun, reads: AtomicBool::new(true) }
     }
 
     fn now(&self) -> u64 {
@@ -168,7 +170,12 @@ impl Fixture {
     async fn send(&self, request: Request<Bytes>) -> Got {
         let world = self.state.current();
         let origin = self.origin();
-        world.revocations.as_ref().expect("a store").confirm(origin.now);
+        let index = world.revocations.as_ref().expect("a store");
+        if self.reads.load(Ordering::Relaxed) {
+            index.confirm(origin.now);
+        } else {
+            index.doubt();
+        }
         let Reply { response, told } = self.server.answer(&world, request, origin).await;
         let body = serde_json::from_slice(response.body()).unwrap_or_default();
         Got { status: response.status().as_u16(), body, headers: response.headers().clone(), reason: told.reason }

@@ -2,8 +2,6 @@
 //!
 //! Everything is checked and the token is made before anything is used up, so that a mistake costs a client nothing.
 
-use std::sync::Arc;
-
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
@@ -14,13 +12,14 @@ use super::issue::{CodeBody, Order};
 use super::reply::Answer;
 use super::{Call, Fault, Reply, Server, digest, secret};
 use crate::config::authorization_server::Resource;
-use crate::governance::{Revocations, Since};
+use crate::governance::Since;
 use crate::mcp::seal::{Owner, Purpose};
 use crate::oauth::grant::{Asked, TokenRequest, narrow};
 use crate::oauth::issue::Speaker;
 use crate::oauth::refresh::{GRACE, Shown, Turn};
 use crate::oauth::{Code, GrantType, OAuthError, Person, RegisteredClient, pkce};
 use crate::store::authorization::{Grant, Kind, Redeemed, Redemption, Refresh, Rotation};
+use crate::store::feed;
 use crate::token::dpop::Proven;
 use crate::token::{Error, Flaw, Thumbprint};
 
@@ -93,7 +92,7 @@ impl Server {
             return Err(OAuthError::new(Code::InvalidDpopProof, "the code is bound to another key").into());
         }
         let resource = of_grant(call, &grant, asked.resource)?;
-        let person = agreed(call, &grant)?;
+        let person = agreed(call, &grant).await?;
         let scopes = granted(client, &grant)?;
         let issued = self.make(call, &order(asking, resource, &person, &scopes, &grant, key.as_ref())).await?;
         use_up(call, proof, &client.id).await?;
@@ -142,7 +141,7 @@ impl Server {
         let scopes = narrow(&granted(client, &grant)?, asked.scopes.clone())?;
         // Before the person is asked about: whoever shows a token that was exchanged is no reason to ask.
         self.turn(call, &grant, &row).await?;
-        let person = agreed(call, &grant)?;
+        let person = agreed(call, &grant).await?;
         let Some(person) = self.still_there(call, &grant, person).await? else {
             self.end_grant(call, &grant, "person_gone").await?;
             return Err(refused("the person may not sign in any more", "person_gone", &client.id));
@@ -263,15 +262,20 @@ fn order<'a>(
     }
 }
 
-/// Who agreed. SECURITY: a request that was under way while the person was revoked may have made a grant afterwards, that nothing ended.
-fn agreed(call: &Call<'_>, grant: &Grant) -> Answer<Person> {
+/// Who agreed. SECURITY: a request that was under way while the person was revoked may have made a grant afterwards, that nothing
+/// ended; by all that is revoked until now, for the token will say that it came after that.
+async fn agreed(call: &Call<'_>, grant: &Grant) -> Answer<Person> {
     let person: Person = serde_json::from_str(&grant.person).map_err(|_| Fault::Unreadable)?;
+    let Some(index) = person.after.and(call.world.revocations.as_ref()) else { return Ok(person) };
+    feed::catch_up(call.store, index).await.map_err(Fault::from)?;
+    let now = call.origin.now;
+    if !index.are_known(now) {
+        // And that ends no grant for good.
+        return Err(Fault::Unknown.into());
+    }
     let at = u64::try_from(grant.created).unwrap_or_default();
     let since = Since { at, leeway: call.settings.rules.leeway, after: person.after };
-    let now = call.origin.now;
-    // What is not known ends no grant for good: while it is not, no token is let in anyway.
-    let is_out = |index: &Arc<Revocations>| index.are_known(now) && index.ends_subject(&grant.issuer, &grant.subject, since, now);
-    match person.after.is_some() && call.world.revocations.as_ref().is_some_and(is_out) {
+    match index.ends_subject(&grant.issuer, &grant.subject, since, now) {
         true => Err(refused("what it stands for has ended", "grant_ended", &grant.client_id)),
         false => Ok(person),
     }

@@ -210,3 +210,24 @@ async fn s33_what_was_under_way_while_a_person_was_revoked_gives_no_token() {
     let code = fixture.code_with("app", |_, person| person.after = Some(before + 1)).await;
     assert_eq!(fixture.redeem(&code).await.status, 200, "whoever signed in afterwards");
 }
+
+#[tokio::test]
+async fn s33_what_was_under_way_gives_no_token_on_a_replica_that_has_not_heard_of_the_revocation_either() {
+    let fixture = Fixture::new().await;
+    let store = fixture.state.store().expect("a store");
+    let before = store.changes().await.expect("read");
+    fixture.ends(&Selector::Subject { issuer: ORIGIN.into(), subject: ALICE.into() }, &[]).await;
+    let code = fixture.code_with("app", |_, person| person.after = Some(before)).await;
+    assert_eq!(fixture.redeem(&code).await.is(400, "invalid_grant").reason, "grant_ended");
+}
+
+#[tokio::test]
+async fn s40_while_it_is_not_known_what_is_revoked_a_code_gives_no_token_and_is_not_used_up() {
+    let fixture = Fixture::new().await;
+    let before = fixture.state.store().expect("a store").changes().await.expect("read");
+    let code = fixture.code_with("app", |_, person| person.after = Some(before)).await;
+    fixture.reads.store(false, Ordering::Relaxed);
+    assert_eq!(fixture.redeem(&code).await.reason, "revocations_unknown");
+    fixture.reads.store(true, Ordering::Relaxed);
+    assert_eq!(fixture.redeem(&code).await.status, 200);
+}
