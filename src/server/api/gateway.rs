@@ -8,7 +8,7 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 
 use super::audit::Nothing;
-use super::{Call, Reload};
+use super::{Call, Reload, document};
 use crate::config::StorePlace;
 use crate::control::Fault;
 use crate::route::{ListMode, Mode};
@@ -54,7 +54,7 @@ pub async fn whoami(call: Call, _: Nothing) -> Result<WhoAmI, Fault> {
 }
 
 pub async fn openapi(call: Call, _: Nothing) -> Result<Value, Fault> {
-    Ok(call.api.document.clone())
+    Ok(call.api.document.get_or_init(|| document::of(&call.api.table)).clone())
 }
 
 /// How the process stands.

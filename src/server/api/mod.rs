@@ -20,8 +20,8 @@ mod tools;
 mod users;
 mod who;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use axum::body::{Body, Bytes, to_bytes};
@@ -64,7 +64,8 @@ pub struct Api {
     draining: Arc<AtomicBool>,
     reload: mpsc::Sender<Reload>,
     table: Vec<Entry>,
-    document: serde_json::Value,
+    /// Made when it is first asked for: most gateways never are, and it would weigh a megabyte.
+    document: OnceLock<serde_json::Value>,
     failures: Failures,
     sessions: Sessions,
     /// One search of the audit log at a time, one review, and one look at the tools of an upstream.
@@ -75,8 +76,7 @@ pub struct Api {
 
 impl Api {
     pub fn new(state: Arc<State>, audit: Audit, draining: Arc<AtomicBool>, reload: mpsc::Sender<Reload>) -> Self {
-        let table = table::entries();
-        let document = document::of(&table);
+        let (table, document) = (table::entries(), OnceLock::new());
         let one = || Arc::new(Semaphore::new(1));
         let (failures, sessions) = (Failures::default(), Sessions::default());
         let (searches, reviews, looks) = (one(), one(), one());
