@@ -39,15 +39,8 @@ pub fn resolve(raw: Option<RawDpop>, at: &At<'_>, context: &mut Context<'_>) -> 
     };
     let nonce = nonce.unwrap_or(false);
     let named = nonce_secret_file.is_some() || nonce_secret_env.is_some();
-    let (place, secret) = match (nonce_secret_file, nonce_secret_env) {
-        (Some(_), Some(_)) => {
-            context.report.mend(at, "more than one secret", "keep one of `nonce_secret_file` and `nonce_secret_env`");
-            (at.clone(), None)
-        }
-        (Some(file), None) => (at.key("nonce_secret_file"), context.secret_file(&at.key("nonce_secret_file"), &file)),
-        (None, Some(variable)) => (at.key("nonce_secret_env"), context.secret_env(&at.key("nonce_secret_env"), &variable)),
-        (None, None) => (at.clone(), None),
-    };
+    let secret = context.optional_secret([nonce_secret_file, nonce_secret_env], ("nonce_secret", "secret"), at);
+    let (place, secret) = secret.map_or_else(|| (at.clone(), None), |(place, secret)| (place, Some(secret)));
     if named && !nonce {
         context.report.mend(&place, "a secret for nonces, and no nonces are asked for", "write `nonce: true`, or remove the secret");
     }

@@ -13,9 +13,11 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
 use super::Context;
-use crate::config::Seen;
+use crate::config::raw::RawTls;
 use crate::config::report::At;
+use crate::config::{Secret, Seen};
 use crate::mcp::seal::{MOST_KEYS, SECRET, Sealer};
+use crate::token::Token;
 
 /// A secret is not longer than a header may be.
 const LONGEST_SECRET: usize = 8 << 10;
@@ -66,7 +68,7 @@ impl Context<'_> {
             return None;
         };
         let text = text.strip_suffix('\n').map_or(text.as_str(), |text| text.strip_suffix('\r').unwrap_or(text));
-        self.secret(at, text, &format!("`{written}`"))
+        self.read_secret(at, text, &format!("`{written}`"))
     }
 
     /// Secrets from a file, one in each line.
@@ -95,27 +97,73 @@ impl Context<'_> {
             self.report.mend(at, format!("the environment has no `{variable}`"), "set the variable where doorward is started");
             return None;
         };
-        self.secret(at, &value, &format!("the variable `{variable}`"))
+        self.read_secret(at, &value, &format!("the variable `{variable}`"))
     }
 
     /// The secret of a client, named in exactly one of two ways.
     pub fn client_secret(&mut self, file: Option<String>, variable: Option<String>, at: &At<'_>) -> Option<String> {
+        let (_, secret) = self.secret([file, variable], ("client_secret", "client secret"), "", at)?;
+        Some(secret)
+    }
+
+    /// What is named by one of `{key}_file` and `{key}_env`, and where that stands. `or` ends the hint where neither does.
+    pub fn secret<'a>(&mut self, named: [Option<String>; 2], of: (&str, &str), or: &str, at: &At<'a>) -> Option<(At<'a>, String)> {
+        let (key, what) = of;
+        if named.iter().all(Option::is_none) {
+            self.report.missing(at, format!("no {what} is named"), format!("name one of `{key}_file` and `{key}_env`{or}"));
+        }
+        self.optional_secret(named, of, at)
+    }
+
+    /// The same, and there may be none.
+    pub fn optional_secret<'a>(
+        &mut self,
+        [file, variable]: [Option<String>; 2],
+        (key, what): (&str, &str),
+        at: &At<'a>,
+    ) -> Option<(At<'a>, String)> {
         match (file, variable) {
-            (Some(file), None) => self.secret_file(&at.key("client_secret_file"), &file),
-            (None, Some(variable)) => self.secret_env(&at.key("client_secret_env"), &variable),
-            (None, None) => {
-                self.report.missing(at, "no client secret is named", "name one of `client_secret_file` and `client_secret_env`");
-                None
+            (None, None) => None,
+            (Some(file), None) => {
+                let here = at.key(&format!("{key}_file"));
+                let secret = self.secret_file(&here, &file)?;
+                Some((here, secret))
+            }
+            (None, Some(variable)) => {
+                let here = at.key(&format!("{key}_env"));
+                let secret = self.secret_env(&here, &variable)?;
+                Some((here, secret))
             }
             (Some(_), Some(_)) => {
-                self.report.mend(at, "more than one client secret", "keep one of `client_secret_file` and `client_secret_env`");
+                self.report.mend(at, format!("more than one {what}"), format!("keep one of `{key}_file` and `{key}_env`"));
                 None
             }
         }
     }
 
+    /// The files of a certificate chain and of its key, where both are named.
+    pub fn pair(&mut self, RawTls { certificate, key }: RawTls, at: &At<'_>) -> Option<(String, String)> {
+        if certificate.is_none() {
+            self.missing_key(at, "certificate", "the file of the certificate chain");
+        }
+        if key.is_none() {
+            self.missing_key(at, "key", "the file of the private key");
+        }
+        certificate.zip(key)
+    }
+
+    /// A secret that can be sent as a bearer token.
+    pub fn bearer(&mut self, (at, text): (At<'_>, String)) -> Option<Secret> {
+        if Token::new(&text).is_err() {
+            let hint = "use letters, digits and `-._~+/` alone (RFC 6750 §2.1)";
+            self.report.mend(&at, "what is named cannot be sent as a bearer token", hint);
+            return None;
+        }
+        Some(Secret::new(text))
+    }
+
     /// SECURITY: what is wrong is said, the secret itself never.
-    fn secret(&mut self, at: &At<'_>, value: &str, whence: &str) -> Option<String> {
+    fn read_secret(&mut self, at: &At<'_>, value: &str, whence: &str) -> Option<String> {
         if value.trim().is_empty() {
             self.report.error(at, format!("{whence} is empty"));
         } else if value.contains(['\n', '\r']) {

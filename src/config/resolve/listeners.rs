@@ -146,14 +146,7 @@ pub fn upgrade(raw: Option<RawUpgrade>, at: &At<'_>, context: &mut Context<'_>) 
 }
 
 fn pair(raw: RawTls, at: &At<'_>, context: &mut Context<'_>) -> Option<Pair> {
-    let RawTls { certificate, key } = raw;
-    if certificate.is_none() {
-        context.missing_key(at, "certificate", "the file of the certificate chain");
-    }
-    if key.is_none() {
-        context.missing_key(at, "key", "the file of the private key");
-    }
-    let (certificate, key) = (certificate?, key?);
+    let (certificate, key) = context.pair(raw, at)?;
     let chain = context.certificates(&at.key("certificate"), &certificate);
     if let Some(own) = chain.as_ref().and_then(|chain| chain.first()) {
         lint::expiry(own, &certificate, &at.key("certificate"), &mut context.report);

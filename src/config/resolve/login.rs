@@ -255,18 +255,7 @@ fn oauth2(raw: RawOAuth2Login, at: &At<'_>, context: &mut Context<'_>) -> Option
 fn application(raw: RawApplicationLogin, at: &At<'_>, context: &mut Context<'_>) -> Option<Login> {
     let RawApplicationLogin { title, url, secret_file, secret_env, status_url, recheck, sign_in_again, timeout, allow_http } = raw;
     let allow_http = allow_http.unwrap_or(false);
-    let secret = match (secret_file, secret_env) {
-        (Some(file), None) => context.secret_file(&at.key("secret_file"), &file),
-        (None, Some(variable)) => context.secret_env(&at.key("secret_env"), &variable),
-        (None, None) => {
-            context.report.missing(at, "no secret is named", "name one of `secret_file` and `secret_env`");
-            None
-        }
-        (Some(_), Some(_)) => {
-            context.report.mend(at, "more than one secret", "keep one of `secret_file` and `secret_env`");
-            None
-        }
-    };
+    let secret = context.secret([secret_file, secret_env], ("secret", "secret"), "", at).map(|(_, secret)| secret);
     if secret.as_ref().is_some_and(|secret| secret.len() < SHORTEST_SECRET) {
         context.report.mend(at, "the secret is shorter than 32 characters", "make one with `openssl rand -base64 32`");
     }

@@ -7,7 +7,6 @@ use aws_lc_rs::digest::{SHA256, digest};
 use ipnet::IpNet;
 
 use super::{Context, quantity, web};
-use crate::config::Secret;
 use crate::config::raw::registration::{RawAdmission, RawClient, RawGrant, RawRegistration};
 use crate::config::raw::{Keyed, Strings};
 use crate::config::registration::{Admission, Registration};
@@ -15,7 +14,6 @@ use crate::config::report::At;
 use crate::oauth::client_id::{self, DocumentUrl};
 use crate::oauth::redirect::Place;
 use crate::oauth::{ClientAuthentication, ClientKeys, ClientKind, GrantType, RegisteredClient, is_scope_token};
-use crate::token::Token;
 
 /// Bytes of a client's id.
 const LONGEST_ID: usize = 200;
@@ -41,6 +39,8 @@ pub fn resolve(raw: Option<RawRegistration>, issuer: Option<&str>, at: &At<'_>, 
         keep_unused,
         most,
     } = raw;
+    let token = [initial_access_token_file, initial_access_token_env];
+    let token = context.optional_secret(token, ("initial_access_token", "initial access token"), at);
     let registration = Registration {
         documents: metadata_documents.map_or(default.documents, admission),
         dynamic: dynamic.map_or(default.dynamic, admission),
@@ -48,7 +48,7 @@ pub fn resolve(raw: Option<RawRegistration>, issuer: Option<&str>, at: &At<'_>, 
         networks: networks(allow_networks, &at.key("allow_networks"), context),
         loopback: allow_loopback.unwrap_or(false),
         rate: quantity::rate(rate, &at.key("rate"), &mut context.report).unwrap_or(default.rate),
-        token: token(initial_access_token_file, initial_access_token_env, at, context),
+        token: token.and_then(|token| context.bearer(token)),
         keep: quantity::duration(keep_unused, default.keep, &at.key("keep_unused"), &mut context.report),
         most: quantity::count(most, default.most, &at.key("most"), &mut context.report),
     };
@@ -89,36 +89,6 @@ fn networks(raw: Option<Strings>, at: &At<'_>, context: &mut Context<'_>) -> Vec
         }
     }
     networks
-}
-
-fn token(file: Option<String>, variable: Option<String>, at: &At<'_>, context: &mut Context<'_>) -> Option<Secret> {
-    let (here, text) = match (file, variable) {
-        (None, None) => return None,
-        (Some(file), None) => {
-            let here = at.key("initial_access_token_file");
-            let text = context.secret_file(&here, &file)?;
-            (here, text)
-        }
-        (None, Some(variable)) => {
-            let here = at.key("initial_access_token_env");
-            let text = context.secret_env(&here, &variable)?;
-            (here, text)
-        }
-        (Some(_), Some(_)) => {
-            let hint = "keep one of `initial_access_token_file` and `initial_access_token_env`";
-            context.report.mend(at, "more than one initial access token", hint);
-            return None;
-        }
-    };
-    if Token::new(&text).is_err() {
-        context.report.mend(
-            &here,
-            "what is named cannot be sent as a bearer token",
-            "use letters, digits and `-._~+/` alone (RFC 6750 §2.1)",
-        );
-        return None;
-    }
-    Some(Secret::new(text))
 }
 
 /// By their ids.

@@ -13,7 +13,7 @@ use crate::config::{Events, Issuer, KeySource, Logout, Poll, Secret, Signal, Sig
 use crate::governance::Acceptance;
 use crate::governance::signal::{Formats, Kind, LogoutRules, Mapping, SenderRules, SetRules};
 use crate::route::{Rate, Route};
-use crate::token::{IssuerRules, Token};
+use crate::token::IssuerRules;
 
 const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Revocations are kept for no longer.
@@ -290,27 +290,8 @@ fn poll_of(raw: RawPoll, allow_http: bool, at: &At<'_>, context: &mut Context<'_
 
 /// A secret in exactly one of two ways, which can be a bearer token.
 fn token(file: Option<String>, variable: Option<String>, or: &str, at: &At<'_>, context: &mut Context<'_>) -> Option<Secret> {
-    let (here, text) = match (file, variable) {
-        (Some(file), None) => (at.key("token_file"), context.secret_file(&at.key("token_file"), &file)?),
-        (None, Some(variable)) => (at.key("token_env"), context.secret_env(&at.key("token_env"), &variable)?),
-        (None, None) => {
-            context.report.missing(at, "no bearer token is named", format!("name one of `token_file` and `token_env`{or}"));
-            return None;
-        }
-        (Some(_), Some(_)) => {
-            context.report.mend(at, "more than one bearer token", "keep one of `token_file` and `token_env`");
-            return None;
-        }
-    };
-    if Token::new(&text).is_err() {
-        context.report.mend(
-            &here,
-            "what is named cannot be sent as a bearer token",
-            "use letters, digits and `-._~+/` alone (RFC 6750 §2.1)",
-        );
-        return None;
-    }
-    Some(Secret::new(text))
+    let token = context.secret([file, variable], ("token", "bearer token"), or, at)?;
+    context.bearer(token)
 }
 
 fn formats(raw: Option<Strings>, at: &At<'_>, context: &mut Context<'_>) -> Formats {

@@ -93,14 +93,7 @@ fn places(url: Option<Strings>, ca: Option<&Path>, at: &At<'_>, context: &mut Co
 }
 
 fn certificate(raw: RawTls, at: &At<'_>, context: &mut Context<'_>) -> Option<ClientCertificate> {
-    let RawTls { certificate, key } = raw;
-    if certificate.is_none() {
-        context.missing_key(at, "certificate", "the file of the certificate chain");
-    }
-    if key.is_none() {
-        context.missing_key(at, "key", "the file of the private key");
-    }
-    let (certificate, key) = (certificate?, key?);
+    let (certificate, key) = context.pair(raw, at)?;
     let chain = context.certificates(&at.key("certificate"), &certificate);
     context.key_of(&at.key("key"), &key, chain);
     Some(ClientCertificate { certificate: Context::path(at, &certificate), key: Context::path(at, &key) })
