@@ -34,7 +34,7 @@ const QUEUE: usize = 8_192;
 const BATCH: usize = 768;
 /// How long records gather before they are written together: waking the thread and asking the disk for each
 /// one would cost more than the request.
-const GATHER: Duration = Duration::from_millis(5);
+const GATHER: Duration = Duration::from_millis(10);
 /// Between two tries to write after a failure.
 const RETRY: Duration = Duration::from_millis(250);
 /// How long a failing disk is tried when the process wants to end.
