@@ -224,7 +224,7 @@ fn issue_5_a_full_index_takes_no_more_room_than_is_said() {
     }
     let places: usize = index.shards.iter().map(|shard| shard.read().expect("a lock").capacity() / 7 * 8).sum();
     assert_eq!(index.shards.iter().map(|shard| shard.read().expect("a lock").len()).sum::<usize>(), MOST);
-    assert_eq!(places * (size_of::<(u64, Entry)>() + 1) >> 20, 29, "MiB");
+    assert_eq!((places * (size_of::<(u64, Entry)>() + 1)) >> 20, 29, "MiB");
 }
 
 /// A token of our own, issued at this time when the store held so many changes.
