@@ -458,8 +458,8 @@ pub struct RawUpstream {
     pub methods: Option<Vec<RawMethod>>,
     /// Extensions and experimental capabilities of the server that clients are told of. Default: none but MCP Apps.
     pub extensions: Option<Strings>,
-    /// Accept calls without the `Mcp-Param-…` headers that a tool's schema asks for (`x-mcp-header`): browsers do not send them. Those
-    /// that come must still repeat the arguments. Default false.
+    /// Accept calls without the `Mcp-Param-…` headers that a tool's schema asks for (`x-mcp-header`): browsers do not send them. They
+    /// are added on the way to the server; those that come must still repeat the arguments. Default false.
     pub allow_missing_param_headers: Option<bool>,
     #[schemars(skip)]
     pub tasks: Option<Later>,

@@ -1,13 +1,13 @@
 //! Arguments that a client repeats in headers (`x-mcp-header`, MCP 2026-07-28 "Custom Headers"): which ones a tool's own schema
 //! names, and whether header and body say the same. What no schema names is nobody's business and passes.
 
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::Error;
-use super::headers::{decode, once};
+use super::headers::{decode, encode, once};
 
 /// Headers that one tool may have; more than these are not looked at.
 const MOST: usize = 16;
@@ -69,27 +69,41 @@ fn search(schema: &Map<String, Value>, path: &mut Vec<String>, found: &mut Vec<M
     }
 }
 
-/// Demands that the headers repeat the arguments as they are.
+/// A header that a client left out, as it would have sent it.
+pub type Lacking = (HeaderName, HeaderValue);
+
+/// Demands that the headers repeat the arguments as they are. Where they `may_lack`, those that do are handed back.
 ///
 /// # Errors
 /// [`Error::Header`] where a header says something else, is there without its argument, or, unless `may_lack`, is not there.
-pub fn agree(mirrors: &[Mirror], headers: &HeaderMap, arguments: Option<&RawValue>, may_lack: bool) -> Result<(), Error> {
+pub fn agree(mirrors: &[Mirror], headers: &HeaderMap, arguments: Option<&RawValue>, may_lack: bool) -> Result<Vec<Lacking>, Error> {
     let arguments: Value = match arguments {
         Some(arguments) => serde_json::from_str(arguments.get()).map_err(|_| Error::NotJson)?,
         None => Value::Null,
     };
+    let mut lacking = Vec::new();
     for Mirror { header, path } in mirrors {
         let argument = path.iter().try_fold(&arguments, |at, step| at.get(step)).filter(|argument| !argument.is_null());
         match (argument, once(headers, header)?) {
             (None, None) => {}
             (None, Some(_)) => return Err(Error::Header("header mismatch: an Mcp-Param header repeats an argument that is not there")),
-            (Some(_), None) if may_lack => {}
+            (Some(argument), None) if may_lack => lacking.extend(said(argument).map(|value| (header.clone(), value))),
             (Some(_), None) => return Err(Error::Header("an Mcp-Param header that the tool asks for is missing")),
             (Some(argument), Some(said)) if says(&decode(said)?, argument) => {}
             (Some(_), Some(_)) => return Err(Error::Header("header mismatch: an Mcp-Param header and the body say different things")),
         }
     }
-    Ok(())
+    Ok(lacking)
+}
+
+/// An argument as a header says it ("Value Encoding"); none of what no header can.
+fn said(argument: &Value) -> Option<HeaderValue> {
+    let text = match argument {
+        Value::String(text) => encode(text),
+        Value::Bool(_) | Value::Number(_) => argument.to_string().into(),
+        Value::Null | Value::Array(_) | Value::Object(_) => return None,
+    };
+    HeaderValue::from_str(&text).ok()
 }
 
 fn says(header: &str, argument: &Value) -> bool {

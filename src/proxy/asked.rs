@@ -218,7 +218,7 @@ impl<'a> Questions<'a> {
         };
         // A new stream is not resumed by it.
         let own = own.without_event();
-        let sent = Sent { method: http::Method::POST, body, session: Some(&own), task: None, traceparent: None, shown };
+        let sent = Sent { method: http::Method::POST, body, session: Some(&own), task: None, lacking: &[], traceparent: None, shown };
         let outgoing = Outgoing::new(&release, self.admitted, &head, sent)?;
         let reached = self.gateway.upstreams.call(outgoing, session, plan, tale).await?;
         drop(reached);

@@ -14,7 +14,7 @@ use super::response::Plan;
 use crate::mcp::introduction::{self, Told};
 use crate::mcp::listen::Keeps;
 use crate::mcp::listing::Watch;
-use crate::mcp::mirror::{self, Mirror};
+use crate::mcp::mirror::{self, Lacking, Mirror};
 use crate::mcp::sse::Verdict;
 use crate::mcp::{self, Era, Kind, Message, Target, Verb, listen};
 use crate::pipeline::Followed;
@@ -106,16 +106,19 @@ impl Mirrors {
         });
     }
 
-    /// Holds a call against the headers that its tool wants; for most upstreams there is nothing to hold.
-    pub fn agree(&self, route: &Route, message: &Message<'_>, headers: &HeaderMap) -> Result<(), mcp::Error> {
+    /// Holds a call against the headers that its tool wants; for most upstreams there is nothing to hold. Those that the client
+    /// left out, where it may.
+    pub fn agree(&self, route: &Route, message: &Message<'_>, headers: &HeaderMap) -> Result<Vec<Lacking>, mcp::Error> {
         let known = self.0.load();
         if known.is_empty() || message.era == Era::Legacy {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let (Verb::Use(Kind::Tool, _), Target::One(tool)) = (message.operation.method.verb, &message.operation.target) else {
-            return Ok(());
+            return Ok(Vec::new());
         };
-        let Some(mirrors) = known.get(&route.name).and_then(|tools| tools.get(&*tool.name)) else { return Ok(()) };
+        let Some(mirrors) = known.get(&route.name).and_then(|tools| tools.get(&*tool.name)) else {
+            return Ok(Vec::new());
+        };
         mirror::agree(mirrors, headers, message.operation.arguments, route.protocol.may_lack_headers)
     }
 }

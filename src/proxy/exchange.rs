@@ -240,7 +240,8 @@ impl<'g> Exchange<'g> {
         self.tell_judgement(&admitted.route, judgement);
         let nonce = self.nonce_for(admitted);
         let with_id = |fault: Fault| of(judgement, fault);
-        self.gateway.mirrors.agree(route, &judgement.message, &session.req_header().headers).map_err(Fault::Message).map_err(with_id)?;
+        let headers = &session.req_header().headers;
+        let lacking = self.gateway.mirrors.agree(route, &judgement.message, headers).map_err(Fault::Message).map_err(with_id)?;
         let legacy = match judgement.message.era {
             Era::Legacy => Some(self.legacy(session, admitted).map_err(with_id)?),
             Era::Modern => None,
@@ -265,7 +266,7 @@ impl<'g> Exchange<'g> {
         self.promise(judgement.decision.is_err() || flaw.is_some()).map_err(with_id)?;
         self.note(admitted, judgement, true);
         let resumed = if within { self.standing(admitted) } else { None };
-        Ok(Some((release, Plan { nonce, legacy, resumed, open, ..self.plan(route, admitted, judgement) })))
+        Ok(Some((release, Plan { nonce, legacy, resumed, open, lacking, ..self.plan(route, admitted, judgement) })))
     }
 
     /// Counts what the caller used, or was refused.
@@ -424,7 +425,7 @@ impl<'g> Exchange<'g> {
         let token = shown.token.clone();
         let own = plan.legacy.as_ref().and_then(|legacy| legacy.session.as_ref());
         let task = plan.asked.judgement.and_then(Judgement::task);
-        let sent = Sent { method, body, session: own, traceparent: self.tale.traceparent(), task, shown };
+        let sent = Sent { method, body, session: own, traceparent: self.tale.traceparent(), task, lacking: &plan.lacking, shown };
         let outgoing = Outgoing::new(release, admitted, &self.head(session), sent)?;
         self.tale.step(Step::Upstream);
         let reached = self.gateway.upstreams.call(outgoing, session, plan, &mut self.tale).await?;
@@ -459,6 +460,7 @@ impl<'g> Exchange<'g> {
             resumed: self.standing(admitted),
             asked: self.asked(admitted, None),
             legacy: Some(legacy),
+            lacking: Vec::new(),
             endless: false,
             attention: None,
             repeatable: false,
@@ -563,6 +565,7 @@ impl<'g> Exchange<'g> {
             asked: self.asked(admitted, Some(judgement)),
             attention: self.attention(admitted, judgement),
             legacy: None,
+            lacking: Vec::new(),
             until: admitted.verified.ends(),
             open: None,
             endless: message.operation.method.verb == Verb::Listen,

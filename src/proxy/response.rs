@@ -24,6 +24,7 @@ use crate::event::Outcome;
 use crate::mcp::ask::Asks;
 use crate::mcp::introduction;
 use crate::mcp::listing::{self, Lens};
+use crate::mcp::mirror::Lacking;
 use crate::mcp::{Era, Id, Kind, Verb};
 use crate::policy::Standing;
 use crate::route::Route;
@@ -47,6 +48,8 @@ pub struct Plan<'m> {
     pub asked: Asked<'m>,
     /// Of a legacy caller.
     pub legacy: Option<Legacy>,
+    /// Headers that repeat arguments, and that the client may leave out and did.
+    pub lacking: Vec<Lacking>,
     /// When the caller's token ends, and with it every stream.
     pub until: SystemTime,
     /// Whether it does no harm to ask again.

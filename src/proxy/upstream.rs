@@ -11,6 +11,7 @@ use super::shown::Shown;
 use crate::denial::Fault;
 use crate::identity::{self, assertion};
 use crate::mcp::headers;
+use crate::mcp::mirror::Lacking;
 use crate::pipeline::{Admitted, Release};
 use crate::route::{Head, Route};
 use crate::session::Session;
@@ -50,6 +51,8 @@ pub struct Sent<'a> {
     pub traceparent: Option<String>,
     /// The task that it is about, as the upstream knows it.
     pub task: Option<&'a str>,
+    /// Headers that repeat arguments and that the client left out: a server that reads them finds them all the same.
+    pub lacking: &'a [Lacking],
     /// What the gateway itself shows.
     pub shown: Shown,
 }
@@ -82,6 +85,9 @@ fn build(route: &Route, head: &Head<'_>, admitted: &Admitted, sent: Sent<'_>) ->
     set(FORWARDED_FOR, HeaderValue::try_from(identity::forwarded_for(head.source)).ok()?)?;
     if let (Some(task), true) = (sent.task, head.headers.contains_key(NAME)) {
         set(NAME, HeaderValue::from_str(&headers::encode(task)).ok()?)?;
+    }
+    for (name, value) in sent.lacking {
+        set(name.clone(), value.clone())?;
     }
     if let Some(traceparent) = sent.traceparent {
         set(TRACEPARENT, HeaderValue::try_from(traceparent).ok()?)?;

@@ -490,7 +490,13 @@ async fn item_48_a_parameter_that_the_tool_wants_in_a_header_must_stand_there() 
 async fn item_48_a_header_that_browsers_do_not_send_may_be_forgiven_but_not_a_wrong_one() {
     let world = World::with(|config| config["upstreams"]["files"]["allow_missing_param_headers"] = json!(true)).await;
     regional(&world).await;
+    let said = || (world.files.last().header("mcp-param-region"), world.files.last().header("mcp-param-n"));
     regional_call(&world, json!({"region": "eu"})).send().await.is(200);
+    assert_eq!(said(), ("eu".into(), String::new()), "the server is told what the client could not say");
+    regional_call(&world, json!({"region": "Zürich", "n": 42})).send().await.is(200);
+    assert_eq!(said(), ("=?base64?WsO8cmljaA==?=".into(), "42".into()));
+    regional_call(&world, json!({"region": "eu", "n": 42})).header("mcp-param-region", "eu").send().await.is(200);
+    assert_eq!(said(), ("eu".into(), "42".into()));
     regional_call(&world, json!({"region": "eu"})).header("mcp-param-region", "us").send().await.refuses(400, -32020);
 }
 
