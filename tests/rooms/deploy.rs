@@ -47,7 +47,7 @@ fn the_image_is_built_from_everything_that_the_sources_name() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let read = |name: &str| fs::read_to_string(root.join(name)).expect("a file");
     let (dockerfile, ignored, manifest) = (read("Dockerfile"), read(".dockerignore"), read("Cargo.toml"));
-    let mut named = vec!["src".to_owned(), "Cargo.lock".to_owned(), "Cargo.toml".to_owned()];
+    let mut named = ["src", "Cargo.lock", "Cargo.toml", ".cargo"].map(str::to_owned).to_vec();
     named.extend(manifest.lines().filter_map(|line| line.strip_prefix("path = \"")?.split('/').next().map(str::to_owned)));
     let mut folders = vec![root.join("src")];
     while let Some(folder) = folders.pop() {
