@@ -2,12 +2,13 @@
 
 mod batch;
 
+use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderName, HeaderValue};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderName, HeaderValue, USER_AGENT};
 use http::{HeaderMap, Method, StatusCode};
 use pingora::apps::{HttpPersistentSettings, ReusedHttpStream};
 use pingora::protocols::http::ServerSession;
@@ -248,14 +249,14 @@ impl<'g> Exchange<'g> {
         };
         let release = judgement.release(route.mode).map_err(|denial| {
             self.note(admitted, judgement, false);
-            self.insisted(denial, admitted, judgement)
+            self.insisted(denial, errand(admitted, judgement, headers), &admitted.route)
         })?;
         let flaw = self.flaw(route, judgement);
         if let (Some(flaw), Mode::Enforce) = (flaw, route.mode) {
             return Err(with_id(Fault::Tool(flaw)));
         }
         if judgement.decision.is_ok() {
-            self.gateway.insistence.cured(errand(admitted, judgement));
+            self.gateway.insistence.cured(errand(admitted, judgement, headers));
         }
         let within = legacy.as_ref().is_some_and(|legacy| legacy.session.is_some());
         if judgement.message.operation.method.verb == Verb::Absorb && !within {
@@ -495,16 +496,16 @@ impl<'g> Exchange<'g> {
 
     /// A challenge that this caller already heard for the same operation, and that cured nothing,
     /// becomes a plain no: a client that loops would go on for ever.
-    fn insisted(&self, denial: Denial, admitted: &Admitted, judgement: &Judgement<'_>) -> Denial {
+    fn insisted(&self, denial: Denial, errand: impl Hash, route: &Route) -> Denial {
         let what = match &denial.fault {
             Fault::InsufficientScope(scopes) => (None, None, scopes),
             Fault::StepUp { acr, max_age, scopes } => (Some(acr), *max_age, scopes),
             _ => return denial,
         };
-        if self.gateway.insistence.may_challenge(errand(admitted, judgement), what, Instant::now()) {
+        if self.gateway.insistence.may_challenge(errand, what, Instant::now()) {
             return denial;
         }
-        self.gateway.metrics.step_up_loop(&admitted.route.name);
+        self.gateway.metrics.step_up_loop(&route.name);
         Denial { fault: Fault::StepUpLoop, ..denial }
     }
 
@@ -646,8 +647,9 @@ fn of(judgement: &Judgement<'_>, fault: Fault) -> Denial {
     Denial { fault, id: judgement.message.id.map(|id| id.as_json().to_owned()), era: Some(judgement.message.era) }
 }
 
-/// Who is about what: a caller, and the operation with what it names.
-fn errand<'a>(admitted: &'a Admitted, judgement: &'a Judgement<'_>) -> impl std::hash::Hash + 'a {
+/// Who is about what: a caller by its program, and the operation with what it names. Programs that share a client id do not
+/// share their loops.
+fn errand<'a>(admitted: &'a Admitted, judgement: &'a Judgement<'_>, headers: &'a HeaderMap) -> impl Hash + 'a {
     let who = &admitted.verified.principal;
     let operation = &judgement.message.operation;
     let name = match &operation.target {
@@ -655,7 +657,8 @@ fn errand<'a>(admitted: &'a Admitted, judgement: &'a Judgement<'_>) -> impl std:
         Names::One(thing) => &*thing.name,
         Names::Each(things) => things.first().map_or("", |thing| &*thing.name),
     };
-    (&*admitted.route.name, who.issuer(), who.client(), who.subject(), operation.method.name, name)
+    let program = headers.get(USER_AGENT).map(HeaderValue::as_bytes);
+    (&*admitted.route.name, who.issuer(), who.client(), who.subject(), program, operation.method.name, name)
 }
 
 /// Values of arguments that the operator wants to have of this call. SECURITY: of a tool that was named alone, for a task

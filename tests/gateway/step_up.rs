@@ -165,6 +165,8 @@ async fn a_client_that_loops_is_told_so_and_others_are_not() {
         }
         let other = world.tool(tool).token(&world.tb()).send().await;
         assert_ne!(other.is(status).challenge(), "", "another caller");
+        let other = world.tool(tool).token(&world.ta()).header("user-agent", "another/1.0").send().await;
+        assert_ne!(other.is(status).challenge(), "", "another program of the same client");
     }
     let lines = world.gateway.audited(6, |line| line["reason"] == "step_up_loop").await;
     assert!(lines.iter().all(|line| line["outcome"] == "refused" && line["subject"] == "user-a"), "{lines:?}");
