@@ -67,10 +67,10 @@ fn verify(key: &ParsedPublicKey, message: &[u8], signature: &[u8]) -> Result<(),
     key.verify_sig(message, signature).map_err(|_| Flaw::Signature)
 }
 
-/// A key that made a good proof before, and the header that brought it, as it was signed.
+/// A key that made a good proof before, and the header that brought it, as it was signed; none of one that is too long to keep.
 #[derive(Clone)]
 pub struct KnownKey {
-    header: Arc<str>,
+    header: Option<Arc<str>>,
     algorithm: Algorithm,
     verifier: Arc<ParsedPublicKey>,
 }
@@ -99,7 +99,7 @@ impl ProofKeys {
     /// The key with this thumbprint, if its last good proof had the same header to the letter: whatever is to be asked of
     /// a header was asked then, but for what is configured.
     pub fn known(&self, thumbprint: &Thumbprint, header: &str) -> Option<KnownKey> {
-        self.0.get(thumbprint).filter(|known| *known.header == *header)
+        self.0.get(thumbprint).filter(|known| known.header.as_deref() == Some(header))
     }
 
     /// The same as [`ProofKey::verify`], and keeps the key with its header.
@@ -107,8 +107,8 @@ impl ProofKeys {
         let ready = self.0.get(&key.thumbprint).filter(|known| known.algorithm == key.algorithm);
         let verifier = ready.map_or_else(|| key.verifier().map(Arc::new), |known| Ok(known.verifier))?;
         verify(&verifier, message, signature)?;
-        let header = if header.len() > LONGEST_HEADER { "" } else { header };
-        self.0.insert(key.thumbprint, KnownKey { header: header.into(), algorithm: key.algorithm, verifier });
+        let header = (header.len() <= LONGEST_HEADER).then(|| header.into());
+        self.0.insert(key.thumbprint, KnownKey { header, algorithm: key.algorithm, verifier });
         Ok(())
     }
 
@@ -183,6 +183,7 @@ mod tests {
         let long = "h".repeat(LONGEST_HEADER + 1);
         assert_eq!(keys.verify(&key, &long, b"one", &signer.sign(Algorithm::ES256, b"one")), Ok(()));
         assert_eq!((keys.len(), keys.known(key.thumbprint(), &long).is_none()), (1, true));
+        assert!(keys.known(key.thumbprint(), "").is_none(), "and nothing stands for it");
     }
 
     #[test]
