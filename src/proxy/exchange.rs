@@ -239,7 +239,7 @@ impl<'g> Exchange<'g> {
         let route = &admitted.route;
         self.tale.within(parent(judgement.message.traceparent.as_deref(), &session.req_header().headers));
         self.tell_judgement(&admitted.route, judgement);
-        let nonce = self.nonce_for(admitted);
+        let nonce = self.nonce_for(admitted).map(|(_, nonce)| nonce);
         let with_id = |fault: Fault| of(judgement, fault);
         let headers = &session.req_header().headers;
         let lacking = self.gateway.mirrors.agree(route, &judgement.message, headers).map_err(Fault::Message).map_err(with_id)?;
@@ -267,7 +267,7 @@ impl<'g> Exchange<'g> {
         self.promise(judgement.decision.is_err() || flaw.is_some()).map_err(with_id)?;
         self.note(admitted, judgement, true);
         let resumed = if within { self.standing(admitted) } else { None };
-        Ok(Some((release, Plan { nonce, legacy, resumed, open, lacking, ..self.plan(route, admitted, judgement) })))
+        Ok(Some((release, Plan { nonce, legacy, resumed, open, lacking: lacking.into(), ..self.plan(route, admitted, judgement) })))
     }
 
     /// Counts what the caller used, or was refused.
@@ -461,7 +461,7 @@ impl<'g> Exchange<'g> {
             resumed: self.standing(admitted),
             asked: self.asked(admitted, None),
             legacy: Some(legacy),
-            lacking: Vec::new(),
+            lacking: Box::default(),
             endless: false,
             attention: None,
             repeatable: false,
@@ -566,7 +566,7 @@ impl<'g> Exchange<'g> {
             asked: self.asked(admitted, Some(judgement)),
             attention: self.attention(admitted, judgement),
             legacy: None,
-            lacking: Vec::new(),
+            lacking: Box::default(),
             until: admitted.verified.ends(),
             open: None,
             endless: message.operation.method.verb == Verb::Listen,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
+use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, TRANSFER_ENCODING};
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
 
@@ -38,7 +38,7 @@ pub(super) const ANSWER: usize = 8 << 20;
 pub struct Plan<'m> {
     pub route: Arc<Route>,
     /// For the client's next proof of possession.
-    pub nonce: Option<(HeaderName, HeaderValue)>,
+    pub nonce: Option<HeaderValue>,
     pub era: Era,
     pub id: Option<Id<'m>>,
     /// The list that is asked for, and what the caller may see of it.
@@ -49,7 +49,7 @@ pub struct Plan<'m> {
     /// Of a legacy caller.
     pub legacy: Option<Legacy>,
     /// Headers that repeat arguments, and that the client may leave out and did.
-    pub lacking: Vec<Lacking>,
+    pub lacking: Box<[Lacking]>,
     /// When the caller's token ends, and with it every stream.
     pub until: SystemTime,
     /// Whether it does no harm to ask again.
@@ -127,8 +127,8 @@ pub async fn relay(
     let form = form(&answer.headers);
     let success = answer.status.is_success();
     let mut clean = header(answer, cors, tale.id()).ok_or(Fault::Internal)?;
-    if let Some((name, value)) = &plan.nonce {
-        clean.insert_header(name.clone(), value.clone()).map_err(|_| Fault::Internal)?;
+    if let Some(nonce) = &plan.nonce {
+        clean.insert_header(reply::DPOP_NONCE, nonce.clone()).map_err(|_| Fault::Internal)?;
     }
     if let Some((legacy, id)) = plan.legacy.as_ref().zip(answer.headers.get("mcp-session-id")) {
         let begun = id.to_str().ok().and_then(|id| legacy.seals.begun(&reached.mark, declared(plan), id)).ok_or(Fault::UpstreamSession)?;
