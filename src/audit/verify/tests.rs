@@ -205,7 +205,9 @@ proptest! {
                 lines.splice(line.., rest.drain(line..));
             }
         }
+        // What is left where older files were moved away: nothing was done to it.
+        let is_later_part = whole.ends_with(&lines) && files.iter().any(|file| !file.is_empty() && file.first() == lines.first());
         let report = verified(std::slice::from_ref(&lines), Some(&head), vec![]);
-        prop_assert_eq!(report.count > 0, lines != whole, "{:?}", report.problems);
+        prop_assert_eq!(report.count > 0, !is_later_part, "{:?}", report.problems);
     }
 }
