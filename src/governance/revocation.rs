@@ -400,7 +400,7 @@ impl Revocations {
     }
 
     /// Every revocation up to the change with this number is here.
-    pub fn has_read(&self, seq: i64) {
+    pub fn note_read(&self, seq: i64) {
         self.read.store(seq, Ordering::Release);
     }
 

@@ -117,7 +117,7 @@ impl Feed {
         self.read_clients(before).await?;
         self.read_keys(before).await?;
         let read = read_into(&self.store, &self.index, &mut self.read, head).await;
-        self.index.has_read(self.read);
+        self.index.note_read(self.read);
         let is_news = self.read != before;
         if is_news {
             (self.told)();

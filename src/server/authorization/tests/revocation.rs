@@ -227,7 +227,8 @@ async fn s40_while_it_is_not_known_what_is_revoked_a_code_gives_no_token_and_is_
     let before = fixture.state.store().expect("a store").changes().await.expect("read");
     let code = fixture.code_with("app", |_, person| person.after = Some(before)).await;
     fixture.reads.store(false, Ordering::Relaxed);
-    assert_eq!(fixture.redeem(&code).await.reason, "revocations_unknown");
+    let got = fixture.redeem(&code).await;
+    assert_eq!((got.status, got.reason), (503, "revocations_unknown"));
     fixture.reads.store(true, Ordering::Relaxed);
     assert_eq!(fixture.redeem(&code).await.status, 200);
 }
