@@ -20,12 +20,13 @@ pub async fn prove(
     cache: &TokenCache,
     now: SystemTime,
 ) -> Result<Arc<Verified>, Error> {
-    if let Some((rules, introspector)) = to_ask(token, route, issuers) {
+    let unverified = Unverified::parse(token.as_str());
+    if let Some((rules, introspector)) = to_ask(token, &unverified, route, issuers) {
         let verified = introspect(token, digest, rules, introspector, cache, now).await?;
         cache.insert(digest, verified.clone());
         return accept(verified, route);
     }
-    let unverified = Unverified::parse(token.as_str())?;
+    let unverified = unverified?;
     let rules = route.issuers.iter().find(|rules| *rules.issuer == *unverified.issuer()).ok_or(Error::Issuer)?;
     unverified.check(rules, now)?;
     let store = issuers.find(rules).ok_or(Error::KeysUnavailable)?;
@@ -68,11 +69,20 @@ pub fn recall(
 /// The issuer to ask about this token, if it is not one to verify here: the one of the route's issuers
 /// that has `introspection`. It is asked about what is no signed JWT, and about JWTs that name it
 /// where it has no keys; every other JWT is judged by its signature alone.
-fn to_ask<'a>(token: Token<'_>, route: &'a Route, issuers: &'a Issuers) -> Option<(&'a Arc<IssuerRules>, &'a Arc<Introspector>)> {
+fn to_ask<'a>(
+    token: Token<'_>,
+    read: &Result<Unverified<'_>, Error>,
+    route: &'a Route,
+    issuers: &'a Issuers,
+) -> Option<(&'a Arc<IssuerRules>, &'a Arc<Introspector>)> {
     let (rules, introspector) = route.issuers.iter().find_map(|rules| Some((rules, issuers.find_introspector(rules)?)))?;
-    let asks = match introspection::written(token) {
-        Written::Opaque => true,
-        Written::Jwt(issuer) => introspector.only() && issuer.as_deref() == Some(&*rules.issuer),
+    let names = |issuer: Option<&str>| introspector.only() && issuer == Some(&*rules.issuer);
+    let asks = match read {
+        Ok(unverified) => names(Some(unverified.issuer())),
+        Err(_) => match introspection::written(token) {
+            Written::Opaque => true,
+            Written::Jwt(issuer) => names(issuer.as_deref()),
+        },
     };
     asks.then_some((rules, introspector))
 }

@@ -230,23 +230,24 @@ impl<'a> Scanner<'a> {
                 }
                 Some(b'\\') => {
                     escaped = true;
-                    self.escape()?;
+                    match bytes.get(self.at + 1) {
+                        Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 2,
+                        Some(b'u') => self.unicode()?,
+                        _ => return Err(Fault::NotJson),
+                    }
                 }
                 _ => return Err(Fault::NotJson),
             }
         }
     }
 
-    fn escape(&mut self) -> Scan<()> {
-        let rest = self.text.as_bytes().get(self.at + 1..).unwrap_or_default();
-        match rest {
-            [b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', ..] => self.at += 2,
-            [b'u', digits @ ..] => match (hex(digits), digits.get(4..)) {
-                (Some(0xD800..=0xDBFF), Some([b'\\', b'u', low @ ..])) if matches!(hex(low), Some(0xDC00..=0xDFFF)) => self.at += 12,
-                (Some(0xD800..=0xDFFF) | None, _) => return Err(Fault::NotJson),
-                (Some(_), _) => self.at += 6,
-            },
-            _ => return Err(Fault::NotJson),
+    /// Reads `\uXXXX`, or two of them that make one character.
+    fn unicode(&mut self) -> Scan<()> {
+        let digits = self.text.as_bytes().get(self.at + 2..).unwrap_or_default();
+        match (hex(digits), digits.get(4..)) {
+            (Some(0xD800..=0xDBFF), Some([b'\\', b'u', low @ ..])) if matches!(hex(low), Some(0xDC00..=0xDFFF)) => self.at += 12,
+            (Some(0xD800..=0xDFFF) | None, _) => return Err(Fault::NotJson),
+            (Some(_), _) => self.at += 6,
         }
         Ok(())
     }

@@ -114,7 +114,7 @@ impl<'a> Message<'a> {
     /// The same where the operator names methods of extensions ([`extension::row`]).
     pub fn parse_with(body: &'a [u8], claim: &Claim<'_>, depth: usize, extensions: &'a [Method]) -> Result<Self, Failure<'a>> {
         let mut draft = Draft::default();
-        let read = match std::str::from_utf8(body) {
+        let read = match simdutf8::basic::from_utf8(body) {
             Ok(text) => draft.read(text, depth),
             Err(_) => Err(json::Fault::NotJson),
         };

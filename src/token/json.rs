@@ -7,6 +7,9 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
+/// Members that most objects of tokens have at most; one with more makes room as it is read.
+const USUAL: usize = 12;
+
 /// The object, or none where the text is anything else.
 pub(crate) fn object(text: &[u8]) -> Option<Map<String, Value>> {
     match serde_json::from_slice::<Strict>(text).ok()?.0 {
@@ -69,7 +72,7 @@ impl<'de> Visitor<'de> for StrictVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
-        let mut all = Map::new();
+        let mut all = Map::with_capacity(USUAL);
         while let Some((name, Strict(value))) = members.next_entry::<String, Strict>()? {
             if all.insert(name, value).is_some() {
                 return Err(A::Error::custom("duplicate member"));
