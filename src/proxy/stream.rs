@@ -114,8 +114,6 @@ async fn pass(
         let Arrived { out, done, cut } = match part {
             Some(part) => {
                 tale.waited(waiting);
-                // Whatever else is ready goes first: under load, what arrives meanwhile leaves together with this.
-                tokio::task::yield_now().await;
                 sieve.take(part, &mut reached)
             }
             None => Arrived { out: std::mem::take(&mut sieve.owed), done: false, cut: None },
