@@ -14,6 +14,7 @@ use pingora::protocols::{ALPN, Stream, l4};
 use pingora::server::ShutdownWatch;
 use tokio::sync::Semaphore;
 
+use super::gathered::Gathered;
 use super::head::{self, NoHead};
 use super::peer::Peer;
 use super::proxy_protocol::{self, Said};
@@ -63,7 +64,7 @@ impl ServerApp for Door {
                 () = connection.stays_silent() => None,
             };
         }
-        self.http1(stream, &peer, shutdown).await;
+        self.http1(Gathered::over(stream), &peer, shutdown).await;
         None
     }
 }

@@ -44,6 +44,7 @@ mod destination;
 mod dial;
 mod exchange;
 mod forwarded;
+mod gathered;
 mod head;
 mod health;
 mod hosted;

@@ -13,7 +13,6 @@ use pingora::protocols::http::ServerSession;
 use tokio::sync::watch;
 use tokio::time::Sleep;
 
-use super::Gateway;
 use super::asked::Questions;
 use super::attention::Watcher;
 use super::dial::{Reached, gone};
@@ -22,6 +21,7 @@ use super::record::Tale;
 use super::response::{ANSWER, Legacy, Plan, cut_short, is_as_approved};
 use super::results::{self, Looking};
 use super::server::told_to_stop;
+use super::{Gateway, gathered};
 use crate::denial::Fault;
 use crate::mcp::listing::{self, Unreadable, Watch};
 use crate::mcp::sse::{SseFilter, Verdict};
@@ -47,9 +47,6 @@ pub async fn relay(
     header: ResponseHeader,
     questions: &Questions<'_>,
 ) -> bool {
-    if !begin(session, header).await {
-        return cut_short(tale, "client_gone");
-    }
     let _counted = gateway.metrics.stream(&plan.route.name);
     let answer;
     let open = match &plan.open {
@@ -59,14 +56,30 @@ pub async fn relay(
             &answer
         }
     };
-    pass(gateway, session, reached, (plan, open), tale, questions).await
+    pass(gateway, session, reached, (plan, open), tale, (header, questions)).await
 }
 
-async fn begin(session: &mut ServerSession, mut header: ResponseHeader) -> bool {
+/// Sends the head; with what `follows` at once, if anything does.
+async fn begin(session: &mut ServerSession, mut header: ResponseHeader, follows: bool) -> bool {
     let _ = header.insert_header("x-accel-buffering", "no");
     let _ = header.insert_header(CACHE_CONTROL, "no-store");
     let framed = session.is_http2() || header.insert_header(TRANSFER_ENCODING, "chunked").is_ok();
-    framed && session.write_response_header(Box::new(header)).await.is_ok()
+    gathered::hold(session, follows);
+    let begun = framed && session.write_response_header(Box::new(header)).await.is_ok();
+    gathered::hold(session, false);
+    begun
+}
+
+/// Sends what goes on of a stream; if it is the last, with the end of the stream.
+async fn write(session: &mut ServerSession, out: Bytes, done: bool) -> pingora::Result<()> {
+    if !done || out.is_empty() || session.is_http2() {
+        return session.write_response_body(out, done).await;
+    }
+    gathered::hold(session, true);
+    let written = session.write_response_body(out, false).await;
+    gathered::hold(session, false);
+    written?;
+    session.write_response_body(Bytes::new(), true).await
 }
 
 /// Passes it, event by event where its events must be read.
@@ -76,9 +89,14 @@ async fn pass(
     mut reached: Reached,
     (plan, open): (&Plan<'_>, &Open),
     tale: &mut Tale<'_>,
-    questions: &Questions<'_>,
+    (header, questions): (ResponseHeader, &Questions<'_>),
 ) -> bool {
     let mut sieve = Sieve::new(gateway, plan, questions);
+    let mut first = reached.session.read_response_body().now_or_never().map(|part| sieve.take(part, &mut reached));
+    let follows = first.as_ref().is_some_and(|first| first.done || !first.out.is_empty());
+    if !begin(session, header, follows).await {
+        return cut_short(tale, "client_gone");
+    }
     let mut worlds = gateway.state.worlds();
     // What was revoked before this began to listen.
     worlds.mark_changed();
@@ -89,38 +107,39 @@ async fn pass(
     let mut expiry = pin!(tokio::time::sleep(left(plan, &gateway.state.current())));
     loop {
         let waiting = Instant::now();
-        let part = tokio::select! {
+        let arrived = tokio::select! {
             biased;
             // Another world came while something was written.
-            () = std::future::ready(()), if !sieve.owed.is_empty() => None,
+            () = std::future::ready(()), if !sieve.owed.is_empty() => sieve.pay(),
             // First, so that an upstream that never pauses cannot put its end off.
             worlds = &mut next_world => {
                 next_world.set(changed(worlds));
                 tale.waited(waiting);
                 match sieve.renew(expiry.as_mut()) {
                     Ok(()) if sieve.owed.is_empty() => continue,
-                    Ok(()) => None,
+                    Ok(()) => sieve.pay(),
                     Err(reason) => return farewell(session, plan, tale, reason).await,
                 }
             }
             reason = &mut ended => return farewell(session, plan, tale, reason).await,
             () = &mut expiry => return farewell(session, plan, tale, spent(gateway, plan)).await,
-            part = reached.session.read_response_body() => Some(part),
+            () = std::future::ready(()), if first.is_some() => match first.take() {
+                Some(first) => first,
+                None => continue,
+            },
+            part = reached.session.read_response_body() => {
+                tale.waited(waiting);
+                sieve.take(part, &mut reached)
+            }
             () = gone(session) => return cut_short(tale, "client_gone"),
             // A call's stream has an end, and is waited for like any call.
             // Later than the listeners close, where another process took over.
             () = &mut stopping, if plan.endless => return farewell(session, plan, tale, "stopping").await,
         };
-        let Arrived { out, done, cut } = match part {
-            Some(part) => {
-                tale.waited(waiting);
-                sieve.take(part, &mut reached)
-            }
-            None => Arrived { out: std::mem::take(&mut sieve.owed), done: false, cut: None },
-        };
+        let Arrived { out, done, cut } = arrived;
         sieve.looking.tell(tale);
         let over = {
-            let mut write = pin!(session.write_response_body(out.into(), done));
+            let mut write = pin!(write(session, out.into(), done));
             let over = loop {
                 tokio::select! {
                     biased;
@@ -218,6 +237,11 @@ impl<'p, 'm> Sieve<'p, 'm> {
             self.owed.extend(self.watcher.renewed(&world));
         }
         Ok(())
+    }
+
+    /// What the client is still to be told.
+    fn pay(&mut self) -> Arrived {
+        Arrived { out: std::mem::take(&mut self.owed), done: false, cut: None }
     }
 
     /// Takes in a part. What has arrived already leaves together; nothing that has is kept back for what has not.
