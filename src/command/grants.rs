@@ -33,10 +33,10 @@ struct List {
     #[command(flatten)]
     place: Place,
     /// Only those of this client.
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", allow_hyphen_values = true)]
     client: Option<String>,
     /// Only those of this person, as records name it.
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     subject: Option<String>,
     /// Only those at this upstream.
     #[arg(long, value_name = "NAME")]

@@ -29,22 +29,22 @@ pub struct Revoke {
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
     /// The token with this digest, as in the audit log. A JWT is better revoked by `--jti` or `--token-file`.
-    #[arg(long, value_name = "DIGEST")]
+    #[arg(long, value_name = "DIGEST", allow_hyphen_values = true)]
     digest: Option<String>,
     /// The token with this `jti`. Needs `--issuer`.
-    #[arg(long, requires = "issuer")]
+    #[arg(long, requires = "issuer", allow_hyphen_values = true)]
     jti: Option<String>,
     /// All tokens with this `sid`.
-    #[arg(long, value_name = "SID")]
+    #[arg(long, value_name = "SID", allow_hyphen_values = true)]
     session: Option<String>,
     /// All tokens that were issued to this client until now.
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", allow_hyphen_values = true)]
     client: Option<String>,
     /// All tokens of this subject that were issued until now. Needs `--issuer`.
-    #[arg(long, requires = "issuer")]
+    #[arg(long, requires = "issuer", allow_hyphen_values = true)]
     subject: Option<String>,
     /// All tokens signed with the key that has this `kid`, for ever. Needs `--issuer`.
-    #[arg(long, value_name = "KID", requires = "issuer")]
+    #[arg(long, value_name = "KID", requires = "issuer", allow_hyphen_values = true)]
     key: Option<String>,
     /// All tokens that were issued until now, at this upstream.
     #[arg(long, value_name = "NAME")]

@@ -89,7 +89,7 @@ struct RemovePasskey {
     #[command(flatten)]
     change: Change,
     /// Which one, as `doorward users passkeys` calls it.
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", allow_hyphen_values = true)]
     passkey: String,
 }
 

@@ -178,6 +178,10 @@ async fn a_person_adds_names_and_removes_passkeys_and_an_operator_does_too() {
     post(&browser, "/doorward/sign-in", &used(&door, &one, &handle)).await.is(403);
     let left = listed(&world).await;
     assert_eq!((left.as_array().unwrap().len(), &left[0]["label"]), (1, &json!("Desk")));
+    // One id in 64 begins like an option.
+    let unknown = users(&world, &["remove-passkey", "alice", "--passkey", "-Artq", "--reason", "x", "--by", "mia"]).await;
+    let said = String::from_utf8_lossy(&unknown.stderr).into_owned();
+    assert!(!unknown.status.success() && said.contains("has no passkey `-Artq`"), "{said}");
     decided(&world, &["remove-passkey", "alice", "--passkey", left[0]["id"].as_str().unwrap()]).await;
     assert_eq!(listed(&world).await, json!([]));
     assert_eq!((reasons(&world, "passkey_added"), reasons(&world, "passkey_removed")), (2, 1));
