@@ -163,3 +163,29 @@ fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     let builder = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     builder.map_err(|error| Failure::Impossible(format!("cannot start the runtime: {error}")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One random id in 64 begins with a hyphen.
+    #[test]
+    fn an_option_takes_an_id_that_begins_with_a_hyphen() {
+        let commands = [
+            "revoke --digest -x --reason theft --by ann",
+            "revoke --jti -x --issuer corp --reason theft --by ann",
+            "revoke --session -x --reason theft --by ann",
+            "revoke --client -x --reason theft --by ann",
+            "revoke --subject -x --issuer corp --reason theft --by ann",
+            "revoke --key -x --issuer corp --reason theft --by ann",
+            "users remove-passkey ann --passkey -x --reason lost --by bob",
+            "grants list --client -x",
+            "grants list --subject -x",
+            "review --client -x",
+        ];
+        for command in commands {
+            let parsed = Arguments::try_parse_from(std::iter::once("doorward").chain(command.split(' ')));
+            assert!(parsed.is_ok(), "{command}: {}", parsed.err().map(|error| error.to_string()).unwrap_or_default());
+        }
+    }
+}

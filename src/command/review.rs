@@ -52,7 +52,7 @@ struct Of {
     #[arg(long, value_name = "DURATION", default_value = "90d", value_parser = humantime::parse_duration)]
     since: Duration,
     /// Only this client, by its id or code.
-    #[arg(long, value_name = "CLIENT")]
+    #[arg(long, value_name = "CLIENT", allow_hyphen_values = true)]
     client: Option<String>,
     /// The client's issuer: its identifier, as in `iss`, or its name in the configuration.
     #[arg(long, requires = "client")]

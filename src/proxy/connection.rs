@@ -105,7 +105,7 @@ impl Door {
         Some(())
     }
 
-    async fn http1(&self, mut stream: Stream, peer: &Peer, shutdown: &ShutdownWatch) {
+    async fn http1(&self, mut stream: Box<Gathered>, peer: &Peer, shutdown: &ShutdownWatch) {
         let mut stopped = pin!(told_to_stop(&self.gateway.closing));
         let mut alarm = pin!(tokio::time::sleep(self.limits().idle_timeout));
         loop {
@@ -129,7 +129,10 @@ impl Door {
             session.set_keepalive(Some(60));
             session.set_pipelined_prefix(head);
             match exchange::run(&self.gateway, peer, session, shutdown).await {
-                Some(reused) => (stream, _) = reused.consume(),
+                Some(reused) => match Gathered::of(reused.consume().0) {
+                    Some(same) => stream = same,
+                    None => return,
+                },
                 None => return,
             }
         }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 use http::header::HOST;
 use pingora::connectors::http::Connector;
 use pingora::connectors::{ConnectorOptions, TransportConnector};
@@ -249,21 +249,22 @@ async fn attempt(dialled: Dialled, outgoing: &Outgoing, mut header: Box<RequestH
     }
 }
 
-/// A request in one piece where it is small: one packet, and one time that the server is woken.
+/// A request in one write where the connection can: the server is woken once. Over TLS, which takes one piece at a time, a
+/// small body goes in the record of its head.
 async fn write(stream: &mut Stream, header: &RequestHeader, body: &[u8]) -> std::io::Result<()> {
-    let mut wire = BytesMut::with_capacity(HEAD + if body.len() <= JOINED { body.len() } else { 0 });
+    let joined = body.len() <= JOINED;
+    let mut wire = BytesMut::with_capacity(HEAD + if joined { body.len() } else { 0 });
     wire.extend_from_slice(header.method.as_str().as_bytes());
     wire.extend_from_slice(b" ");
     wire.extend_from_slice(header.raw_path());
     wire.extend_from_slice(b" HTTP/1.1\r\n");
     header.header_to_h1_wire(&mut wire);
     wire.extend_from_slice(b"\r\n");
-    if body.len() <= JOINED {
+    if joined {
         wire.extend_from_slice(body);
         stream.write_all(&wire).await?;
     } else {
-        stream.write_all(&wire).await?;
-        stream.write_all(body).await?;
+        stream.write_all_buf(&mut wire.chain(body)).await?;
     }
     stream.flush().await
 }

@@ -1,6 +1,8 @@
-//! A client's HTTP/1 connection on which what belongs together leaves in one write: the head of a stream with its first
-//! events, and its last events with its end. The framework flushes after each of them.
+//! A client's HTTP/1 connection on which what belongs together leaves in one write and arrives in one read: the head of a
+//! stream with its first events, its last events with its end, the beginning of a body that came with its head with the
+//! rest. The framework flushes after each of them, and hands over each by itself.
 
+use std::fmt;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,6 +11,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::BytesMut;
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::tls::{SslDigest, TlsRef};
@@ -17,16 +20,33 @@ use pingora::protocols::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A connection whose flushes can be left out; see [`hold`].
-#[derive(Debug)]
+/// A connection whose flushes can be left out (see [`hold`]), and that takes back what was read too early.
 pub struct Gathered {
     stream: Stream,
     held: AtomicBool,
+    early: BytesMut,
 }
 
 impl Gathered {
-    pub fn over(stream: Stream) -> Stream {
-        Box::new(Self { stream, held: AtomicBool::new(false) })
+    pub fn over(stream: Stream) -> Box<Self> {
+        Box::new(Self { stream, held: AtomicBool::new(false), early: BytesMut::new() })
+    }
+
+    /// The connection as it was before the framework had it.
+    pub fn of(stream: Stream) -> Option<Box<Self>> {
+        stream.into_any().downcast().ok()
+    }
+
+    /// What is read next, with whatever has arrived behind it by then.
+    pub fn put_back(&mut self, early: BytesMut) {
+        self.early = early;
+    }
+}
+
+// What a client sent is not for a log.
+impl fmt::Debug for Gathered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gathered").field("stream", &self.stream).field("early", &self.early.len()).finish_non_exhaustive()
     }
 }
 
@@ -41,7 +61,19 @@ pub fn hold(session: &ServerSession, held: bool) {
 
 impl AsyncRead for Gathered {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        let room = buffer.remaining();
+        if !self.early.is_empty() {
+            let first = self.early.len().min(room);
+            buffer.put_slice(&self.early.split_to(first));
+            if first == room {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        match Pin::new(&mut self.stream).poll_read(context, buffer) {
+            // An error comes again, or is the end.
+            _ if buffer.remaining() < room => Poll::Ready(Ok(())),
+            read => read,
+        }
     }
 }
 
@@ -135,5 +167,53 @@ impl GetSocketDigest for Gathered {
 
     fn set_socket_digest(&mut self, digest: SocketDigest) {
         self.stream.set_socket_digest(digest);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    async fn connection(early: &[u8]) -> (Box<Gathered>, tokio::io::DuplexStream) {
+        let (own, other) = tokio::io::duplex(100);
+        let mut connection = Gathered::over(Box::new(own));
+        connection.put_back(early.into());
+        (connection, other)
+    }
+
+    #[tokio::test]
+    async fn what_was_put_back_comes_first_and_with_what_has_arrived_since() {
+        let (mut connection, mut client) = connection(b"early").await;
+        client.write_all(b", late").await.unwrap();
+        let mut read = BytesMut::with_capacity(50);
+        connection.read_buf(&mut read).await.unwrap();
+        assert_eq!(read, "early, late");
+    }
+
+    #[tokio::test]
+    async fn what_was_put_back_waits_for_nothing() {
+        let (mut connection, client) = connection(b"early").await;
+        let mut read = [0; 3];
+        assert_eq!(connection.read(&mut read).await.unwrap(), 3);
+        assert_eq!(connection.read(&mut read).await.unwrap(), 2);
+        assert_eq!(&read, b"lyr");
+        drop(client);
+        assert_eq!(connection.read(&mut read).await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_ended_gives_what_was_put_back() {
+        let (mut connection, client) = connection(b"early").await;
+        drop(client);
+        let mut read = Vec::new();
+        connection.read_to_end(&mut read).await.unwrap();
+        assert_eq!(read, b"early");
+    }
+
+    #[tokio::test]
+    async fn what_a_client_sent_is_not_shown() {
+        let (connection, _client) = connection(b"secret").await;
+        assert!(!format!("{connection:?}").contains("secret"), "{connection:?}");
     }
 }

@@ -11,10 +11,10 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use memchr::{memchr, memchr_iter, memchr2, memmem};
-use pingora::protocols::Stream;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, Sleep};
 
+use super::gathered::Gathered;
 use crate::config::Limits;
 use crate::denial::{Denial, Fault};
 
@@ -33,9 +33,9 @@ pub enum NoHead {
     Denied(Fault),
 }
 
-/// Waits for a head and returns it with whatever was read behind it. `alarm` is the connection's own: it is set again when
-/// it rings too early, not for each request.
-pub async fn read(stream: &mut Stream, limits: &Limits, mut alarm: Pin<&mut Sleep>) -> Result<BytesMut, NoHead> {
+/// Waits for a head and returns it, with what was read behind it unless that is a part of a body. `alarm` is the connection's own: it is
+/// set again when it rings too early, not for each request.
+pub async fn read(stream: &mut Gathered, limits: &Limits, mut alarm: Pin<&mut Sleep>) -> Result<BytesMut, NoHead> {
     let mut bytes = BytesMut::with_capacity(FIRST_READ);
     let until = Instant::now().checked_add(limits.idle_timeout).unwrap_or_else(|| alarm.deadline());
     if alarm.deadline() > until {
@@ -60,12 +60,16 @@ pub async fn read(stream: &mut Stream, limits: &Limits, mut alarm: Pin<&mut Slee
         None => rest(stream, limits, &mut bytes).await?,
     };
     let head = bytes.get(..length).unwrap_or_default();
-    check(head, limits).map_err(NoHead::Denied)?;
+    let body = check(head, limits).map_err(NoHead::Denied)?;
+    // The rest of the body has come, or is about to: it is read in one piece with its beginning.
+    if (1..body).contains(&(bytes.len() - length)) {
+        stream.put_back(bytes.split_off(length));
+    }
     Ok(bytes)
 }
 
 /// Reads on until the head is complete, under the head's deadline.
-async fn rest(stream: &mut Stream, limits: &Limits, bytes: &mut BytesMut) -> Result<usize, NoHead> {
+async fn rest(stream: &mut Gathered, limits: &Limits, bytes: &mut BytesMut) -> Result<usize, NoHead> {
     let more = async {
         loop {
             let seen = bytes.len();
@@ -93,8 +97,8 @@ fn end(bytes: &[u8], from: usize) -> Option<usize> {
     END.find(bytes.get(from..)?).map(|at| from + at + 4)
 }
 
-/// One reading for every server, or none.
-fn check(head: &[u8], limits: &Limits) -> Result<(), Fault> {
+/// One reading for every server, or none. Gives the length that the body is said to have, 0 where it is not said.
+fn check(head: &[u8], limits: &Limits) -> Result<usize, Fault> {
     const MALFORMED: fn(&'static str) -> Fault = Fault::HeadMalformed;
     if head.len() > limits.headers {
         return Err(Fault::HeadTooLarge);
@@ -115,7 +119,7 @@ fn check(head: &[u8], limits: &Limits) -> Result<(), Fault> {
     if !target.starts_with(b"/") || !target.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'#') {
         return Err(MALFORMED("the request target must be a path"));
     }
-    let (mut hosts, mut lengths, mut codings, mut count) = (0, 0, 0, 0);
+    let (mut hosts, mut lengths, mut codings, mut count, mut body) = (0, 0, 0, 0, 0);
     for line in lines {
         let line = line.ok_or(MALFORMED("a line of the head does not end with CR LF"))?;
         if line.is_empty() {
@@ -135,6 +139,7 @@ fn check(head: &[u8], limits: &Limits) -> Result<(), Fault> {
                 if length.is_empty() || !length.iter().all(u8::is_ascii_digit) {
                     return Err(MALFORMED("the length of the body is not a number"));
                 }
+                body = length.iter().fold(0, |sum: usize, digit| sum.saturating_mul(10).saturating_add(usize::from(digit - b'0')));
             }
             17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
                 codings += 1;
@@ -148,14 +153,14 @@ fn check(head: &[u8], limits: &Limits) -> Result<(), Fault> {
     }
     match (hosts, lengths, codings) {
         _ if count > limits.header_count => Err(Fault::HeadTooLarge),
-        (1, 0 | 1, 0) | (1, 0, 1) => Ok(()),
+        (1, 0 | 1, 0) | (1, 0, 1) => Ok(body),
         (1, _, _) => Err(MALFORMED("the length of the body is given more than once")),
         _ => Err(MALFORMED("exactly one Host header is expected")),
     }
 }
 
 /// Answers on the bare stream and gives the connection up.
-pub async fn refuse(stream: &mut Stream, denial: &Denial) -> io::Result<()> {
+pub async fn refuse(stream: &mut Gathered, denial: &Denial) -> io::Result<()> {
     let reply = denial.reply(None);
     let mut text =
         format!("HTTP/1.1 {} {}\r\n", reply.status().as_str(), reply.status().canonical_reason().unwrap_or("Refused")).into_bytes();
@@ -178,7 +183,7 @@ pub async fn refuse(stream: &mut Stream, denial: &Denial) -> io::Result<()> {
 
 /// Reads what is still on its way and throws it away: closing on unread bytes would reset the
 /// connection, and the reset may overtake the answer.
-async fn linger(stream: &mut Stream) -> io::Result<()> {
+async fn linger(stream: &mut Gathered) -> io::Result<()> {
     let mut waste = BytesMut::with_capacity(FIRST_READ);
     let mut left = LINGERED;
     while left > 0 {
@@ -195,9 +200,9 @@ async fn linger(stream: &mut Stream) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    fn checked(head: &str) -> Result<(), &'static str> {
+    fn checked(head: &str) -> Result<usize, &'static str> {
         match check(head.as_bytes(), &Limits { headers: 400, header_count: 4, ..Limits::default() }) {
-            Ok(()) => Ok(()),
+            Ok(body) => Ok(body),
             Err(Fault::HeadMalformed(_)) => Err("malformed"),
             Err(Fault::HeadTooLarge) => Err("large"),
             Err(Fault::HttpVersion) => Err("version"),
@@ -207,8 +212,8 @@ mod tests {
 
     #[test]
     fn a_head_with_one_reading_passes() {
-        assert_eq!(checked("POST /mcp HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n"), Ok(()));
-        assert_eq!(checked("POST /mcp HTTP/1.1\r\nHOST: a\r\nTransfer-Encoding: Chunked\r\n\r\n"), Ok(()));
+        assert_eq!(checked("POST /mcp HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n"), Ok(3));
+        assert_eq!(checked("POST /mcp HTTP/1.1\r\nHOST: a\r\nTransfer-Encoding: Chunked\r\n\r\n"), Ok(0));
     }
 
     #[test]

@@ -123,10 +123,7 @@ async fn pass(
             }
             reason = &mut ended => return farewell(session, plan, tale, reason).await,
             () = &mut expiry => return farewell(session, plan, tale, spent(gateway, plan)).await,
-            () = std::future::ready(()), if first.is_some() => match first.take() {
-                Some(first) => first,
-                None => continue,
-            },
+            Some(first) = async { first.take() } => first,
             part = reached.session.read_response_body() => {
                 tale.waited(waiting);
                 sieve.take(part, &mut reached)

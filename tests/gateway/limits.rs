@@ -1,16 +1,18 @@
 //! What a stranger may take of the gateway: heads, bodies, time, connections, and a broken upstream.
 
+use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use pingora::protocols::l4::ext::get_tcp_info;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::support::client::{Call, read_answer};
+use crate::support::client::{Call, MODERN, read_answer};
 use crate::support::gateway::free_port;
 use crate::support::tls::Identity;
-use crate::support::{Answer, Setup, Upstream, World, eventually, raw, soon};
+use crate::support::{Answer, DEADLINE, Setup, Upstream, World, eventually, raw, soon};
 
 const SIZES: &[usize] = &[65_535, 65_536, 65_537, 100_000, 200_000, 1 << 20, 4 << 20];
 
@@ -79,6 +81,85 @@ async fn bodies_of_every_size_arrive_byte_for_byte_h2_to_h2c() {
     let world = over_tls(Upstream::h2c().await).await;
     bodies_arrive(&world).await;
     assert_eq!(world.files.seen()[0].version, http::Version::HTTP_2);
+}
+
+/// The call with its head, as bytes.
+fn written(world: &World, call: &Call) -> Vec<u8> {
+    let body = call.bytes();
+    let head = format!(
+        "POST /mcp/files HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n\
+         Accept: application/json, text/event-stream\r\nMCP-Protocol-Version: {}\r\nMcp-Method: tools/call\r\nMcp-Name: read_file\r\n\
+         Content-Length: {}\r\n\r\n",
+        world.address,
+        world.ta(),
+        MODERN,
+        body.len()
+    );
+    [head.as_bytes(), &body].concat()
+}
+
+#[tokio::test]
+async fn bodies_arrive_byte_for_byte_wherever_the_first_packet_ends() {
+    let world = World::start().await;
+    let mut socket = TcpStream::connect(&world.address).await.unwrap();
+    socket.set_nodelay(true).unwrap();
+    for size in [2_000, 20_000, 70_000] {
+        let call = sized(&world, size);
+        let request = written(&world, &call);
+        let head = request.len() - size;
+        for first in [head, head + 1, 3_071, 3_072, 3_073, request.len() - 1, request.len()] {
+            let (first, rest) = request.split_at(first.min(request.len()));
+            socket.write_all(first).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            socket.write_all(rest).await.unwrap();
+            assert_eq!(read_answer(&mut socket, DEADLINE).await.status, Some(200), "{size} bytes, {} first", first.len());
+            assert!(world.files.last().body == call.bytes(), "{size} bytes, {} first", first.len());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_within_a_body_sends_the_server_nothing() {
+    let world = World::start().await;
+    let request = written(&world, &sized(&world, 20_000));
+    for sent in [2_500, 3_072, 10_000, request.len() - 1] {
+        let mut socket = TcpStream::connect(&world.address).await.unwrap();
+        socket.write_all(request.get(..sent).unwrap()).await.unwrap();
+        socket.shutdown().await.unwrap();
+        let mut answer = Vec::new();
+        let _ = soon("the connection to close", socket.read_to_end(&mut answer)).await;
+        assert!(!answer.starts_with(b"HTTP/1.1 2"), "{}", String::from_utf8_lossy(&answer));
+    }
+    world.files.saw_nothing();
+    sized(&world, 20_000).send().await.is(200);
+}
+
+#[tokio::test]
+async fn a_large_request_leaves_for_the_server_in_one_write() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/mcp", listener.local_addr().unwrap());
+    let world = World::with(|config| config["upstreams"]["files"]["url"] = json!(url)).await;
+    let served = async {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        for _ in 0..20 {
+            let mut request = Vec::with_capacity(64 << 10);
+            while !request.ends_with(b"}}") {
+                assert_ne!(socket.read_buf(&mut request).await.unwrap(), 0, "{}", request.len());
+            }
+            let answer = r#"{"jsonrpc":"2.0","id":1,"result":{"resultType":"complete","content":[]}}"#;
+            let answer = format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{answer}", answer.len());
+            socket.write_all(answer.as_bytes()).await.unwrap();
+        }
+        get_tcp_info(socket.as_raw_fd()).unwrap().tcpi_data_segs_in
+    };
+    let asked = async {
+        for _ in 0..20 {
+            sized(&world, 40_000).send().await.is(200);
+        }
+    };
+    let (packets, ()) = soon("twenty answers", async { tokio::join!(served, asked) }).await;
+    // The first may not fit the window of a connection that is new.
+    assert!((20..=22).contains(&packets), "{packets}");
 }
 
 #[tokio::test]
