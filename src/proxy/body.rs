@@ -1,5 +1,6 @@
 //! The request body, bounded in size and time. The framework bounds neither as a whole.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -18,7 +19,7 @@ pub async fn read(session: &mut ServerSession, limit: usize, deadline: Duration)
         session.set_close_on_response_before_downstream_finish(false);
         session.write_continue_response().await.map_err(|_| Fault::ClientGone)?;
     }
-    match tokio::time::timeout(deadline, collect(session, limit, length)).await {
+    match tokio::time::timeout(deadline, pin!(collect(session, limit, length))).await {
         Ok(body) => body,
         Err(_) => Err(Fault::BodyTimeout),
     }

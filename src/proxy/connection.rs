@@ -55,7 +55,7 @@ impl ServerApp for Door {
         };
         let _open = self.gateway.metrics.connection();
         let limits = self.limits();
-        let (mut stream, peer) = tokio::time::timeout(limits.header_timeout, self.greet(stream)).await.ok()??;
+        let (mut stream, peer) = tokio::time::timeout(limits.header_timeout, Box::pin(self.greet(stream))).await.ok()??;
         if stream.selected_alpn_proto() == Some(ALPN::H2) || self.h2c && begins_with_preface(&mut stream, &limits).await? {
             let connection = Arc::new(Http2::new(self.gateway.clone(), peer, limits, self.h2c));
             return tokio::select! {

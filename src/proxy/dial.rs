@@ -4,6 +4,7 @@
 //! turned out to be dead before anything was answered.
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -45,7 +46,8 @@ const JOINED: usize = 16 << 10;
 
 /// An upstream that has answered with a head.
 pub struct Reached {
-    pub session: HttpSession,
+    /// On the heap: it is handed from room to room.
+    pub session: Box<HttpSession>,
     pub peer: Destination,
     /// Which server it is.
     pub mark: Arc<str>,
@@ -108,13 +110,16 @@ impl Upstreams {
         tale: &mut Tale<'_>,
     ) -> Result<Reached, Fault> {
         let waiting = Instant::now();
+        // Futures are pinned where they are made: whoever takes them by value copies all they have room for.
+        let sending = pin!(self.send(&mut outgoing, plan.repeatable));
+        let leaving = pin!(gone(downstream));
         let result = tokio::select! {
             biased;
-            result = tokio::time::timeout(plan.route.limits.timeout, self.send(&mut outgoing, plan.repeatable)) => match result {
+            result = tokio::time::timeout(plan.route.limits.timeout, sending) => match result {
                 Ok(result) => result,
                 Err(_) => Err(Fault::UpstreamTimeout),
             },
-            _ = gone(downstream) => Err(Fault::ClientGone),
+            () = leaving => Err(Fault::ClientGone),
         };
         tale.waited(waiting);
         result
@@ -182,15 +187,20 @@ impl Upstreams {
     /// A connection to the server; a `fresh` one was not used before, where that can be told.
     async fn dial(&self, backend: &Backend, http2: bool, fresh: bool, others: bool) -> pingora::Result<(Dialled, bool)> {
         let peer = &backend.peer;
-        let dialled = async {
+        if !http2
+            && !fresh
+            && let Some(stream) = self.links.streams.reused_stream(peer).await
+        {
+            return Ok((Dialled::Stream(stream), true));
+        }
+        // On the heap: it takes 9 KiB, for which the task of every connection need not make room.
+        let dialled = Box::pin(async {
             if http2 {
                 let (session, reused) = self.links.sessions.get_http_session(peer).await?;
                 return Ok((Dialled::Session(Box::new(session)), reused));
             }
-            let (stream, reused) =
-                if fresh { (self.links.streams.new_stream(peer).await?, false) } else { self.links.streams.get_stream(peer).await? };
-            Ok((Dialled::Stream(stream), reused))
-        };
+            Ok((Dialled::Stream(self.links.streams.new_stream(peer).await?), false))
+        });
         if !others {
             return dialled.await;
         }
@@ -200,14 +210,14 @@ impl Upstreams {
     /// Takes back a connection whose answer was read to its end.
     pub async fn release(&self, reached: Reached) {
         let Reached { session, peer, _flight, .. } = reached;
-        match session {
+        match *session {
             HttpSession::H1(mut session) if peer.options.alpn == ALPN::H1 => {
                 session.respect_keepalive();
                 if let Some(stream) = session.reuse().await {
                     self.links.streams.release_stream(stream, peer.reuse_hash(), Some(IDLE));
                 }
             }
-            other => self.links.sessions.release_http_session(other, &peer, Some(IDLE)).await,
+            other => Box::pin(self.links.sessions.release_http_session(other, &peer, Some(IDLE))).await,
         }
     }
 }
@@ -223,12 +233,17 @@ enum Dialled {
 }
 
 /// Sends the request and reads the head of the answer.
-async fn attempt(dialled: Dialled, outgoing: &Outgoing, mut header: Box<RequestHeader>, backend: &Backend) -> pingora::Result<HttpSession> {
+async fn attempt(
+    dialled: Dialled,
+    outgoing: &Outgoing,
+    mut header: Box<RequestHeader>,
+    backend: &Backend,
+) -> pingora::Result<Box<HttpSession>> {
     header.insert_header(HOST, backend.authority.clone())?;
     let mut session = match dialled {
         Dialled::Stream(mut stream) => {
             write(&mut stream, &header, &outgoing.body).await.or_err(pingora::ErrorType::WriteError, "while writing the request")?;
-            HttpSession::H1(Http1Session::new(stream))
+            Box::new(HttpSession::H1(Http1Session::new(stream)))
         }
         Dialled::Session(mut session) => {
             if matches!(*session, HttpSession::H2(_)) {
@@ -237,7 +252,7 @@ async fn attempt(dialled: Dialled, outgoing: &Outgoing, mut header: Box<RequestH
             session.write_request_header(header).await?;
             session.write_request_body(outgoing.body.clone(), true).await?;
             session.finish_request_body().await?;
-            *session
+            session
         }
     };
     loop {
