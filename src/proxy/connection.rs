@@ -128,13 +128,9 @@ impl Door {
             let mut session = ServerSession::new_http1(stream);
             session.set_keepalive(Some(60));
             session.set_pipelined_prefix(head);
-            match exchange::run(&self.gateway, peer, session, shutdown).await {
-                Some(reused) => match Gathered::of(reused.consume().0) {
-                    Some(same) => stream = same,
-                    None => return,
-                },
-                None => return,
-            }
+            let reused = exchange::run(&self.gateway, peer, session, shutdown).await;
+            let Some(same) = reused.and_then(|reused| Gathered::of(reused.consume().0)) else { return };
+            stream = same;
         }
     }
 }

@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::io::{self, IoSlice};
+use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -62,15 +63,14 @@ pub fn hold(session: &ServerSession, held: bool) {
 impl AsyncRead for Gathered {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let room = buffer.remaining();
-        if !self.early.is_empty() {
-            let first = self.early.len().min(room);
-            buffer.put_slice(&self.early.split_to(first));
-            if first == room {
-                return Poll::Ready(Ok(()));
-            }
+        if self.early.len() > room {
+            buffer.put_slice(&self.early.split_to(room));
+            return Poll::Ready(Ok(()));
         }
+        // Taken whole, so that a connection at rest does not hold the head of its last request.
+        buffer.put_slice(&mem::take(&mut self.early));
         match Pin::new(&mut self.stream).poll_read(context, buffer) {
-            // An error comes again, or is the end.
+            // An error behind what was put back comes again, or is the end.
             _ if buffer.remaining() < room => Poll::Ready(Ok(())),
             read => read,
         }
@@ -129,12 +129,8 @@ impl Ssl for Gathered {
     }
 }
 
-#[async_trait]
-impl Peek for Gathered {
-    async fn try_peek(&mut self, buffer: &mut [u8]) -> io::Result<bool> {
-        self.stream.try_peek(buffer).await
-    }
-}
+/// Nobody looks ahead on HTTP/1: what was put back would be passed over.
+impl Peek for Gathered {}
 
 impl GetTimingDigest for Gathered {
     fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
@@ -200,6 +196,7 @@ mod tests {
         assert_eq!(&read, b"lyr");
         drop(client);
         assert_eq!(connection.read(&mut read).await.unwrap(), 0);
+        assert_eq!(connection.early.capacity(), 0);
     }
 
     #[tokio::test]

@@ -33,8 +33,8 @@ pub enum NoHead {
     Denied(Fault),
 }
 
-/// Waits for a head and returns it, with what was read behind it unless that is a part of a body. `alarm` is the connection's own: it is
-/// set again when it rings too early, not for each request.
+/// Waits for a head and returns it, with what was read behind it unless that is a part of a body. `alarm` is the
+/// connection's own: it is set again when it rings too early, not for each request.
 pub async fn read(stream: &mut Gathered, limits: &Limits, mut alarm: Pin<&mut Sleep>) -> Result<BytesMut, NoHead> {
     let mut bytes = BytesMut::with_capacity(FIRST_READ);
     let until = Instant::now().checked_add(limits.idle_timeout).unwrap_or_else(|| alarm.deadline());
@@ -213,6 +213,7 @@ mod tests {
     #[test]
     fn a_head_with_one_reading_passes() {
         assert_eq!(checked("POST /mcp HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n"), Ok(3));
+        assert_eq!(checked(&format!("POST /mcp HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", "9".repeat(30))), Ok(usize::MAX));
         assert_eq!(checked("POST /mcp HTTP/1.1\r\nHOST: a\r\nTransfer-Encoding: Chunked\r\n\r\n"), Ok(0));
     }
 

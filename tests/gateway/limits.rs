@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use pingora::protocols::l4::ext::get_tcp_info;
 use serde_json::json;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::support::client::{Call, MODERN, read_answer};
+use crate::support::client::{Call, read_answer};
 use crate::support::gateway::free_port;
 use crate::support::tls::Identity;
 use crate::support::{Answer, DEADLINE, Setup, Upstream, World, eventually, raw, soon};
@@ -83,19 +83,25 @@ async fn bodies_of_every_size_arrive_byte_for_byte_h2_to_h2c() {
     assert_eq!(world.files.seen()[0].version, http::Version::HTTP_2);
 }
 
-/// The call with its head, as bytes.
-fn written(world: &World, call: &Call) -> Vec<u8> {
-    let body = call.bytes();
-    let head = format!(
-        "POST /mcp/files HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n\
-         Accept: application/json, text/event-stream\r\nMCP-Protocol-Version: {}\r\nMcp-Method: tools/call\r\nMcp-Name: read_file\r\n\
-         Content-Length: {}\r\n\r\n",
-        world.address,
-        world.ta(),
-        MODERN,
-        body.len()
-    );
-    [head.as_bytes(), &body].concat()
+const READS: &str = "Mcp-Method: tools/call\r\nMcp-Name: read_file";
+
+/// Sends bodies on one connection in two packets each, parted at every odd place.
+async fn pieces_arrive(world: &World, socket: &mut (impl AsyncRead + AsyncWrite + Unpin)) {
+    for size in [2_000, 20_000, 70_000] {
+        let call = sized(world, size);
+        let request = world.written(&call, READS);
+        let head = request.len() - size;
+        for first in [head, head + 1, 3_071, 3_072, 3_073, request.len() - 1, request.len()] {
+            let (first, rest) = request.split_at(first.min(request.len()));
+            socket.write_all(first).await.unwrap();
+            socket.flush().await.unwrap();
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            socket.write_all(rest).await.unwrap();
+            socket.flush().await.unwrap();
+            assert_eq!(read_answer(socket, DEADLINE).await.status, Some(200), "{size} bytes, {} first", first.len());
+            assert!(world.files.last().body == call.bytes(), "{size} bytes, {} first", first.len());
+        }
+    }
 }
 
 #[tokio::test]
@@ -103,25 +109,57 @@ async fn bodies_arrive_byte_for_byte_wherever_the_first_packet_ends() {
     let world = World::start().await;
     let mut socket = TcpStream::connect(&world.address).await.unwrap();
     socket.set_nodelay(true).unwrap();
-    for size in [2_000, 20_000, 70_000] {
-        let call = sized(&world, size);
-        let request = written(&world, &call);
-        let head = request.len() - size;
-        for first in [head, head + 1, 3_071, 3_072, 3_073, request.len() - 1, request.len()] {
-            let (first, rest) = request.split_at(first.min(request.len()));
-            socket.write_all(first).await.unwrap();
+    pieces_arrive(&world, &mut socket).await;
+}
+
+#[tokio::test]
+async fn bodies_arrive_byte_for_byte_wherever_the_first_packet_ends_over_tls() {
+    let identity = Identity::new();
+    let mut setup = Setup::new().await;
+    setup.over_tls(&identity);
+    let world = setup.start_with(identity.client()).await;
+    let socket = TcpStream::connect(&world.address).await.unwrap();
+    socket.set_nodelay(true).unwrap();
+    let mut socket = identity.connector(&["http/1.1"]).connect("localhost".try_into().unwrap(), socket).await.unwrap();
+    pieces_arrive(&world, &mut socket).await;
+}
+
+#[tokio::test]
+async fn a_request_that_comes_behind_another_is_never_taken_for_a_part_of_it() {
+    let world = World::start().await;
+    let mut whole = 0;
+    for size in [600, 2_000, 20_000] {
+        let (call, behind) = (sized(&world, size), sized(&world, 600));
+        let both = [world.written(&call, READS), world.written(&behind, READS)].concat();
+        for first in [both.len(), both.len() - 100, 1_500, 3_072] {
+            let before = world.files.count();
+            let (now, later) = both.split_at(first.min(both.len()));
+            let mut socket = TcpStream::connect(&world.address).await.unwrap();
+            socket.set_nodelay(true).unwrap();
+            socket.write_all(now).await.unwrap();
             tokio::time::sleep(Duration::from_millis(5)).await;
-            socket.write_all(rest).await.unwrap();
-            assert_eq!(read_answer(&mut socket, DEADLINE).await.status, Some(200), "{size} bytes, {} first", first.len());
-            assert!(world.files.last().body == call.bytes(), "{size} bytes, {} first", first.len());
+            let _ = socket.write_all(later).await;
+            let mut answers = Vec::new();
+            let _ = tokio::time::timeout(Duration::from_millis(300), socket.read_to_end(&mut answers)).await;
+            let answers = String::from_utf8_lossy(&answers);
+            assert!(answers.matches("HTTP/1.1 ").count() <= 2 && !answers.contains("HTTP/1.1 4"), "{size}, {first}: {answers}");
+            if both.len() <= 3_072 && later.is_empty() {
+                whole += 1;
+                assert!(answers.starts_with("HTTP/1.1 200"), "{size}, {first}: {answers}");
+            }
+            for seen in world.files.seen().iter().skip(before) {
+                assert!(seen.body == call.bytes() || seen.body == behind.bytes(), "{size}, {first}: {}", seen.text());
+            }
         }
     }
+    // What comes with the first read is answered, before the connection is given up.
+    assert!(whole > 0);
 }
 
 #[tokio::test]
 async fn a_client_that_leaves_within_a_body_sends_the_server_nothing() {
     let world = World::start().await;
-    let request = written(&world, &sized(&world, 20_000));
+    let request = world.written(&sized(&world, 20_000), READS);
     for sent in [2_500, 3_072, 10_000, request.len() - 1] {
         let mut socket = TcpStream::connect(&world.address).await.unwrap();
         socket.write_all(request.get(..sent).unwrap()).await.unwrap();
@@ -158,8 +196,8 @@ async fn a_large_request_leaves_for_the_server_in_one_write() {
         }
     };
     let (packets, ()) = soon("twenty answers", async { tokio::join!(served, asked) }).await;
-    // The first may not fit the window of a connection that is new.
-    assert!((20..=22).contains(&packets), "{packets}");
+    // The first may not fit the window of a connection that is new. With a write for each head they are forty.
+    assert!((20..30).contains(&packets), "{packets}");
 }
 
 #[tokio::test]

@@ -132,7 +132,7 @@ async fn a_place_is_free_again_after_a_connection_that_was_reset_and_after_an_up
         world.files.script(move |_| answer.take());
         let mut socket = eventually("a place", || async {
             let mut socket = TcpStream::connect(&world.address).await.unwrap();
-            socket.write_all(&written(&world, &call, LISTENS)).await.unwrap();
+            socket.write_all(&world.written(&call, LISTENS)).await.unwrap();
             let mut first = [0; 12];
             socket.read_exact(&mut first).await.unwrap();
             (&first == b"HTTP/1.1 200").then_some(socket)
@@ -154,26 +154,12 @@ async fn a_place_is_free_again_after_a_connection_that_was_reset_and_after_an_up
 
 const LISTENS: &str = "Mcp-Method: subscriptions/listen";
 
-/// The call on a connection of its own, as bytes, with the headers that say what it is.
-fn written(world: &World, call: &Call, operation: &str) -> Vec<u8> {
-    let body = call.bytes();
-    let head = format!(
-        "POST /mcp/files HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n\
-         Accept: application/json, text/event-stream\r\nMCP-Protocol-Version: {}\r\n{operation}\r\nContent-Length: {}\r\n\r\n",
-        world.address,
-        world.ta(),
-        client::MODERN,
-        body.len()
-    );
-    [head.as_bytes(), &body].concat()
-}
-
 #[tokio::test]
 async fn a_stream_that_has_arrived_leaves_in_one_write_with_its_head_and_its_end() {
     let world = World::start().await;
     let event = "data: {\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"resultType\":\"complete\",\"content\":[]}}\n\n";
     world.files.script(move |_| Some(Answer::events(event)));
-    let request = written(&world, &world.tool("read_file"), "Mcp-Method: tools/call\r\nMcp-Name: read_file");
+    let request = world.written(&world.tool("read_file"), "Mcp-Method: tools/call\r\nMcp-Name: read_file");
     let mut socket = TcpStream::connect(&world.address).await.unwrap();
     let mut whole = 0;
     for _ in 0..50 {
@@ -289,7 +275,7 @@ async fn stalled(world: &World) -> (TcpStream, Feed) {
     let (answer, feed) = Answer::stream();
     world.files.once(answer);
     let mut socket = TcpStream::connect(&world.address).await.unwrap();
-    socket.write_all(&written(world, &listen(world), LISTENS)).await.unwrap();
+    socket.write_all(&world.written(&listen(world), LISTENS)).await.unwrap();
     let chunk = Bytes::from(format!(": {}\n\n", "x".repeat((64 << 10) - 4)));
     while tokio::time::timeout(Duration::from_millis(300), feed.send(Ok(chunk.clone()))).await.is_ok_and(|sent| sent.is_ok()) {}
     (socket, feed)

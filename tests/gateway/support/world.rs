@@ -161,6 +161,21 @@ impl World {
         self.modern("tools/call", json!({"name": name, "arguments": {}}))
     }
 
+    /// The call of an MCP client to `/mcp/files` as bytes, for a connection of its own; `operation`: the headers that say what it is.
+    pub fn written(&self, call: &Call, operation: &str) -> Vec<u8> {
+        let body = call.bytes();
+        let (_, host) = self.origin.split_once("://").unwrap();
+        let head = format!(
+            "POST /mcp/files HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n\
+             Accept: application/json, text/event-stream\r\nMCP-Protocol-Version: {}\r\n{operation}\r\nContent-Length: {}\r\n\r\n",
+            host,
+            self.ta(),
+            client::MODERN,
+            body.len()
+        );
+        [head.as_bytes(), &body].concat()
+    }
+
     /// A GET of a path, without anything else.
     pub async fn get(&self, path: &str) -> client::Reply {
         let response = self.http.get(format!("{}{path}", self.origin)).send().await.unwrap();
