@@ -4,6 +4,7 @@
 use std::sync::LazyLock;
 
 use memchr::memmem;
+use wide::u8x16;
 
 /// A word that is looked for in every message: to prepare a search costs as much as to search a short text.
 pub struct Word(LazyLock<memmem::Finder<'static>>);
@@ -18,101 +19,167 @@ impl Word {
     }
 }
 
-/// Bytes of a text for which it pays to look for control characters once, before everything else.
-const LONG: usize = 1 << 10;
+/// Bytes that are looked at together.
+const BLOCK: usize = 64;
 
-/// Whether a long text is known to have no control character, so that [`plain`] need not look for one.
-pub(super) fn is_calm(text: &[u8]) -> bool {
-    text.len() >= LONG && text.chunks(4 << 10).all(|part| part.iter().fold(u8::MAX, |least, &byte| least.min(byte)) >= 0x20)
+/// Where a JSON text has what a string may not hold as it is: quotes, backslashes, control characters (RFC 8259 §7).
+/// It remembers the marks of the block that it looked at last, so that each block is read once, however many it has.
+pub(super) struct Marks<'a> {
+    text: &'a [u8],
+    /// The end of the block that was looked at last; zero before the first.
+    to: usize,
+    /// Its marks: the lowest bit is its first byte.
+    bits: u64,
 }
 
-/// How many bytes come before the first quote, backslash or control character. `calm`: there is none of the last.
-#[inline(always)]
-pub(super) fn plain(bytes: &[u8], calm: bool) -> usize {
-    // Most strings are short.
-    if let Some(word) = bytes.first_chunk::<8>() {
-        let marks = special_bytes(u64::from_le_bytes(*word));
-        if marks != 0 {
-            return (marks.trailing_zeros() / 8) as usize;
+impl<'a> Marks<'a> {
+    pub fn new(text: &'a [u8]) -> Self {
+        Self { text, to: 0, bits: 0 }
+    }
+
+    /// The first mark at `at` or after it, or the length of the text. Ask in the order of the text.
+    #[inline(always)]
+    pub fn next(&mut self, at: usize) -> usize {
+        let left = self.to.wrapping_sub(at);
+        if !(1..=BLOCK).contains(&left) {
+            return self.find(at);
+        }
+        match self.bits >> (BLOCK - left) {
+            0 => self.find(self.to),
+            bits => at + bits.trailing_zeros() as usize,
         }
     }
-    // Searched with the widest registers that the machine has.
-    if calm { memchr::memchr2(b'"', b'\\', bytes).unwrap_or(bytes.len()) } else { plain_slowly(bytes) }
+
+    #[inline(always)]
+    fn find(&mut self, mut at: usize) -> usize {
+        while let Some(block) = self.text.get(at..).and_then(<[u8]>::first_chunk) {
+            match marks(block) {
+                0 => at += BLOCK,
+                bits => return self.keep(at, bits),
+            }
+        }
+        self.find_last(at)
+    }
+
+    /// What is less than a block is filled up with quotes: the first of them stands for the end.
+    #[inline(never)]
+    fn find_last(&mut self, at: usize) -> usize {
+        let mut block = [b'"'; BLOCK];
+        let rest = self.text.get(at..).unwrap_or_default();
+        block.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+        self.keep(at, marks(&block))
+    }
+
+    #[inline(always)]
+    fn keep(&mut self, at: usize, bits: u64) -> usize {
+        (self.to, self.bits) = (at + BLOCK, bits);
+        at + bits.trailing_zeros() as usize
+    }
 }
 
-#[inline(never)]
-fn plain_slowly(bytes: &[u8]) -> usize {
-    let special = |byte: u8| (byte == b'"') | (byte == b'\\') | (byte < 0x20);
-    find(bytes, special_bytes, special)
-}
-
-fn special_bytes(word: u64) -> u64 {
-    equal(word, b'"') | equal(word, b'\\') | below(word, 0x20)
+#[inline(always)]
+fn marks(block: &[u8; BLOCK]) -> u64 {
+    let (parts, _) = block.as_chunks();
+    parts.iter().rev().fold(0, |bits, part| {
+        let part = u8x16::new(*part);
+        let marked = part.simd_eq(u8x16::splat(b'"')) | part.simd_eq(u8x16::splat(b'\\')) | part.simd_lt(u8x16::splat(b' '));
+        bits << 16 | u64::from(marked.to_bitmask())
+    })
 }
 
 /// How many bytes come before the first that is one of two.
-pub(super) fn until(bytes: &[u8], one: u8, other: u8) -> usize {
-    find(bytes, |word| equal(word, one) | equal(word, other), |byte| (byte == one) | (byte == other))
-}
-
-/// Eight bytes at a time, then blocks that the compiler turns into vector code.
 #[inline(always)]
-fn find(bytes: &[u8], marks: impl Fn(u64) -> u64, special: impl Fn(u8) -> bool + Copy) -> usize {
+pub(super) fn until(bytes: &[u8], one: u8, other: u8) -> usize {
+    let sought = |byte: u8| (byte == one) | (byte == other);
     let mut at = 0;
-    while let Some(word) = bytes.get(at..).and_then(<[u8]>::first_chunk::<8>) {
-        let marks = marks(u64::from_le_bytes(*word));
+    // Eight bytes at a time, then blocks that the compiler turns into vector code.
+    while let Some(word) = bytes.get(at..).and_then(<[u8]>::first_chunk) {
+        let word = u64::from_le_bytes(*word);
+        let marks = equal(word, one) | equal(word, other);
         if marks != 0 {
             return at + (marks.trailing_zeros() / 8) as usize;
         }
         at += 8;
         if at == 32 {
             let (blocks, _) = bytes.get(at..).unwrap_or_default().as_chunks::<32>();
-            let clean = blocks.iter().take_while(|block| block.iter().fold(0, |any, &byte| any | u8::from(special(byte))) == 0);
+            let clean = blocks.iter().take_while(|block| block.iter().fold(0, |any, &byte| any | u8::from(sought(byte))) == 0);
             at += 32 * clean.count();
         }
     }
     let rest = bytes.get(at..).unwrap_or_default();
-    at + rest.iter().position(|&byte| special(byte)).unwrap_or(rest.len())
+    at + rest.iter().position(|&byte| sought(byte)).unwrap_or(rest.len())
 }
 
 const LOW: u64 = 0x0101_0101_0101_0101;
 const HIGH: u64 = 0x8080_8080_8080_8080;
 
-/// Marks the bytes below `bound` (at most 0x80). The lowest mark is exact; borrows can only spoil those above it.
-fn below(word: u64, bound: u8) -> u64 {
-    word.wrapping_sub(LOW * u64::from(bound)) & !word & HIGH
-}
-
+/// Marks the bytes that are equal to `byte`. The lowest mark is exact; borrows can only spoil those above it.
 fn equal(word: u64, byte: u8) -> u64 {
-    below(word ^ (LOW * u64::from(byte)), 1)
+    let differing = word ^ (LOW * u64::from(byte));
+    differing.wrapping_sub(LOW) & !differing & HIGH
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::iter;
+
     use proptest::prelude::*;
 
+    fn all(text: &[u8]) -> Vec<usize> {
+        let mut marks = Marks::new(text);
+        let first = marks.next(0);
+        iter::successors(Some(first), |at| Some(marks.next(at + 1))).take_while(|&at| at < text.len()).collect()
+    }
+
+    fn is_mark(byte: u8) -> bool {
+        byte == b'"' || byte == b'\\' || byte < 0x20
+    }
+
     #[test]
-    fn only_a_long_text_without_control_characters_is_calm() {
-        let mut text = vec![b'a'; 10_000];
-        assert!(is_calm(&text));
-        assert!(!is_calm(&text[..1_000]));
-        for at in [0, 4_095, 4_096, 9_999] {
-            text[at] = 0x1F;
-            assert!(!is_calm(&text), "{at}");
-            text[at] = b' ';
+    fn each_byte_is_marked_or_not_wherever_it_stands() {
+        for length in [1, 15, 16, 63, 64, 65, 127, 128, 200] {
+            for at in 0..length {
+                for byte in 0..=u8::MAX {
+                    let mut text = vec![b'a'; length];
+                    text[at] = byte;
+                    assert_eq!(all(&text), if is_mark(byte) { vec![at] } else { vec![] }, "{byte} at {at} of {length}");
+                }
+            }
         }
-        assert!(is_calm(&text));
+    }
+
+    #[test]
+    fn a_text_without_marks_ends_at_its_end_wherever_one_asks() {
+        for length in [0, 1, 63, 64, 65, 128, 130] {
+            let text = vec![b' '; length];
+            let mut marks = Marks::new(&text);
+            for at in 0..=length {
+                assert_eq!(marks.next(at), length, "from {at}");
+            }
+            assert!(marks.next(length + 1) > length);
+        }
     }
 
     proptest! {
         #[test]
-        fn search_by_words_finds_what_search_by_bytes_finds(bytes in prop::collection::vec(prop_oneof![8 => any::<u8>(), 1 => Just(b'"')], 0..200)) {
-            let slow = bytes.iter().position(|&b| b == b'"' || b == b'\\' || b < 0x20).unwrap_or(bytes.len());
-            prop_assert_eq!(plain(&bytes, false), slow);
-            let calm: Vec<u8> = bytes.iter().map(|&b| b.max(0x20)).collect();
-            let slow = calm.iter().position(|&b| b == b'"' || b == b'\\').unwrap_or(calm.len());
-            prop_assert_eq!(plain(&calm, true), slow);
+        fn marks_are_those_that_a_search_by_bytes_finds(
+            bytes in prop::collection::vec(prop_oneof![8 => any::<u8>(), 1 => Just(b'"'), 1 => Just(b'\\')], 0..400),
+            steps in prop::collection::vec(0usize..90, 0..40),
+        ) {
+            let marked: Vec<usize> = (0..bytes.len()).filter(|&at| is_mark(bytes[at])).collect();
+            prop_assert_eq!(all(&bytes), marked);
+            let mut marks = Marks::new(&bytes);
+            let mut at = 0;
+            for step in steps {
+                at = (at + step).min(bytes.len());
+                let slow = at + bytes[at..].iter().position(|&byte| is_mark(byte)).unwrap_or(bytes.len() - at);
+                prop_assert_eq!(marks.next(at), slow);
+            }
+        }
+
+        #[test]
+        fn search_by_words_finds_what_search_by_bytes_finds(bytes in prop::collection::vec(prop_oneof![8 => any::<u8>(), 1 => Just(10)], 0..200)) {
             let slow = bytes.iter().position(|&b| b == 10 || b == 13).unwrap_or(bytes.len());
             prop_assert_eq!(until(&bytes, 10, 13), slow);
         }

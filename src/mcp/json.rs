@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde::de::value::{BorrowedStrDeserializer, Error as ValueError, MapDeserializer};
 use serde_json::value::RawValue;
 
-use super::bytes::{is_calm, plain};
+use super::bytes::Marks;
 
 /// serde_json gives up at 128 levels, and policy reads arguments with it: what we accept, it accepts.
 const DEEPEST: usize = 127;
@@ -32,7 +32,7 @@ type Scan<T> = Result<T, Fault>;
 /// [`Self::duplicate`].
 pub(super) struct Scanner<'a> {
     text: &'a str,
-    calm: bool,
+    marks: Marks<'a>,
     at: usize,
     open: usize,
     depth: usize,
@@ -65,7 +65,7 @@ impl<'a> Scanner<'a> {
     /// `depth`: how many containers may be open at once, at most 127.
     pub fn new(text: &'a str, depth: usize) -> Self {
         let depth = depth.min(DEEPEST);
-        Self { text, calm: is_calm(text.as_bytes()), at: 0, open: 0, depth, names: Vec::with_capacity(FEW), duplicate: false }
+        Self { text, marks: Marks::new(text.as_bytes()), at: 0, open: 0, depth, names: Vec::with_capacity(FEW), duplicate: false }
     }
 
     /// Whether any object read so far named a member twice (names compared unescaped).
@@ -222,7 +222,7 @@ impl<'a> Scanner<'a> {
         let mut escaped = false;
         self.at = from;
         loop {
-            self.at += plain(bytes.get(self.at..).unwrap_or_default(), self.calm);
+            self.at = self.marks.next(self.at);
             match bytes.get(self.at) {
                 Some(b'"') => {
                     self.at += 1;
