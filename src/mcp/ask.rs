@@ -2,8 +2,9 @@
 //! (MCP 2025-03-26 to 2025-11-25, "Client Features"), within a result in the modern one
 //! (MCP 2026-07-28 "Multi Round-Trip Requests"). Knows what is asked, not who decides.
 
+use super::bytes::any_place;
 use super::json::{Fault, Scanner, is_variant};
-use super::listing::{Unreadable, may_hold_method};
+use super::listing::{Unreadable, names_method};
 
 /// One kind of request from a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -105,35 +106,28 @@ impl Asks {
 
 /// A cheap first look: without one of these words no parser finds a question in an answer.
 pub fn may_ask(data: &[u8]) -> bool {
-    may_hold_method(data) || holds_ignoring_case(data, INPUTS) || names_error(data)
+    any_place(data, [b'h', b'H', b'\\', b'q', b'Q', b'"'], |at| match data.get(at) {
+        Some(b'"') => names_error(data, at),
+        Some(b'q' | b'Q') => names_inputs(data, at),
+        _ => names_method(data, at),
+    })
 }
 
 /// The error that sends a user to pages (MCP 2025-11-25 "URL Elicitation Required Error"): a question in another dress.
 const URL_REQUIRED: f64 = -32042.0;
 
-/// Whether a member could be called `error`. A `u` in an escape is found as one of a method's.
-fn names_error(data: &[u8]) -> bool {
-    let named = |at: usize| data.get(at + 1..at + 7).is_some_and(|name| name.eq_ignore_ascii_case(b"error\""));
-    memchr::memchr_iter(b'"', data).any(named)
+/// Whether a member could be called `error` behind the quote that stands here. A `u` in an escape is found as one of a method's.
+fn names_error(data: &[u8], at: usize) -> bool {
+    data.get(at + 1..at + 7).is_some_and(|name| name.eq_ignore_ascii_case(b"error\""))
 }
 
 /// `inputRequests` without its `s`, which some parsers take for a long one.
 const INPUTS: &[u8] = b"inputrequest";
 
-fn holds_ignoring_case(data: &[u8], word: &[u8]) -> bool {
-    let mut from = 0;
-    loop {
-        // A rare letter, with seven before it.
-        from += super::bytes::until(data.get(from..).unwrap_or_default(), b'q', b'Q');
-        if from >= data.len() {
-            return false;
-        }
-        let there = from.checked_sub(7).and_then(|start| data.get(start..start + word.len()));
-        if there.is_some_and(|there| there.eq_ignore_ascii_case(word)) {
-            return true;
-        }
-        from += 1;
-    }
+/// Whether the word stands around the `q` that stands here.
+fn names_inputs(data: &[u8], at: usize) -> bool {
+    let there = at.checked_sub(7).and_then(|from| data.get(from..from + INPUTS.len()));
+    there.is_some_and(|there| there.eq_ignore_ascii_case(INPUTS))
 }
 
 /// Looks for a question in an answer that is too long to be held: sees the names of its outer members,

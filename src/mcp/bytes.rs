@@ -64,10 +64,8 @@ impl<'a> Marks<'a> {
     /// What is less than a block is filled up with quotes: the first of them stands for the end.
     #[inline(never)]
     fn find_last(&mut self, at: usize) -> usize {
-        let mut block = [b'"'; BLOCK];
         let rest = self.text.get(at..).unwrap_or_default();
-        block.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
-        self.keep(at, marks(&block))
+        self.keep(at, marks(&filled_up(rest, b'"')))
     }
 
     #[inline(always)]
@@ -79,12 +77,48 @@ impl<'a> Marks<'a> {
 
 #[inline(always)]
 fn marks(block: &[u8; BLOCK]) -> u64 {
+    gather(block, |part| part.simd_eq(u8x16::splat(b'"')) | part.simd_eq(u8x16::splat(b'\\')) | part.simd_lt(u8x16::splat(b' ')))
+}
+
+/// One bit for each byte that is marked: the lowest is the first byte's.
+#[inline(always)]
+fn gather(block: &[u8; BLOCK], marked: impl Fn(u8x16) -> u8x16) -> u64 {
     let (parts, _) = block.as_chunks();
-    parts.iter().rev().fold(0, |bits, part| {
-        let part = u8x16::new(*part);
-        let marked = part.simd_eq(u8x16::splat(b'"')) | part.simd_eq(u8x16::splat(b'\\')) | part.simd_lt(u8x16::splat(b' '));
-        bits << 16 | u64::from(marked.to_bitmask())
-    })
+    parts.iter().rev().fold(0, |bits, part| bits << 16 | u64::from(marked(u8x16::new(*part)).to_bitmask()))
+}
+
+/// What is less than a block, with `filling` behind it.
+fn filled_up(rest: &[u8], filling: u8) -> [u8; BLOCK] {
+    let mut block = [filling; BLOCK];
+    block.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+    block
+}
+
+/// Whether `holds` says so of any place where one of a few bytes stands. Asks in the order of the text.
+pub(super) fn any_place<const FEW: usize>(text: &[u8], sought: [u8; FEW], mut holds: impl FnMut(usize) -> bool) -> bool {
+    let sought = sought.map(u8x16::splat);
+    let places = |block: &[u8; BLOCK]| gather(block, |part| sought.iter().fold(u8x16::ZERO, |any, one| any | part.simd_eq(*one)));
+    let (blocks, rest) = text.as_chunks();
+    let mut from = 0;
+    for block in blocks {
+        if any_bit(places(block), |bit| holds(from + bit)) {
+            return true;
+        }
+        from += BLOCK;
+    }
+    let filling = u64::MAX << rest.len();
+    any_bit(places(&filled_up(rest, 0)) & !filling, |bit| holds(from + bit))
+}
+
+#[inline(always)]
+fn any_bit(mut bits: u64, mut holds: impl FnMut(usize) -> bool) -> bool {
+    while bits != 0 {
+        if holds(bits.trailing_zeros() as usize) {
+            return true;
+        }
+        bits &= bits - 1;
+    }
+    false
 }
 
 /// How many bytes come before the first that is one of two.
@@ -176,6 +210,18 @@ mod tests {
                 let slow = at + bytes[at..].iter().position(|&byte| is_mark(byte)).unwrap_or(bytes.len() - at);
                 prop_assert_eq!(marks.next(at), slow);
             }
+        }
+
+        #[test]
+        fn places_are_those_that_a_search_by_bytes_finds(bytes in prop::collection::vec(prop_oneof![4 => any::<u8>(), 1 => Just(b'q')], 0..400)) {
+            let mut seen = Vec::new();
+            let none = any_place(&bytes, [b'q', 0], |at| {
+                seen.push(at);
+                false
+            });
+            let slow: Vec<usize> = (0..bytes.len()).filter(|&at| bytes[at] == b'q' || bytes[at] == 0).collect();
+            prop_assert_eq!((none, &seen), (false, &slow));
+            prop_assert_eq!(any_place(&bytes, [b'q', 0], |at| Some(&at) == slow.last()), !slow.is_empty());
         }
 
         #[test]

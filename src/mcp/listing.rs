@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use super::bytes::Word;
+use super::bytes::{Word, any_place};
 use super::json::{Fault, Scanner, is_variant};
 use super::sse::Verdict;
 use super::{Era, Kind};
@@ -152,24 +152,16 @@ pub fn judge_items(data: &[u8], watch: Watch, shows: &mut dyn FnMut(Kind, &str, 
 
 /// A cheap first look: without the word, in any case or escaped, no parser finds a method.
 pub(super) fn may_hold_method(data: &[u8]) -> bool {
-    found(data, b'h', b'H', |before, after| {
-        let ends = |text: &[u8], with: &[u8]| {
-            text.len() >= with.len() && text.iter().rev().zip(with.iter().rev()).all(|(a, b)| a.eq_ignore_ascii_case(b))
-        };
-        ends(before, b"met") && after.first_chunk::<2>().is_some_and(|next| next.eq_ignore_ascii_case(b"od"))
-    }) || found(data, b'\\', b'\\', |_, after| after.first() == Some(&b'u'))
+    any_place(data, [b'h', b'H', b'\\'], |at| names_method(data, at))
 }
 
-fn found(data: &[u8], one: u8, other: u8, mut holds: impl FnMut(&[u8], &[u8]) -> bool) -> bool {
-    let mut from = 0;
-    loop {
-        from += super::bytes::until(data.get(from..).unwrap_or_default(), one, other);
-        match (data.get(..from), data.get(from + 1..)) {
-            (Some(before), Some(after)) if holds(before, after) => return true,
-            (Some(_), Some(_)) => from += 1,
-            _ => return false,
-        }
+/// Whether an escaped letter begins here, or the word stands around its `h`.
+pub(super) fn names_method(data: &[u8], at: usize) -> bool {
+    if data.get(at) == Some(&b'\\') {
+        return data.get(at + 1) == Some(&b'u');
     }
+    let word = at.checked_sub(3).and_then(|from| data.get(from..at + 3));
+    word.is_some_and(|word| word.eq_ignore_ascii_case(b"method"))
 }
 
 /// Reads an answer and writes what may be seen of it, span by span.
