@@ -9,7 +9,7 @@ pub mod signing;
 
 use std::net::IpAddr;
 
-use http::HeaderName;
+use http::{HeaderName, HeaderValue};
 use serde_json::Value;
 
 use crate::principal::{Kind, Principal};
@@ -35,8 +35,10 @@ pub enum Source {
 #[derive(Clone, Debug)]
 pub struct IdentityRules {
     headers: Vec<(HeaderName, Source)>,
-    /// Folded names that never pass from a client, and the print of each.
-    guarded: Vec<(u32, String)>,
+    /// Folded names that never pass from a client.
+    guarded: Vec<String>,
+    /// What they, and the families, begin with.
+    initials: Initials,
     assertion: bool,
 }
 
@@ -115,8 +117,9 @@ impl IdentityRules {
     /// upstream's own credential, which clients may not send either.
     pub fn new(headers: Vec<(HeaderName, Source)>, credential: Option<&str>) -> Self {
         let own = headers.iter().map(|(name, _)| name.as_str()).chain(credential).map(fold);
-        let guarded = ALWAYS_STRIPPED.iter().map(|name| (*name).to_owned()).chain(own).map(|name| (print(&name), name)).collect();
-        Self { headers, guarded, assertion: false }
+        let guarded: Vec<String> = ALWAYS_STRIPPED.iter().map(|name| (*name).to_owned()).chain(own).collect();
+        let initials = guarded.iter().map(String::as_str).chain(FAMILIES.iter().copied()).collect();
+        Self { headers, guarded, initials, assertion: false }
     }
 
     /// With a signed assertion beside the headers, or without.
@@ -145,16 +148,13 @@ impl IdentityRules {
 
     /// Whether a client's header of this name must not reach the upstream.
     pub fn strips(&self, name: &str) -> bool {
-        // Asked of every header of every request: almost all differ in the print.
-        let own = print(name);
-        let first = own.to_be_bytes().get(2).copied();
-        self.guarded.iter().any(|(print, folded)| *print == own && folds_to(name, folded))
-            || FAMILIES.iter().any(|family| family.bytes().next() == first && begins_with(name, family))
+        // Asked of every header of every request: most begin like none of them.
+        self.initials.include(name) && (self.guards(name) || FAMILIES.iter().any(|family| begins_with(name, family)))
     }
 
     /// Whether a header of this name is stripped for what it is itself, and not for its likeness to others.
     pub fn guards(&self, name: &str) -> bool {
-        self.guarded.iter().any(|(_, folded)| folds_to(name, folded))
+        self.guarded.iter().any(|folded| folds_to(name, folded))
     }
 
     /// The headers to set, in the configured order; those without a value stay removed.
@@ -224,14 +224,27 @@ fn encode(text: &str) -> String {
     out
 }
 
-/// How many letters and digits a name has, and the first and the last of them without their case.
-fn print(name: &str) -> u32 {
-    let bytes = name.as_bytes();
-    let length = bytes.iter().map(|byte| u32::from(byte.is_ascii_alphanumeric())).sum::<u32>();
-    let letter = |byte: Option<&u8>| byte.map_or(0, |byte| u32::from(byte.to_ascii_lowercase()));
-    let first = letter(bytes.iter().find(|byte| byte.is_ascii_alphanumeric()));
-    let last = letter(bytes.iter().rfind(|byte| byte.is_ascii_alphanumeric()));
-    length << 16 | first << 8 | last
+/// The first letters of names, without their case; two may share a bit.
+#[derive(Clone, Copy, Debug, Default)]
+struct Initials(u64);
+
+impl Initials {
+    /// Whether a name may begin like one of these.
+    fn include(self, name: &str) -> bool {
+        let own = Self::of(name);
+        self.0 & own == own
+    }
+
+    fn of(name: &str) -> u64 {
+        let first = name.bytes().find(u8::is_ascii_alphanumeric);
+        first.map_or(0, |first| 1 << (first.to_ascii_lowercase() % 64))
+    }
+}
+
+impl<'a> FromIterator<&'a str> for Initials {
+    fn from_iter<T: IntoIterator<Item = &'a str>>(names: T) -> Self {
+        Self(names.into_iter().fold(0, |bits, name| bits | Self::of(name)))
+    }
 }
 
 /// Whether the name is this one by letters and digits alone.
@@ -252,8 +265,8 @@ fn fold(name: &str) -> String {
 }
 
 /// `X-Forwarded-For` from the real peer (RFC 7239 §5.2 in its common form).
-pub fn forwarded_for(source: IpAddr) -> String {
-    source.to_string()
+pub fn forwarded_for(source: IpAddr) -> Option<HeaderValue> {
+    HeaderValue::try_from(source.to_string()).ok()
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use http::header::HOST;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method};
 
@@ -28,7 +29,7 @@ use crate::token::{Demand, IssuerRules};
 #[derive(Clone, Copy, Debug)]
 pub struct Head<'a> {
     pub method: &'a Method,
-    /// `:authority` or `Host`, as sent.
+    /// The authority in the request's target, as sent: `:authority` in HTTP/2.
     pub authority: Option<&'a str>,
     /// The raw path, without the query.
     pub path: &'a str,
@@ -38,6 +39,13 @@ pub struct Head<'a> {
     /// SHA-256 of the client's verified certificate in DER (RFC 8705 §3.1).
     pub certificate: Option<[u8; 32]>,
     pub received: SystemTime,
+}
+
+impl<'a> Head<'a> {
+    /// The host that is asked for, with its port: the target's authority, or `Host`.
+    pub fn host(&self) -> Option<&'a str> {
+        self.authority.or_else(|| self.headers.get(HOST)?.to_str().ok())
+    }
 }
 
 /// What the configuration says of one upstream, resolved.
@@ -397,7 +405,7 @@ impl RouteTable {
     }
 
     pub fn find(&self, head: &Head<'_>) -> Result<&Target, Error> {
-        let host = head.authority.filter(|host| is_authority(host)).ok_or(Error::Host)?;
+        let host = head.host().filter(|host| is_authority(host)).ok_or(Error::Host)?;
         let paths = match self.hosts.get(host) {
             Some(paths) => paths,
             None => self.elsewhere(&plain_authority(host)).ok_or(Error::Misdirected)?,

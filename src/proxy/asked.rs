@@ -15,6 +15,7 @@ use super::shown::Shown;
 use super::upstream::{Outgoing, Sent};
 use crate::denial::{Denial, Fault};
 use crate::event::{Event, Outcome};
+use crate::identity;
 use crate::mcp::ask::{self, Ask, Asks};
 use crate::mcp::reverse::{self, Fate, Told};
 use crate::mcp::sse::Verdict;
@@ -218,7 +219,17 @@ impl<'a> Questions<'a> {
         };
         // A new stream is not resumed by it.
         let own = own.without_event();
-        let sent = Sent { method: http::Method::POST, body, session: Some(&own), task: None, lacking: &[], traceparent: None, shown };
+        let forwarded_for = identity::forwarded_for(head.source).ok_or(Fault::Internal)?;
+        let sent = Sent {
+            session: Some(&own),
+            task: None,
+            lacking: &[],
+            traceparent: None,
+            forwarded_for,
+            method: http::Method::POST,
+            body,
+            shown,
+        };
         let outgoing = Outgoing::new(&release, self.admitted, &head, sent)?;
         let reached = self.gateway.upstreams.call(outgoing, session, plan, tale).await?;
         drop(reached);

@@ -23,7 +23,7 @@ use super::reply::{self, Cors};
 use super::response::{self, Legacy, Plan};
 use super::results::Asked;
 use super::shown::Shown;
-use super::upstream::{Outgoing, Sent};
+use super::upstream::{Outgoing, Sent, TRACEPARENT};
 use super::{Gateway, authorization, body, hosted, signals};
 use crate::config::Limits;
 use crate::denial::{Denial, Fault};
@@ -78,6 +78,7 @@ pub async fn run(gateway: &Gateway, peer: &Peer, mut session: ServerSession, shu
 pub(super) struct Exchange<'g> {
     pub(super) gateway: &'g Gateway,
     pub(super) world: &'g Snapshot,
+    peer: &'g Peer,
     pub(super) source: IpAddr,
     /// SHA-256 of the client's verified certificate in DER.
     certificate: Option<[u8; 32]>,
@@ -93,8 +94,8 @@ async fn answer(gateway: &Gateway, peer: &Peer, session: &mut ServerSession) -> 
     let Client { source, certificate } = *client.as_ref().unwrap_or(&peer.alone());
     let received = SystemTime::now();
     let tale = Tale::begin(gateway, source, received);
-    let mut exchange = Exchange { gateway, world: &world, source, certificate, received, tale, cors: Cors::None };
-    match client.map_err(Denial::from).and_then(|_| locate(&exchange, peer, session)) {
+    let mut exchange = Exchange { gateway, world: &world, peer, source, certificate, received, tale, cors: Cors::None };
+    match client.map_err(Denial::from).and_then(|_| locate(&exchange, session)) {
         Ok(Target::Metadata(route)) => {
             exchange.tale.tell(|event| event.upstream = Some(route.name.clone()));
             public(&mut exchange, session, world.assertions.metadata(&route)).await
@@ -116,15 +117,15 @@ async fn answer(gateway: &Gateway, peer: &Peer, session: &mut ServerSession) -> 
 }
 
 /// Where to?
-fn locate(exchange: &Exchange<'_>, peer: &Peer, session: &ServerSession) -> Result<Target, Denial> {
+fn locate(exchange: &Exchange<'_>, session: &ServerSession) -> Result<Target, Denial> {
     let head = exchange.head(session);
     check_size(head.headers, &exchange.world.config.limits)?;
-    let authority = head.authority.ok_or(route::Error::Host)?;
+    let authority = head.host().ok_or(route::Error::Host)?;
     // RFC 9113 §8.3.1: a Host beside `:authority` says the same.
     if !head.headers.get_all(HOST).iter().all(|host| host.as_bytes().eq_ignore_ascii_case(authority.as_bytes())) {
         return Err(route::Error::Host.into());
     }
-    peer.serves(authority)?;
+    exchange.peer.serves(authority)?;
     Ok(exchange.world.routes.find(&head)?.clone())
 }
 
@@ -156,10 +157,9 @@ async fn public(exchange: &mut Exchange<'_>, session: &mut ServerSession, docume
 impl<'g> Exchange<'g> {
     fn head<'s>(&self, session: &'s ServerSession) -> Head<'s> {
         let header = session.req_header();
-        let authority = header.uri.authority().map(|authority| authority.as_str());
         Head {
             method: &header.method,
-            authority: authority.or_else(|| header.headers.get(HOST).and_then(|host| host.to_str().ok())),
+            authority: header.uri.authority().map(|authority| authority.as_str()),
             path: header.uri.path(),
             headers: &header.headers,
             source: self.source,
@@ -426,7 +426,8 @@ impl<'g> Exchange<'g> {
         let token = shown.token.clone();
         let own = plan.legacy.as_ref().and_then(|legacy| legacy.session.as_ref());
         let task = plan.asked.judgement.and_then(Judgement::task);
-        let sent = Sent { method, body, session: own, traceparent: self.tale.traceparent(), task, lacking: &plan.lacking, shown };
+        let (traceparent, forwarded_for) = (self.tale.traceparent(), self.peer.forwarded_for(self.source).ok_or(Fault::Internal)?);
+        let sent = Sent { method, body, session: own, traceparent, forwarded_for, task, lacking: &plan.lacking, shown };
         let outgoing = Outgoing::new(release, admitted, &self.head(session), sent)?;
         self.tale.step(Step::Upstream);
         let reached = self.gateway.upstreams.call(outgoing, session, plan, &mut self.tale).await?;
@@ -681,6 +682,6 @@ fn named(operation: &Operation<'_>) -> Option<String> {
 
 /// The caller's trace context, from the message or the head.
 fn parent(message: Option<&str>, headers: &HeaderMap) -> Option<Parent> {
-    let header = headers.get("traceparent").and_then(|value| value.to_str().ok());
+    let header = headers.get(TRACEPARENT).and_then(|value| value.to_str().ok());
     Parent::parse(message.or(header)?)
 }

@@ -109,7 +109,7 @@ fn check(head: &[u8], limits: &Limits) -> Result<usize, Fault> {
         begun = at + 1;
         line
     });
-    let request = lines.next().flatten().ok_or(MALFORMED("a line of the head does not end with CR LF"))?;
+    let request = lines.next().flatten().ok_or_else(|| MALFORMED("a line of the head does not end with CR LF"))?;
     if !request.ends_with(b" HTTP/1.1") {
         let is_http = request.windows(6).any(|window| window == b" HTTP/");
         return Err(if is_http { Fault::HttpVersion } else { MALFORMED("the request line is malformed") });
@@ -121,7 +121,7 @@ fn check(head: &[u8], limits: &Limits) -> Result<usize, Fault> {
     }
     let (mut hosts, mut lengths, mut codings, mut count, mut body) = (0, 0, 0, 0, 0);
     for line in lines {
-        let line = line.ok_or(MALFORMED("a line of the head does not end with CR LF"))?;
+        let line = line.ok_or_else(|| MALFORMED("a line of the head does not end with CR LF"))?;
         if line.is_empty() {
             break;
         }
@@ -129,7 +129,7 @@ fn check(head: &[u8], limits: &Limits) -> Result<usize, Fault> {
         if matches!(line.first(), Some(b' ' | b'\t')) || memchr2(b'\r', 0, line).is_some() {
             return Err(MALFORMED("a header is folded or holds a control character"));
         }
-        let colon = memchr(b':', line).ok_or(MALFORMED("a header has no colon"))?;
+        let colon = memchr(b':', line).ok_or_else(|| MALFORMED("a header has no colon"))?;
         let (name, value) = line.split_at(colon);
         match name.len() {
             4 if name.eq_ignore_ascii_case(b"host") => hosts += 1,

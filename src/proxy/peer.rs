@@ -4,9 +4,9 @@
 //! of others is not looked at.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use pingora::protocols::Stream;
 use pingora::protocols::l4;
 
@@ -14,6 +14,7 @@ use super::forwarded::{self, fingerprint};
 use crate::certificate::Leaf;
 use crate::config::Trusted;
 use crate::denial::Fault;
+use crate::identity;
 use crate::route::Error;
 use crate::tls::Served;
 
@@ -27,6 +28,8 @@ pub struct Peer {
     certificate: Option<[u8; 32]>,
     /// The SNI that it sent, and the certificate that it was shown for it.
     asked: Option<(String, Arc<Leaf>)>,
+    /// What `X-Forwarded-For` says of it, from its first request on.
+    forwarded: OnceLock<Option<HeaderValue>>,
 }
 
 /// For whom one request is made.
@@ -65,6 +68,14 @@ impl Peer {
     /// For itself.
     pub fn alone(&self) -> Client {
         Client { source: self.source(), certificate: self.certificate }
+    }
+
+    /// `X-Forwarded-For` of a request that is made for `source`, which is mostly the peer itself.
+    pub fn forwarded_for(&self, source: IpAddr) -> Option<HeaderValue> {
+        if source != self.source() {
+            return identity::forwarded_for(source);
+        }
+        self.forwarded.get_or_init(|| identity::forwarded_for(source)).clone()
     }
 
     /// For whom a request with these headers is made.
@@ -107,6 +118,15 @@ mod tests {
         for (authority, expected) in [("a", "a"), ("a:1", "a"), ("[::1]:1", "[::1]"), ("[::1]", "[::1]"), ("::1", "::1"), ("a:b", "a:b")] {
             assert_eq!(host(authority), expected);
         }
+    }
+
+    #[test]
+    fn a_request_is_forwarded_for_whom_it_is_made_and_no_other() {
+        let peer = Peer { address: "10.0.0.1".parse().ok(), ..Peer::default() };
+        for source in ["192.0.2.1", "10.0.0.1", "2001:db8::1", "10.0.0.1", "192.0.2.2"] {
+            assert_eq!(peer.forwarded_for(source.parse().unwrap()).unwrap(), source);
+        }
+        assert_eq!(Peer::default().forwarded_for(Peer::default().source()).unwrap(), "0.0.0.0");
     }
 
     #[test]

@@ -19,6 +19,7 @@ use super::record::Tale;
 use super::reply::{self, Cors};
 use super::results::{self, Asked, Gathered, Held};
 use super::stream;
+use super::upstream::SESSION;
 use crate::denial::Fault;
 use crate::event::Outcome;
 use crate::mcp::ask::Asks;
@@ -130,9 +131,11 @@ pub async fn relay(
     if let Some(nonce) = &plan.nonce {
         clean.insert_header(reply::DPOP_NONCE, nonce.clone()).map_err(|_| Fault::Internal)?;
     }
-    if let Some((legacy, id)) = plan.legacy.as_ref().zip(answer.headers.get("mcp-session-id")) {
+    if let Some(legacy) = &plan.legacy
+        && let Some(id) = answer.headers.get(SESSION)
+    {
         let begun = id.to_str().ok().and_then(|id| legacy.seals.begun(&reached.mark, declared(plan), id)).ok_or(Fault::UpstreamSession)?;
-        clean.insert_header("mcp-session-id", begun).map_err(|_| Fault::Internal)?;
+        clean.insert_header(SESSION, begun).map_err(|_| Fault::Internal)?;
     }
     let head = Head { header: clean, length: answer.headers.get(CONTENT_LENGTH).cloned() };
     let sight = results::sight(plan);

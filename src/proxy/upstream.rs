@@ -9,18 +9,18 @@ use pingora::http::RequestHeader;
 
 use super::shown::Shown;
 use crate::denial::Fault;
-use crate::identity::{self, assertion};
+use crate::identity::assertion;
 use crate::mcp::headers;
 use crate::mcp::mirror::Lacking;
 use crate::pipeline::{Admitted, Release};
 use crate::route::{Head, Route};
 use crate::session::Session;
 
-const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
+pub(super) const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 const LAST_EVENT: HeaderName = HeaderName::from_static("last-event-id");
 const NAME: HeaderName = HeaderName::from_static("mcp-name");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+pub(super) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// A request as it goes to the upstream.
 pub struct Outgoing {
@@ -49,6 +49,8 @@ pub struct Sent<'a> {
     /// The caller's own session.
     pub session: Option<&'a Session>,
     pub traceparent: Option<String>,
+    /// The real peer ([`super::peer::Peer::forwarded_for`]).
+    pub forwarded_for: HeaderValue,
     /// The task that it is about, as the upstream knows it.
     pub task: Option<&'a str>,
     /// Headers that repeat arguments and that the client left out: a server that reads them finds them all the same.
@@ -82,7 +84,7 @@ fn build(route: &Route, head: &Head<'_>, admitted: &Admitted, sent: Sent<'_>) ->
         }
     }
     set(ACCEPT_ENCODING, HeaderValue::from_static("identity"))?;
-    set(FORWARDED_FOR, HeaderValue::try_from(identity::forwarded_for(head.source)).ok()?)?;
+    set(FORWARDED_FOR, sent.forwarded_for)?;
     if let (Some(task), true) = (sent.task, head.headers.contains_key(NAME)) {
         set(NAME, HeaderValue::from_str(&headers::encode(task)).ok()?)?;
     }

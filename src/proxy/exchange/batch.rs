@@ -118,8 +118,8 @@ impl<'g> Exchange<'g> {
             event.token = Some(admitted.token);
             event.era = Some(Era::Legacy);
         });
-        let Exchange { gateway, world, source, certificate, received, .. } = *self;
-        Exchange { gateway, world, source, certificate, received, tale, cors: self.cors.clone() }
+        let Exchange { gateway, world, peer, source, certificate, received, .. } = *self;
+        Exchange { gateway, world, peer, source, certificate, received, tale, cors: self.cors.clone() }
     }
 
     /// The answer to one message, if it is to have one.
