@@ -8,7 +8,7 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor}
 use serde_json::{Map, Value};
 
 /// Members that most objects of tokens have at most; one with more makes room as it is read.
-const USUAL: usize = 12;
+const USUAL: usize = 14;
 
 /// The object, or none where the text is anything else.
 pub(crate) fn object(text: &[u8]) -> Option<Map<String, Value>> {

@@ -78,7 +78,7 @@ impl<'a> Unverified<'a> {
         let (message, signature) = token.rsplit_once('.').ok_or(Error::NotJwt)?;
         let (header, payload) = message.split_once('.').ok_or(Error::NotJwt)?;
         let header = decode(header).and_then(|text| json::object(&text)).ok_or(Error::NotJwt)?;
-        if REFUSED_HEADERS.iter().any(|name| header.contains_key(*name)) {
+        if header.keys().any(|name| REFUSED_HEADERS.contains(&name.as_str())) {
             return Err(Error::Header);
         }
         let algorithm = header.get("alg").and_then(Value::as_str).and_then(|name| name.parse().ok()).ok_or(Error::Algorithm)?;
@@ -223,7 +223,7 @@ impl<'a> Unverified<'a> {
     fn looks_like_id_token(&self, rules: &IssuerRules) -> bool {
         let says =
             |name: &str, value: &str| self.claims.get(name).and_then(Value::as_str).is_some_and(|said| said.eq_ignore_ascii_case(value));
-        if ID_TOKEN_CLAIMS.iter().any(|name| self.claims.contains_key(*name)) || says("typ", "ID") || says("token_use", "id") {
+        if self.claims.keys().any(|name| ID_TOKEN_CLAIMS.contains(&name.as_str())) || says("typ", "ID") || says("token_use", "id") {
             return true;
         }
         let is_client = |audience: &String| {
@@ -277,34 +277,58 @@ fn kind(typ: Option<&Value>) -> Result<String, Error> {
     Ok(lower.strip_prefix("application/").map_or_else(|| lower.clone(), str::to_owned))
 }
 
+/// What a registered claim must be.
+#[derive(Clone, Copy)]
+enum Shape {
+    Text,
+    Date,
+    Texts,
+}
+
+const REGISTERED: [(&str, Shape); 11] = [
+    ("iss", Shape::Text),
+    ("sub", Shape::Text),
+    ("client_id", Shape::Text),
+    ("azp", Shape::Text),
+    ("jti", Shape::Text),
+    ("exp", Shape::Date),
+    ("nbf", Shape::Date),
+    ("iat", Shape::Date),
+    ("aud", Shape::Texts),
+    ("scope", Shape::Texts),
+    ("scp", Shape::Texts),
+];
+
 /// A registered claim of a wrong type is refused, never taken for absent.
 pub(super) fn check_types(claims: &Map<String, Value>) -> Result<(), Error> {
-    for name in ["iss", "sub", "client_id", "azp", "jti"] {
-        if claims.get(name).is_some_and(|value| !value.is_string()) {
-            return Err(Error::ClaimType(name));
-        }
-    }
-    for name in ["exp", "nbf", "iat"] {
-        time(claims, name)?;
-    }
-    for name in ["aud", "scope", "scp"] {
-        if claims.get(name).is_some_and(|value| strings(value).is_none()) {
+    for (name, value) in claims {
+        let Some((name, shape)) = REGISTERED.iter().find(|(registered, _)| registered == name) else { continue };
+        let fits = match shape {
+            Shape::Text => value.is_string(),
+            Shape::Date => date(value).is_some(),
+            Shape::Texts => value.is_string() || value.as_array().is_some_and(|many| many.iter().all(Value::is_string)),
+        };
+        if !fits {
             return Err(Error::ClaimType(name));
         }
     }
     Ok(())
 }
 
-/// A `NumericDate` (RFC 7519 §2), which may have a fraction.
+/// A claim that is a time, or [`Error::ClaimType`] where it is none.
 pub(super) fn time(claims: &Map<String, Value>, name: &'static str) -> Result<Option<SystemTime>, Error> {
     let Some(value) = claims.get(name) else { return Ok(None) };
-    let since = match (value.as_u64(), value.as_f64()) {
-        (Some(seconds), _) => Duration::from_secs(seconds.min(LAST_SECOND)),
-        (None, Some(seconds)) if seconds >= LAST_SECOND as f64 => Duration::from_secs(LAST_SECOND),
-        (None, Some(seconds)) => Duration::try_from_secs_f64(seconds).map_err(|_| Error::ClaimType(name))?,
-        (None, None) => return Err(Error::ClaimType(name)),
-    };
+    let since = date(value).ok_or(Error::ClaimType(name))?;
     Ok(SystemTime::UNIX_EPOCH.checked_add(since))
+}
+
+/// A `NumericDate` (RFC 7519 §2), which may have a fraction.
+fn date(value: &Value) -> Option<Duration> {
+    match (value.as_u64(), value.as_f64()?) {
+        (Some(seconds), _) => Some(Duration::from_secs(seconds.min(LAST_SECOND))),
+        (None, seconds) if seconds >= LAST_SECOND as f64 => Some(Duration::from_secs(LAST_SECOND)),
+        (None, seconds) => Duration::try_from_secs_f64(seconds).ok(),
+    }
 }
 
 /// One string, or an array of nothing else.
