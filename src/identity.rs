@@ -303,6 +303,20 @@ mod tests {
     }
 
     #[test]
+    fn every_name_that_never_passes_is_stripped_however_it_begins() {
+        let rules = IdentityRules::new(vec![(HeaderName::from_static("9-lives"), Source::Subject)], Some("Zeta-Key"));
+        let families = FAMILIES.iter().map(|family| format!("{family}more"));
+        for name in ALWAYS_STRIPPED.iter().map(|name| (*name).to_owned()).chain(families).chain(["9lives".into(), "zetakey".into()]) {
+            let (first, rest) = name.split_at(1);
+            for spelling in [name.clone(), name.to_uppercase(), format!("_-{name}"), format!("{first}_{rest}"), format!("-{first}-{rest}_")]
+            {
+                assert!(rules.strips(&spelling), "{spelling}");
+            }
+        }
+        assert!(!rules.strips("accept") && !rules.strips("user-agent") && !rules.strips("mcp-name") && !rules.strips("-"));
+    }
+
+    #[test]
     fn item_s30_the_likes_of_identity_headers_are_stripped_and_nothing_that_clients_need() {
         for name in ["x-forwarded-user", "X_Forwarded-Groups", "x-auth-request-email", "Remote-User", "remote_groups", "X-WEBAUTH-USER"] {
             assert!(rules(Source::Subject).strips(name), "{name}");

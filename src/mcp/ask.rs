@@ -308,6 +308,8 @@ pub(super) fn member_sends_to_page(scanner: &mut Scanner<'_>, name: &str) -> Res
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+    use proptest::sample::select;
 
     fn found(data: &str) -> Result<Vec<Ask>, Unreadable> {
         let asks = asked(data.as_bytes(), 16);
@@ -433,5 +435,24 @@ mod tests {
         assert_eq!(permitted, [Ask::Ping]);
         let all = Asks { elicitation: true, elicitation_url: true, sampling: true, roots: true };
         assert!(Ask::ALL.into_iter().all(|ask| all.permits(ask) == (ask != Ask::Other)));
+    }
+
+    proptest! {
+        /// Words and halves of words, at every place of a block and across two of them.
+        #[test]
+        fn a_first_look_finds_each_word_wherever_it_stands(
+            words in prop::collection::vec(
+                select(vec![
+                    "method", "METHOD", "meT", "hod", "h", "q", "inputRequest", "INPUTREQUEST", "inputre", "quest", "\"error\"", "\"Error\"", "\"", "error",
+                    "\\", "u", "\\n", "x", " and what stands between them ", "................................................",
+                ]),
+                0..12,
+            ),
+        ) {
+            let data = words.concat();
+            let lower = data.to_ascii_lowercase();
+            let slow = ["method", "inputrequest", "\"error\""].iter().any(|word| lower.contains(word)) || data.contains("\\u");
+            prop_assert_eq!(may_ask(data.as_bytes()), slow);
+        }
     }
 }
