@@ -278,7 +278,6 @@ fn kind(typ: Option<&Value>) -> Result<String, Error> {
 }
 
 /// What a registered claim must be.
-#[derive(Clone, Copy)]
 enum Shape {
     Text,
     Date,
