@@ -4,8 +4,8 @@
 //! measured in turn, on the same core, with the same load, and the bars are ratios of processor
 //! time for each answer. `benches/load/run` builds and starts this; `--help` names the rows.
 //!
-//! The binary plays every part: `load baseline LISTEN UPSTREAM` is the bare proxy, `load upstream
-//! LISTEN` the fake MCP server, everything else the generator that starts them.
+//! The binary plays every part: `load baseline LISTEN UPSTREAM [KEY]` is the bare proxy, everything else the
+//! generator that starts it, with the fake MCP server on its own thread.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -40,11 +40,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        ["baseline", listen, upstream] => baseline::run(listen, upstream),
-        ["upstream", listen] => {
-            upstream::run(listen).expect("an upstream");
-            ExitCode::SUCCESS
-        }
+        ["baseline", listen, upstream] => baseline::run(listen, upstream, None),
+        ["baseline", listen, upstream, key] => baseline::run(listen, upstream, Some(key)),
         ["--help"] => {
             println!("{USAGE}\nrows: {}", rows::names().join(" "));
             ExitCode::SUCCESS

@@ -8,9 +8,9 @@ use crate::Options;
 use crate::generator::{Connection, Outcome, Rendered, Until, closed_loop, open_loop};
 use crate::measure::{median, processor_time, resident, resident_at_rest};
 use crate::report::{Bar, Row};
-use crate::seat::{Gateway, PATH, PUBLIC_URL, Seat, start_upstream};
+use crate::seat::{Gateway, PATH, PUBLIC_URL, Seat};
 use crate::tokens::{Holder, Mint, forged};
-use crate::{governed, streams, workload};
+use crate::{governed, streams, upstream, workload};
 
 const CONNECTIONS: usize = 64;
 const TOKENS: usize = 11_000;
@@ -38,8 +38,8 @@ struct Cost {
     key: &'static str,
     name: &'static str,
     bar: f64,
-    /// Signatures that must be verified for each answer come on top of the bar.
-    verifications: u32,
+    /// What a bare proxy pays to verify the proof of each request comes on top of the bar.
+    proved: bool,
     status: u16,
     sight: Sight,
     requests: fn(&Load) -> Vec<Rendered>,
@@ -50,7 +50,7 @@ const COSTS: &[Cost] = &[
         key: "call",
         name: "tools/call 330 B, one token, seen before",
         bar: 1.20,
-        verifications: 0,
+        proved: false,
         status: 200,
         sight: Sight::Again,
         requests: |load| load.variants(|id| workload::call(Some(&load.token), id)),
@@ -59,7 +59,7 @@ const COSTS: &[Cost] = &[
         key: "opaque",
         name: "the same, one opaque token, seen before",
         bar: 1.20,
-        verifications: 0,
+        proved: false,
         status: 200,
         sight: Sight::Again,
         requests: |load| load.variants(|id| workload::call(Some(OPAQUE), id)),
@@ -68,7 +68,7 @@ const COSTS: &[Cost] = &[
         key: "tokens",
         name: "the same, 11,000 tokens in turn, seen before",
         bar: 1.20,
-        verifications: 0,
+        proved: false,
         status: 200,
         sight: Sight::Again,
         requests: Load::calls_of_many,
@@ -77,7 +77,7 @@ const COSTS: &[Cost] = &[
         key: "first",
         name: "the same, each token for the first time, RS256 to ES256 10:1",
         bar: 2.4,
-        verifications: 0,
+        proved: false,
         status: 200,
         sight: Sight::First,
         requests: Load::calls_of_many,
@@ -86,7 +86,7 @@ const COSTS: &[Cost] = &[
         key: "dpop",
         name: "the same, 64 tokens bound to a key, each with a proof of its own",
         bar: 1.6,
-        verifications: 1,
+        proved: true,
         status: 200,
         sight: Sight::First,
         requests: Load::calls_with_proof,
@@ -95,7 +95,7 @@ const COSTS: &[Cost] = &[
         key: "list",
         name: "tools/list, 100 tools (60 KB) cut to 10",
         bar: 2.0,
-        verifications: 0,
+        proved: false,
         status: 200,
         sight: Sight::Again,
         requests: |load| load.variants(|id| workload::list(&load.token, id)),
@@ -104,7 +104,7 @@ const COSTS: &[Cost] = &[
         key: "events",
         name: "tools/call answered by ten events",
         bar: 1.08,
-        verifications: 0,
+        proved: false,
         status: 200,
         sight: Sight::Again,
         requests: |load| load.variants(|id| workload::events(&load.token, id)),
@@ -113,7 +113,7 @@ const COSTS: &[Cost] = &[
         key: "large",
         name: "tools/call with 50 KB of arguments",
         bar: 1.5,
-        verifications: 0,
+        proved: false,
         status: 200,
         sight: Sight::Again,
         requests: |load| load.variants(|id| workload::large_call(&load.token, id)),
@@ -122,7 +122,7 @@ const COSTS: &[Cost] = &[
         key: "anonymous",
         name: "refused: no token (against a bare call)",
         bar: 0.45,
-        verifications: 0,
+        proved: false,
         status: 401,
         sight: Sight::Again,
         requests: |load| load.variants(|id| workload::call(None, id)),
@@ -131,7 +131,7 @@ const COSTS: &[Cost] = &[
         key: "forbidden",
         name: "refused: a tool that no rule names (against a bare call)",
         bar: 0.55,
-        verifications: 0,
+        proved: false,
         status: 403,
         sight: Sight::Again,
         requests: |load| load.variants(|id| workload::forbidden_call(&load.token, id)),
@@ -140,7 +140,7 @@ const COSTS: &[Cost] = &[
         key: "forged",
         name: "refused: wrong RS256 signature (against a bare call)",
         bar: 1.7,
-        verifications: 0,
+        proved: false,
         status: 401,
         sight: Sight::Again,
         requests: |load| load.variants(|id| workload::call(Some(&forged(&load.mint.rs256(id))), id)),
@@ -161,6 +161,7 @@ pub fn names() -> Vec<&'static str> {
 struct Load {
     options: Options,
     mint: Mint,
+    holder: Holder,
     token: String,
     /// Rendered when first needed: signing them takes a while.
     many: std::cell::OnceCell<Vec<Rendered>>,
@@ -172,7 +173,9 @@ struct Load {
 /// Measures the rows that were asked for, in order; those before a fault, and the fault.
 pub async fn measure(options: Options) -> (Vec<Row>, io::Result<()>) {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let (_upstream, upstream) = start_upstream().expect("an upstream");
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port for the upstream");
+    let upstream = listener.local_addr().expect("the upstream's address").to_string();
+    tokio::task::spawn_local(upstream::run(listener));
     let mint = Mint::new(&format!("{PUBLIC_URL}{PATH}"));
     let jwks: PathBuf = mint.write_jwks(folder.path());
     let tested = match &options.binary {
@@ -181,7 +184,8 @@ pub async fn measure(options: Options) -> (Vec<Row>, io::Result<()>) {
     };
     let token = mint.rs256(99_999_999);
     let probe = workload::call(Some(&token), 0);
-    let load = Load { options, mint, token, many: std::cell::OnceCell::new(), upstream, tested, probe };
+    let holder = Holder::new(&format!("{PUBLIC_URL}{PATH}"));
+    let load = Load { options, mint, holder, token, many: std::cell::OnceCell::new(), upstream, tested, probe };
     let mut rows = Vec::new();
     let done = load.fill(&mut rows).await;
     (rows, done)
@@ -232,9 +236,9 @@ impl Load {
 
     /// Proofs are good once, so each of them is sent once. They are dated ahead, so that they last the row.
     fn calls_with_proof(&self) -> Vec<Rendered> {
-        let holder = Holder::new(&format!("{PUBLIC_URL}{PATH}"));
-        let tokens: Vec<String> = (0..HOLDERS).map(|serial| self.mint.bound(serial, &holder.thumbprint())).collect();
-        let proved = |(serial, token): (usize, &String)| workload::call_with_proof(token, &holder.proof(token, serial), serial);
+        let thumbprint = self.holder.thumbprint();
+        let tokens: Vec<String> = (0..HOLDERS).map(|serial| self.mint.bound(serial, &thumbprint)).collect();
+        let proved = |(serial, token): (usize, &String)| workload::call_with_proof(token, &self.holder.proof(token, serial), serial);
         (0..TOKENS).zip(tokens.iter().cycle()).map(proved).collect()
     }
 
@@ -254,20 +258,18 @@ impl Load {
         let plain = self.variants(|id| workload::call(Some(&self.token), id));
         let comparable = if cost.status == 200 { &requests } else { &plain };
         let mut row = row(cost.name, "µs", Bar::Ratio(cost.bar));
-        let mut verifications = Vec::new();
         let bare = self.seat(&Gateway::Bare).await?;
+        let verifying = if cost.proved { Some(self.seat(&Gateway::Verifying(self.holder.key())).await?) } else { None };
         let mut tested = self.seat(&self.tested).await?;
-        closed_loop(&bare.address, comparable, CONNECTIONS, Until::Elapsed(self.options.cell / 4)).await;
+        for seat in [Some(&bare), verifying.as_ref()].into_iter().flatten() {
+            closed_loop(&seat.address, comparable, CONNECTIONS, Until::Elapsed(self.options.cell / 4)).await;
+        }
+        let mut verifications = Vec::new();
         if cost.sight == Sight::Again {
             let rounds = Until::Rounds(2_000usize.div_ceil(requests.len()));
             closed_loop(&tested.address, &requests, CONNECTIONS, rounds).await;
         }
         for round in 0..self.options.rounds {
-            // In each round, for the machine is not the same all the time.
-            if cost.verifications > 0 {
-                verifications.push(f64::from(cost.verifications) * verification());
-                row.bar = Bar::RatioAnd(cost.bar, median(&verifications));
-            }
             if cost.sight == Sight::First {
                 tested = self.seat(&self.tested).await?;
                 closed_loop(&tested.address, &plain, CONNECTIONS, Until::Rounds(4)).await;
@@ -277,20 +279,25 @@ impl Load {
                 Sight::First => Until::Rounds(1),
             };
             let status = self.expected(cost.status);
+            let ours = cost_of(cost.key, "doorward", &tested, &requests, cell, status, &mut row.faults);
             if round % 2 == 0 {
-                row.bare.push(self.bare_cell(cost, &bare, comparable).await);
-                row.doorward.push(cost_of(cost.key, "doorward", &tested, &requests, cell, status, &mut row.faults).await);
+                row.bare.push(self.bare_cell(cost, "bare", &bare, comparable).await);
+                row.doorward.push(ours.await);
             } else {
-                row.doorward.push(cost_of(cost.key, "doorward", &tested, &requests, cell, status, &mut row.faults).await);
-                row.bare.push(self.bare_cell(cost, &bare, comparable).await);
+                row.doorward.push(ours.await);
+                row.bare.push(self.bare_cell(cost, "bare", &bare, comparable).await);
+            }
+            if let (Some(verifying), Some(bare)) = (&verifying, row.bare.last()) {
+                verifications.push(self.bare_cell(cost, "verifying", verifying, comparable).await - bare);
+                row.bar = Bar::RatioAnd(cost.bar, median(&verifications));
             }
         }
         Ok(row)
     }
 
-    async fn bare_cell(&self, cost: &Cost, bare: &Seat, requests: &[Rendered]) -> f64 {
+    async fn bare_cell(&self, cost: &Cost, who: &str, bare: &Seat, requests: &[Rendered]) -> f64 {
         let cell = Until::Elapsed(self.options.cell);
-        cost_of(cost.key, "bare", bare, requests, cell, 200, &mut Vec::new()).await
+        cost_of(cost.key, who, bare, requests, cell, 200, &mut Vec::new()).await
     }
 
     async fn latency(&self) -> io::Result<Row> {
@@ -457,18 +464,6 @@ async fn cost_of(key: &str, who: &str, seat: &Seat, requests: &[Rendered], until
     eprintln!("{key}: {who} {cost:.1} µs, {rate:.0}/s, core {:.0} % busy", busy * 100.0);
     faults.extend(fault(&outcome, status));
     cost
-}
-
-/// What one ES256 verification takes on this machine, in microseconds.
-fn verification() -> f64 {
-    const TIMES: u32 = 2_000;
-    let holder = Holder::new("");
-    let (message, signature) = (b"message".as_slice(), holder.sign(b"message"));
-    let begun = std::time::Instant::now();
-    for _ in 0..TIMES {
-        assert!(holder.verifies(message, &signature));
-    }
-    begun.elapsed().as_secs_f64() * 1e6 / f64::from(TIMES)
 }
 
 fn micros(spent: Duration, answers: u64) -> f64 {

@@ -1,4 +1,4 @@
-//! The processes of a run: the fake upstream, and what sits in the seat under test. Each ends when it is dropped.
+//! What sits in the seat under test: a process that ends when it is dropped.
 
 use std::fs::{self, File};
 use std::io;
@@ -23,6 +23,8 @@ pub const PATH: &str = "/mcp";
 #[derive(Clone)]
 pub enum Gateway {
     Bare,
+    /// The same, that verifies each proof by this key.
+    Verifying(String),
     /// The binary to start, the key set it is given, and a SQLite file where it has a store.
     Doorward {
         binary: PathBuf,
@@ -51,6 +53,9 @@ impl Seat {
         match gateway {
             Gateway::Bare => {
                 command.arg(std::env::current_exe()?).args(["baseline", &address, upstream]);
+            }
+            Gateway::Verifying(key) => {
+                command.arg(std::env::current_exe()?).args(["baseline", &address, upstream, key]);
             }
             Gateway::Doorward { binary, jwks, store } => {
                 let config = folder.path().join("doorward.yaml");
@@ -125,16 +130,8 @@ fn governed(configuration: &str, store: &Path) -> String {
     format!("{text}store: \"sqlite:{}\"\n", store.display())
 }
 
-/// The fake upstream in a process of its own; its address.
-pub fn start_upstream() -> io::Result<(Process, String)> {
-    let address = free_address()?;
-    let mut command = Command::new("taskset");
-    command.args(["-c", LOAD_CORE]).arg(std::env::current_exe()?).args(["upstream", &address]);
-    Ok((Process(command.spawn()?), address))
-}
-
 /// A child that does not outlive its handle.
-pub struct Process(Child);
+struct Process(Child);
 
 impl Drop for Process {
     fn drop(&mut self) {

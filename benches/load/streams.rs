@@ -63,6 +63,8 @@ pub async fn measure(seat: &Seat, wait: &Rendered, tick: &Rendered, time: Durati
     heard.delays.borrow_mut().clear();
     tokio::time::sleep(time.max(Duration::from_secs(3))).await;
     let delays = heard.delays.take();
+    let at = |share| percentile(&delays, share).unwrap_or_default();
+    eprintln!("streams: {} events, delayed p50 {:?}, p90 {:?}, most {:?}", delays.len(), at(0.5), at(0.9), at(1.0));
     measured.delay = percentile(&delays, 0.99).map_or(f64::NAN, |delay| delay.as_secs_f64() * 1e3);
     if delays.len() < TICKING {
         measured.faults.push(format!("only {} events came from {TICKING} streams", delays.len()));

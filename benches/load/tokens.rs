@@ -6,9 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{KeyPair as RsaKeyPair, KeySize};
-use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, RSA_PKCS1_SHA256, UnparsedPublicKey,
-};
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, RSA_PKCS1_SHA256};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
@@ -120,6 +118,11 @@ impl Holder {
         (URL_SAFE_NO_PAD.encode(&point[1..33]), URL_SAFE_NO_PAD.encode(&point[33..]))
     }
 
+    /// The point itself, in base64url.
+    pub fn key(&self) -> String {
+        URL_SAFE_NO_PAD.encode(self.key.public_key())
+    }
+
     /// RFC 7638 §3.
     pub fn thumbprint(&self) -> String {
         let (x, y) = self.coordinates();
@@ -136,16 +139,8 @@ impl Holder {
             "ath": URL_SAFE_NO_PAD.encode(digest(&SHA256, token.as_bytes())),
         });
         let input = format!("{}.{}", URL_SAFE_NO_PAD.encode(header.to_string()), URL_SAFE_NO_PAD.encode(claims.to_string()));
-        format!("{input}.{}", URL_SAFE_NO_PAD.encode(self.sign(input.as_bytes())))
-    }
-
-    pub fn sign(&self, message: &[u8]) -> Vec<u8> {
-        self.key.sign(&self.rng, message).expect("a signature").as_ref().to_vec()
-    }
-
-    /// Reads the key anew, as a gateway must that meets it in a proof.
-    pub fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
-        UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, self.key.public_key().as_ref()).verify(message, signature).is_ok()
+        let signature = self.key.sign(&self.rng, input.as_bytes()).expect("a signature");
+        format!("{input}.{}", URL_SAFE_NO_PAD.encode(signature))
     }
 }
 

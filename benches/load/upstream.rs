@@ -1,9 +1,10 @@
 //! A fake MCP server that costs as little as possible, so that the gateway is what is measured.
 //!
-//! HTTP/1.1 with keep-alive on one thread, canned answers by method and tool name. The answer
+//! HTTP/1.1 with keep-alive on the generator's own thread, canned answers by method and tool name. The answer
 //! carries the request's own id. It checks nothing: it must stay cheap, and only the gateway
 //! speaks to it.
 
+use std::cell::Cell;
 use std::fmt::Write as _;
 use std::io;
 use std::rc::Rc;
@@ -31,20 +32,17 @@ const INTROSPECTION: &[u8] = b"POST /introspect ";
 
 const EVENTS: usize = 10;
 const PAUSE: Duration = Duration::from_millis(1);
+const TICK: Duration = Duration::from_secs(1);
+const PHASES: u32 = 500;
 
-/// Serves `listen` (`host:port`) until it is killed.
-pub fn run(listen: &str) -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    tokio::task::LocalSet::new().block_on(&runtime, async {
-        let listener = TcpListener::bind(listen).await?;
-        let canned = Rc::new(Canned::new());
-        loop {
-            let (stream, _) = listener.accept().await?;
-            let canned = canned.clone();
-            // A connection that breaks is its own matter: the next one is served all the same.
-            tokio::task::spawn_local(async move { serve(stream, &canned).await });
-        }
-    })
+/// Serves whoever connects, for as long as the run lasts.
+pub async fn run(listener: TcpListener) {
+    let canned = Rc::new(Canned::new());
+    while let Ok((stream, _)) = listener.accept().await {
+        let canned = canned.clone();
+        // A connection that breaks is its own matter: the next one is served all the same.
+        tokio::task::spawn_local(async move { serve(stream, &canned).await });
+    }
 }
 
 /// Both halves of an answer, around the id.
@@ -54,6 +52,7 @@ struct Canned {
     event: String,
     /// About any token that it is asked about.
     active: String,
+    ticking: Cell<u32>,
 }
 
 impl Canned {
@@ -70,7 +69,19 @@ impl Canned {
                      {\"progressToken\":1,\"progress\":3,\"total\":10,\"message\":\"reading the issues of the third repository\"}}\n\n";
         let active = json!({ "active": true, "aud": format!("{PUBLIC_URL}{PATH}"), "sub": "user-00000001", "client_id": "agent-workbench",
             "scope": format!("openid profile {SCOPE} mcp:tools offline"), "token_type": "Bearer" });
-        Self { active: active.to_string(), call, list: ["{\"jsonrpc\":\"2.0\",\"id\":".to_owned(), list()], event: event.to_owned() }
+        Self {
+            ticking: Cell::new(0),
+            active: active.to_string(),
+            call,
+            list: ["{\"jsonrpc\":\"2.0\",\"id\":".to_owned(), list()],
+            event: event.to_owned(),
+        }
+    }
+
+    /// Streams that were opened in one moment tick all over the second: else each event waits for all before it.
+    fn next_phase(&self) -> Duration {
+        let nth = self.ticking.replace(self.ticking.get() + 1);
+        TICK * (nth % PHASES) / PHASES
     }
 }
 
@@ -111,7 +122,7 @@ async fn serve(mut stream: TcpStream, canned: &Canned) -> io::Result<()> {
             Asked::List => write_json(&mut stream, &mut answer, &canned.list, id).await?,
             Asked::Events => events(&mut stream, canned, id).await?,
             Asked::Wait => return wait(stream, canned).await,
-            Asked::Tick => return tick(stream).await,
+            Asked::Tick => return tick(stream, canned.next_phase()).await,
         }
         buffer.drain(..end);
     }
@@ -195,8 +206,10 @@ async fn wait(mut stream: TcpStream, canned: &Canned) -> io::Result<()> {
     Ok(())
 }
 
-async fn tick(mut stream: TcpStream) -> io::Result<()> {
+/// An event now, and one each second, `phase` later than all of them would be at once.
+async fn tick(mut stream: TcpStream, phase: Duration) -> io::Result<()> {
     stream.write_all(STREAM_HEAD).await?;
+    let mut pause = TICK + phase;
     loop {
         let sent = since_epoch().as_micros();
         let event = format!(
@@ -204,7 +217,7 @@ async fn tick(mut stream: TcpStream) -> io::Result<()> {
              {{\"level\":\"info\",\"data\":{{\"sent\":{sent}}}}}}}\n\n"
         );
         write_chunk(&mut stream, event.as_bytes()).await?;
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        tokio::time::sleep(std::mem::replace(&mut pause, TICK)).await;
     }
 }
 
