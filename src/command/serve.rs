@@ -250,6 +250,8 @@ impl Up {
         let mut reloads = self.reloads.take();
         let this = &*self;
         let mut _watching = this.watch(&changed);
+        // When files that have changed are looked at; whoever sends a signal meanwhile does not wait for it.
+        let mut settled: Option<Instant> = None;
         let mut relieved = pin!(async {
             match desk {
                 Some(desk) => desk.relieved(&this.running.sockets).await,
@@ -261,7 +263,7 @@ impl Up {
                 _ = signals.terminate.recv() => return End::Stop,
                 _ = signals.interrupt.recv() => return End::Stop,
                 () = &mut relieved => return End::Relieved,
-                _ = signals.hangup.recv() => {}
+                _ = signals.hangup.recv() => settled = None,
                 Some(asked) = next(&mut reloads) => {
                     let Reload { actor, id, done } = asked;
                     let result = this.reload(&actor, Some(id));
@@ -272,8 +274,12 @@ impl Up {
                     let _ = done.send(result.map(texts).map_err(texts));
                     continue;
                 }
-                _ = changes.recv() => {
-                    tokio::time::sleep(SETTLE).await;
+                _ = changes.recv(), if settled.is_none() => {
+                    settled = Some(Instant::now() + SETTLE);
+                    continue;
+                }
+                () = tokio::time::sleep_until(settled.unwrap_or_else(Instant::now).into()), if settled.is_some() => {
+                    settled = None;
                     while changes.try_recv().is_ok() {}
                     if !this.has_changed() {
                         continue;
