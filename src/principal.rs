@@ -105,13 +105,24 @@ impl Principal {
     }
 }
 
+/// A JSON object, however its members are kept.
+pub trait Object {
+    fn member(&self, name: &str) -> Option<&Value>;
+}
+
+impl Object for Map<String, Value> {
+    fn member(&self, name: &str) -> Option<&Value> {
+        self.get(name)
+    }
+}
+
 /// A member of a claim set by dotted path; a member whose own name holds the dots wins.
-pub fn lookup<'a>(claims: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {
-    if let Some(value) = claims.get(path) {
+pub fn lookup<'a>(claims: &'a impl Object, path: &str) -> Option<&'a Value> {
+    if let Some(value) = claims.member(path) {
         return Some(value);
     }
     let (first, rest) = path.split_once('.')?;
-    lookup(claims.get(first)?.as_object()?, rest)
+    lookup(claims.member(first)?.as_object()?, rest)
 }
 
 #[cfg(test)]

@@ -5,9 +5,8 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde_json::{Map, Value};
 
-use super::{Error, Scheme};
+use super::{Error, Members, Scheme};
 
 /// SHA-256 of a public key (RFC 7638) or of a certificate in DER.
 pub type Thumbprint = [u8; 32];
@@ -41,7 +40,7 @@ impl Binding {
     /// # Errors
     /// [`Error::Confirmation`] for a `cnf` that is empty, of another shape, or has a member that is
     /// not known here: what cannot be checked must not be taken for a bearer token.
-    pub fn read(claims: &Map<String, Value>) -> Result<Self, Error> {
+    pub fn read(claims: &Members) -> Result<Self, Error> {
         let Some(confirmation) = claims.get("cnf") else { return Ok(Self::default()) };
         let members = confirmation.as_object().filter(|members| !members.is_empty()).ok_or(Error::Confirmation)?;
         let mut binding = Self::default();
@@ -95,18 +94,19 @@ fn digest(text: &str) -> Option<Thumbprint> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use crate::token::json;
+    use serde_json::{Value, json};
 
     const JKT: &str = "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I";
     const X5T: &str = "bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg2";
 
     fn read(cnf: Value) -> Result<Binding, Error> {
-        Binding::read(json!({ "cnf": cnf }).as_object().expect("an object"))
+        Binding::read(&json::members(json!({ "cnf": cnf }).to_string().as_bytes()).expect("an object"))
     }
 
     #[test]
     fn both_kinds_are_read_and_no_cnf_binds_nothing() {
-        assert_eq!(Binding::read(&Map::new()), Ok(Binding::default()));
+        assert_eq!(Binding::read(&Members::default()), Ok(Binding::default()));
         let both = read(json!({"jkt": JKT, "x5t#S256": "bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg0"})).expect("a binding");
         assert!(both.key.is_some() && both.certificate.is_some());
     }

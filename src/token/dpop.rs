@@ -8,11 +8,11 @@ use std::time::{Duration, SystemTime};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::HeaderMap;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use url::Url;
 
 use super::proof_key::{KnownKey, ProofKey, ProofKeys};
-use super::{Algorithm, Digest, Error, Flaw, Nonces, Thumbprint, json};
+use super::{Algorithm, Digest, Error, Flaw, Members, Nonces, Thumbprint, json};
 
 /// Bytes of the longest proof that is looked at: one with an RSA key of 8192 bits has about 3 KiB.
 pub const LONGEST: usize = 8 << 10;
@@ -101,7 +101,7 @@ struct Parts<'a> {
     /// Header and payload as signed.
     message: &'a str,
     header: &'a str,
-    claims: Map<String, Value>,
+    claims: Members,
     signature: Vec<u8>,
 }
 
@@ -112,7 +112,7 @@ impl<'a> Parts<'a> {
         }
         let (message, signature) = proof.rsplit_once('.').ok_or(Flaw::Malformed)?;
         let (header, claims) = message.split_once('.').ok_or(Flaw::Malformed)?;
-        Ok(Self { message, header, claims: object(claims)?, signature: decode(signature).ok_or(Flaw::Malformed)? })
+        Ok(Self { message, header, claims: members(claims)?, signature: decode(signature).ok_or(Flaw::Malformed)? })
     }
 
     fn check(&self, expected: &Expected<'_>, rules: &ProofRules, keys: &ProofKeys) -> Result<(Proven, Option<String>), Flaw> {
@@ -175,17 +175,17 @@ impl Head {
         match bound.and_then(|bound| keys.known(bound, header)) {
             Some(known) if rules.algorithms.contains(&known.algorithm()) => Ok(Self::Known(known)),
             Some(_) => Err(Flaw::Algorithm),
-            None => Self::read(&object(header)?, rules).map(Self::Read),
+            None => Self::read(&members(header)?, rules).map(Self::Read),
         }
     }
 
-    fn read(header: &Map<String, Value>, rules: &ProofRules) -> Result<ProofKey, Flaw> {
+    fn read(header: &Members, rules: &ProofRules) -> Result<ProofKey, Flaw> {
         // Case does not matter, and `application/` may stand before it (RFC 7515 §4.1.9).
         let kind = header.get("typ").and_then(Value::as_str).ok_or(Flaw::Type)?.to_ascii_lowercase();
         if kind.strip_prefix("application/").unwrap_or(&kind) != "dpop+jwt" {
             return Err(Flaw::Type);
         }
-        if REFUSED_HEADERS.iter().any(|name| header.contains_key(*name)) {
+        if REFUSED_HEADERS.iter().any(|name| header.contains_key(name)) {
             return Err(Flaw::Malformed);
         }
         let algorithm = header.get("alg").and_then(Value::as_str).and_then(|name| name.parse().ok());
@@ -258,8 +258,8 @@ fn identify(thumbprint: &Thumbprint, id: &str) -> Digest {
     context.finish().as_ref().try_into().unwrap_or_default()
 }
 
-fn object(part: &str) -> Result<Map<String, Value>, Flaw> {
-    decode(part).and_then(|text| json::object(&text)).ok_or(Flaw::Malformed)
+fn members(part: &str) -> Result<Members, Flaw> {
+    decode(part).and_then(|text| json::members(&text)).ok_or(Flaw::Malformed)
 }
 
 fn decode(part: &str) -> Option<Vec<u8>> {

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::jwt::{Basis, check_types, decode, has_value, is_live, later, prove, strings, time};
 use super::marks::claimed;
-use super::{Binding, Error, IssuerRules, Marker, Marks, Named, Token, Verified, json};
+use super::{Binding, Error, IssuerRules, Marker, Marks, Members, Named, Token, Verified, json};
 use crate::principal::{Principal, lookup};
 
 /// Token types of RFC 6749 §7.1 that a bearer may show; some issuers say `access_token` (RFC 8693 §3).
@@ -34,7 +34,7 @@ pub fn written(token: Token<'_>) -> Written {
     let (Some(header), Some(payload), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
         return Written::Opaque;
     };
-    let object = |part: &str| decode(part).and_then(|text| json::object(&text));
+    let object = |part: &str| decode(part).and_then(|text| json::members(&text));
     if object(header).is_none() {
         return Written::Opaque;
     }
@@ -54,7 +54,7 @@ pub struct AnswerRules {
 #[derive(Clone, PartialEq)]
 pub enum Answer {
     Inactive,
-    Active(Map<String, Value>),
+    Active(Members),
 }
 
 /// A text that is no introspection response: not one JSON object without duplicate members, or without a boolean `active`.
@@ -63,7 +63,7 @@ pub struct NotAnswer;
 
 impl Answer {
     pub fn parse(text: &[u8]) -> Result<Self, NotAnswer> {
-        let mut members = json::object(text).ok_or(NotAnswer)?;
+        let mut members = json::members(text).ok_or(NotAnswer)?;
         match members.remove("active") {
             Some(Value::Bool(true)) => Ok(Self::Active(members)),
             // RFC 7662 §2.2: whatever else it says of such a token is not looked at.
@@ -135,7 +135,7 @@ impl std::fmt::Debug for Answer {
 }
 
 /// Whoever answers for several issuers may hold a token of another one.
-fn check_issuer(claims: &Map<String, Value>, rules: &IssuerRules) -> Result<(), Error> {
+fn check_issuer(claims: &Members, rules: &IssuerRules) -> Result<(), Error> {
     match claims.get("iss").map(Value::as_str) {
         None => Ok(()),
         Some(said) if said == Some(&*rules.issuer) => Ok(()),
@@ -144,7 +144,7 @@ fn check_issuer(claims: &Map<String, Value>, rules: &IssuerRules) -> Result<(), 
 }
 
 /// Issuers also answer for refresh and ID tokens (RFC 7662 §4): those are not for us.
-fn check_kind(claims: &Map<String, Value>) -> Result<(), Error> {
+fn check_kind(claims: &Members) -> Result<(), Error> {
     match claims.get("token_type") {
         None => {}
         Some(Value::String(kind)) if BEARER.contains(&kind.to_ascii_lowercase().as_str()) || is_dpop(kind) => {}
@@ -158,7 +158,7 @@ fn check_kind(claims: &Map<String, Value>) -> Result<(), Error> {
 }
 
 /// What the token is bound to (RFC 8705 §3.2, RFC 9449 §6.2). A DPoP token whose key is not named is bound to what nobody here can check.
-fn binding(claims: &Map<String, Value>) -> Result<Binding, Error> {
+fn binding(claims: &Members) -> Result<Binding, Error> {
     let binding = Binding::read(claims)?;
     let is_dpop = claims.get("token_type").and_then(Value::as_str).is_some_and(is_dpop);
     if is_dpop && binding.key.is_none() { Err(Error::Confirmation) } else { Ok(binding) }
@@ -169,7 +169,7 @@ fn is_dpop(kind: &str) -> bool {
 }
 
 /// `exp`, where there is one: the issuer may keep the time to itself, and then the answer's own time ends it.
-fn check_times(claims: &Map<String, Value>, leeway: Duration, now: SystemTime) -> Result<Option<SystemTime>, Error> {
+fn check_times(claims: &Members, leeway: Duration, now: SystemTime) -> Result<Option<SystemTime>, Error> {
     let expires = time(claims, "exp")?;
     if expires.is_some_and(|expires| !is_live(expires, leeway, now)) {
         return Err(Error::Expired);
@@ -184,13 +184,13 @@ fn check_times(claims: &Map<String, Value>, leeway: Duration, now: SystemTime) -
 /// The claims of a token that speaks for nobody but its client, completed by the `sub` that a JWT
 /// would have (RFC 9068 §2.2). `username` is a name for people, which the next person may get: it
 /// is never taken for an identifier unless `claims.subject` says so.
-fn machine(claims: &Map<String, Value>, rules: &IssuerRules) -> Option<Map<String, Value>> {
+fn machine(claims: &Members, rules: &IssuerRules) -> Option<Map<String, Value>> {
     let is_person = ["sub", "username", &rules.claims.subject].iter().any(|path| lookup(claims, path).is_some());
     let client = rules.claims.client.iter().find_map(|path| lookup(claims, path))?.as_str().filter(|client| !client.is_empty())?;
     if is_person {
         return None;
     }
-    let mut claims = claims.clone();
+    let mut claims = Map::from(claims.clone());
     claims.insert("sub".into(), client.into());
     Some(claims)
 }

@@ -8,10 +8,10 @@ use std::time::{Duration, SystemTime};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use super::{Algorithm, AudienceFrom, Binding, ClaimNames, Error, IssuerRules, Key, Marker, Marks, json};
-use crate::principal::{Principal, Proof, lookup};
+use super::{Algorithm, AudienceFrom, Binding, ClaimNames, Error, IssuerRules, Key, Marker, Marks, Members, json};
+use crate::principal::{Object, Principal, Proof, lookup};
 
 /// Keys that are tried for a token without a `kid`, or with one that several share.
 const MOST_TRIES: usize = 16;
@@ -37,7 +37,7 @@ pub struct Unverified<'a> {
     kind: String,
     issuer: String,
     audience: Vec<String>,
-    claims: Map<String, Value>,
+    claims: Members,
 }
 
 /// What a token proved. It was live and its key was the issuer's when this was made.
@@ -77,7 +77,7 @@ impl<'a> Unverified<'a> {
     pub fn parse(token: &'a str) -> Result<Self, Error> {
         let (message, signature) = token.rsplit_once('.').ok_or(Error::NotJwt)?;
         let (header, payload) = message.split_once('.').ok_or(Error::NotJwt)?;
-        let header = decode(header).and_then(|text| json::object(&text)).ok_or(Error::NotJwt)?;
+        let header = decode(header).and_then(|text| json::members(&text)).ok_or(Error::NotJwt)?;
         if header.keys().any(|name| REFUSED_HEADERS.contains(&name.as_str())) {
             return Err(Error::Header);
         }
@@ -88,7 +88,7 @@ impl<'a> Unverified<'a> {
             Some(_) => return Err(Error::Header),
         };
         let kind = kind(header.get("typ"))?;
-        let claims = decode(payload).and_then(|text| json::object(&text)).ok_or(Error::NotJwt)?;
+        let claims = decode(payload).and_then(|text| json::members(&text)).ok_or(Error::NotJwt)?;
         let signature = decode(signature).ok_or(Error::NotJwt)?;
         check_types(&claims)?;
         let issuer = claims.get("iss").and_then(Value::as_str).ok_or(Error::MissingClaim("iss"))?.to_owned();
@@ -120,7 +120,7 @@ impl<'a> Unverified<'a> {
     }
 
     /// All claims, as claimed.
-    pub fn claims(&self) -> &Map<String, Value> {
+    pub fn claims(&self) -> &Members {
         &self.claims
     }
 
@@ -257,7 +257,7 @@ impl Verified {
 }
 
 /// Whether the claim is one of these texts; one that is not there is none of them.
-pub(super) fn has_value(claims: &Map<String, Value>, path: &str, values: &[String]) -> bool {
+pub(super) fn has_value(claims: &Members, path: &str, values: &[String]) -> bool {
     lookup(claims, path).and_then(Value::as_str).is_some_and(|said| values.iter().any(|value| value == said))
 }
 
@@ -299,8 +299,8 @@ const REGISTERED: [(&str, Shape); 11] = [
 ];
 
 /// A registered claim of a wrong type is refused, never taken for absent.
-pub(super) fn check_types(claims: &Map<String, Value>) -> Result<(), Error> {
-    for (name, value) in claims {
+pub(super) fn check_types(claims: &Members) -> Result<(), Error> {
+    for (name, value) in claims.iter() {
         let Some((name, shape)) = REGISTERED.iter().find(|(registered, _)| registered == name) else { continue };
         let fits = match shape {
             Shape::Text => value.is_string(),
@@ -315,7 +315,7 @@ pub(super) fn check_types(claims: &Map<String, Value>) -> Result<(), Error> {
 }
 
 /// A claim that is a time, or [`Error::ClaimType`] where it is none.
-pub(super) fn time(claims: &Map<String, Value>, name: &'static str) -> Result<Option<SystemTime>, Error> {
+pub(super) fn time(claims: &Members, name: &'static str) -> Result<Option<SystemTime>, Error> {
     let Some(value) = claims.get(name) else { return Ok(None) };
     let since = date(value).ok_or(Error::ClaimType(name))?;
     Ok(SystemTime::UNIX_EPOCH.checked_add(since))
@@ -340,7 +340,7 @@ pub(super) fn strings(value: &Value) -> Option<Vec<String>> {
 }
 
 /// What a claim set says of its caller, with the claims at the `kept` paths, each under its whole path.
-pub(crate) fn prove(issuer: Arc<str>, claims: &Map<String, Value>, names: &ClaimNames, kept: &[String]) -> Result<Proof, Error> {
+pub(crate) fn prove(issuer: Arc<str>, claims: &impl Object, names: &ClaimNames, kept: &[String]) -> Result<Proof, Error> {
     let text = |path: &str, name| match lookup(claims, path) {
         None => Ok(None),
         Some(Value::String(text)) => Ok(Some(text.clone())),
@@ -369,7 +369,7 @@ pub(crate) fn prove(issuer: Arc<str>, claims: &Map<String, Value>, names: &Claim
 }
 
 /// The first of the named claims that is there; the others are not added to it.
-fn first<'a>(claims: &'a Map<String, Value>, paths: &[String]) -> Option<&'a Value> {
+fn first<'a>(claims: &'a impl Object, paths: &[String]) -> Option<&'a Value> {
     paths.iter().find_map(|path| lookup(claims, path))
 }
 

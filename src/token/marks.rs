@@ -9,10 +9,10 @@ use std::hash::{BuildHasher, RandomState};
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::jwt::{decode, time};
-use super::{Form, Token, json};
+use super::{Form, Members, Token, json};
 
 /// What a name names. The same text in two kinds is two names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -61,7 +61,7 @@ impl Marker {
     }
 
     /// What these claims of a verified token say. `signed` stands for a missing `jti`.
-    pub(crate) fn marks(&self, issuer: &str, claims: &Map<String, Value>, signed: Option<&str>) -> Marks {
+    pub(crate) fn marks(&self, issuer: &str, claims: &Members, signed: Option<&str>) -> Marks {
         let text = |name: &str| claims.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
         let issued = time(claims, "iat").ok().flatten().and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
         let id = match (text("jti"), signed) {
@@ -98,7 +98,7 @@ pub fn claimed(token: Token<'_>) -> Option<Claimed> {
     }
     let (signed, _) = token.as_str().rsplit_once('.')?;
     let (_, payload) = signed.split_once('.')?;
-    let claims = json::object(&decode(payload)?)?;
+    let claims = json::members(&decode(payload)?)?;
     let text = |name: &str| claims.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
     let expires = time(&claims, "exp").ok().flatten().and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
     Some(Claimed {
@@ -117,8 +117,8 @@ fn stand_in(signed: &str) -> String {
 mod tests {
     use super::*;
 
-    fn claims(value: Value) -> Map<String, Value> {
-        value.as_object().cloned().expect("an object")
+    fn claims(value: Value) -> Members {
+        json::members(value.to_string().as_bytes()).expect("an object")
     }
 
     #[test]

@@ -32,6 +32,7 @@ pub use error::{Error, Flaw};
 pub use id_token::IdTokenRules;
 pub use introspection::{Answer, AnswerRules, NotAnswer, Written};
 pub use issuer::{Algorithm, AudienceFrom, ClaimNames, IssuerRules, UnknownAlgorithm};
+pub use json::Members;
 pub(crate) use jwt::prove;
 pub use jwt::{Basis, Unverified, Verified};
 pub use keys::{Key, KeySet, KeysError};

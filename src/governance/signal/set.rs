@@ -6,10 +6,10 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::{Fault, Happening, Kind, LONGEST_NAME, Subject, Told, Unproven};
-use crate::token::{Algorithm, Unverified};
+use crate::token::{Algorithm, Members, Unverified};
 
 /// Events in one token. SSF 1.0 §4.1.2 has one.
 const MOST_EVENTS: usize = 16;
@@ -72,7 +72,7 @@ impl SetRules {
 }
 
 /// RFC 8417 §2.2: it must have one.
-pub(super) fn jti(claims: &Map<String, Value>) -> Result<String, Fault> {
+pub(super) fn jti(claims: &Members) -> Result<String, Fault> {
     let jti = claims.get("jti").and_then(Value::as_str).filter(|jti| !jti.is_empty() && jti.len() <= LONGEST_NAME);
     jti.map(str::to_owned).ok_or(Fault::Claim("jti"))
 }
@@ -81,7 +81,7 @@ pub(super) fn seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
-fn happenings(claims: &Map<String, Value>, made: u64, toe: Option<u64>) -> Result<Vec<Happening>, Fault> {
+fn happenings(claims: &Members, made: u64, toe: Option<u64>) -> Result<Vec<Happening>, Fault> {
     let events = claims.get("events").and_then(Value::as_object).ok_or(Fault::Events)?;
     if events.is_empty() || events.len() > MOST_EVENTS {
         return Err(Fault::Events);

@@ -150,7 +150,7 @@ impl Oidc {
             token::Error::KeysUnavailable => LoginError::Fetch(FetchError::NoKeys),
             error => LoginError::IdToken(error),
         })?;
-        Ok(token.claims().clone())
+        Ok(token.claims().clone().into())
     }
 
     /// An unknown key may only be new: it is looked for once before the token is refused.

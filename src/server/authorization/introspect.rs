@@ -83,7 +83,7 @@ impl Server {
         let place = Place { upstream: &route.name, approves: route.approves_clients };
         let client = world.clients.as_ref().is_none_or(|clients| clients.check(&verified.principal, place, call.origin.now).is_ok());
         let is_good = client && world.revocations.as_ref().is_none_or(stands);
-        Ok(Some(Told::Access { claims: claimed.claims().clone(), verified, is_good }))
+        Ok(Some(Told::Access { claims: claimed.claims().clone().into(), verified, is_good }))
     }
 }
 
