@@ -107,6 +107,7 @@ impl Principal {
 
 /// A JSON object, however its members are kept.
 pub trait Object {
+    /// The value of the member with this name.
     fn member(&self, name: &str) -> Option<&Value>;
 }
 

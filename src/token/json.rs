@@ -44,6 +44,7 @@ impl Members {
         (!is_double).then_some(Self { all })
     }
 
+    /// The value of the member with this name; none where there is no such member.
     pub fn get(&self, name: &str) -> Option<&Value> {
         let found = if self.all.len() > FEW {
             self.all.binary_search_by(|(own, _)| own.as_str().cmp(name)).ok().and_then(|at| self.all.get(at))
@@ -53,14 +54,17 @@ impl Members {
         found.map(|(_, value)| value)
     }
 
+    /// Whether there is a member with this name, whatever its value.
     pub fn contains_key(&self, name: &str) -> bool {
         self.get(name).is_some()
     }
 
+    /// The names of all members.
     pub fn keys(&self) -> impl Iterator<Item = &String> {
         self.all.iter().map(|(name, _)| name)
     }
 
+    /// Every member, by name and value.
     pub fn iter(&self) -> impl Iterator<Item = (&String, &Value)> {
         self.all.iter().map(|(name, value)| (name, value))
     }

@@ -108,13 +108,16 @@ impl Replay {
         if issued < self.forgotten.load(Ordering::Acquire) {
             return Err(Refused::TooOld);
         }
-        if shard.callers.get(&caller).is_some_and(|seen| seen.contains_key(&proof)) {
-            return Err(Refused::Seen);
+        match shard.callers.get_mut(&caller) {
+            Some(seen) if seen.contains_key(&proof) => return Err(Refused::Seen),
+            Some(seen) if self.has_room(seen.len(), bounds) => {
+                seen.insert(proof, issued);
+            }
+            None if self.has_room(0, bounds) => {
+                shard.callers.insert(caller, HashMap::from([(proof, issued)]));
+            }
+            Some(_) | None => return Err(Refused::Full),
         }
-        if !self.has_room(&shard, &caller, bounds) {
-            return Err(Refused::Full);
-        }
-        shard.callers.entry(caller).or_default().insert(proof, issued);
         self.total.fetch_add(1, Ordering::AcqRel);
         Ok(())
     }
@@ -128,10 +131,10 @@ impl Replay {
         self.len() == 0
     }
 
-    /// The total may be overrun by as many requests as run at once; memory stays bounded.
-    fn has_room(&self, shard: &Shard, caller: &Short, bounds: Bounds) -> bool {
-        let share = (bounds.most / SHARE).max(1);
-        self.len() < bounds.most && shard.callers.get(caller).map_or(0, HashMap::len) < share
+    /// For one more of a caller who has used so many. The total may be overrun by as many requests as run at once; memory stays
+    /// bounded.
+    fn has_room(&self, used: usize, bounds: Bounds) -> bool {
+        self.len() < bounds.most && used < (bounds.most / SHARE).max(1)
     }
 
     /// Sweeps a full store, at most once a second. Whether it was done.

