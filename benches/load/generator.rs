@@ -110,11 +110,14 @@ pub async fn open_loop(address: &str, requests: &[Rendered], connections: usize,
     let outcome = Rc::new(RefCell::new(Outcome::default()));
     let (queue, due) = mpsc::unbounded_channel::<Instant>();
     let due = Rc::new(tokio::sync::Mutex::new(due));
-    let pace = std::thread::spawn(move || {
+    // Without sleeping, as in `stay_awake`.
+    let pace = tokio::task::spawn_local(async move {
         let step = Duration::from_secs(1) / rate;
         let mut at = Instant::now();
         while at.duration_since(started) < time {
-            std::thread::sleep(at.saturating_duration_since(Instant::now()));
+            while Instant::now() < at {
+                tokio::task::yield_now().await;
+            }
             if queue.send(at).is_err() {
                 return;
             }
@@ -140,7 +143,7 @@ pub async fn open_loop(address: &str, requests: &[Rendered], connections: usize,
         }));
     }
     let stuck = join(tasks).await;
-    pace.join().expect("the pace");
+    pace.await.expect("the pace");
     let mut outcome = outcome.take();
     outcome.broken += stuck;
     outcome.took = started.elapsed();
