@@ -60,7 +60,7 @@ struct Named {
     #[command(flatten)]
     place: Place,
     /// The client's id, or the code that it was told.
-    #[arg(value_name = "CLIENT")]
+    #[arg(value_name = "CLIENT", allow_hyphen_values = true)]
     name: String,
     /// The issuer identifier, as in `iss`, or the issuer's name in the configuration.
     #[arg(long)]

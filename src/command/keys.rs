@@ -58,7 +58,7 @@ struct Decide {
     #[command(flatten)]
     place: Place,
     /// The key's id (`kid`), or its thumbprint (RFC 7638).
-    #[arg(value_name = "KEY")]
+    #[arg(value_name = "KEY", allow_hyphen_values = true)]
     name: String,
     /// The issuer identifier, as in `iss`, or the issuer's name in the configuration; `signals.NAME` for a transmitter.
     #[arg(long)]

@@ -170,7 +170,7 @@ mod tests {
 
     /// One random id in 64 begins with a hyphen.
     #[test]
-    fn an_option_takes_an_id_that_begins_with_a_hyphen() {
+    fn a_command_takes_an_id_that_begins_with_a_hyphen() {
         let commands = [
             "revoke --digest -x --reason theft --by ann",
             "revoke --jti -x --issuer corp --reason theft --by ann",
@@ -182,10 +182,18 @@ mod tests {
             "grants list --client -x",
             "grants list --subject -x",
             "review --client -x",
+            "clients suspend -x --reason theft --by ann",
+            "keys reject -x --issuer corp --reason theft --by ann",
+            // Of several, so that no mistyped option is taken for one of them.
+            "grants end --reason theft --by ann -- -x",
         ];
+        let parse = |command: &str| Arguments::try_parse_from(std::iter::once("doorward").chain(command.split(' ')));
         for command in commands {
-            let parsed = Arguments::try_parse_from(std::iter::once("doorward").chain(command.split(' ')));
+            let parsed = parse(command);
             assert!(parsed.is_ok(), "{command}: {}", parsed.err().map(|error| error.to_string()).unwrap_or_default());
+        }
+        for command in ["clients suspend x --dry --reason theft --by ann", "grants end x --dry --reason theft --by ann"] {
+            assert!(parse(command).is_err(), "{command}");
         }
     }
 }

@@ -1125,6 +1125,7 @@ async fn s28_changed_tools_are_shown_and_approved_over_the_api_only_as_they_were
 /// A command that asks the API, by the token of the operator.
 async fn by_command(world: &World, arguments: &[&str]) -> (i32, String, String) {
     let file = world.folder.path().join("operator").display().to_string();
-    let output = run(&[arguments, &["--admin", &world.gateway.admin, "--admin-token-file", &file]].concat()).await;
+    let (options, ids) = arguments.split_at(arguments.iter().position(|argument| *argument == "--").unwrap_or(arguments.len()));
+    let output = run(&[options, &["--admin", &world.gateway.admin, "--admin-token-file", &file], ids].concat()).await;
     (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
 }

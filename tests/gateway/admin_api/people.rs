@@ -122,7 +122,7 @@ async fn issue_5_9_users_and_grants_are_clients_of_the_api() {
     let (_, grants, _) = command(&["grants", "list", "--json"]).await;
     let grants: Value = serde_json::from_str(&grants).unwrap();
     let id = grants[0]["id"].as_str().unwrap();
-    assert_eq!(command(&["grants", "end", id, "--reason", "left"]).await.1, "ended: 1\n");
+    assert_eq!(command(&["grants", "end", "--reason", "left", "--", id]).await.1, "ended: 1\n");
     crate::support::eventually("the end", async || (accounts::call(&world, &held).await == 401).then_some(())).await;
     for (what, done) in [("end", "ended everything"), ("disable", "disabled"), ("enable", "enabled")] {
         assert_eq!(command(&["users", what, "alice", "--reason", "x"]).await.1, format!("{done}: alice\n"));
