@@ -264,7 +264,8 @@ impl Load {
         for seat in [Some(&bare), verifying.as_ref()].into_iter().flatten() {
             closed_loop(&seat.address, comparable, CONNECTIONS, Until::Elapsed(self.options.cell / 4)).await;
         }
-        let mut verifications = Vec::new();
+        // A bare proxy that does not answer would make the bar higher.
+        let (mut verifications, mut faults) = (Vec::new(), Vec::new());
         if cost.sight == Sight::Again {
             let rounds = Until::Rounds(2_000usize.div_ceil(requests.len()));
             closed_loop(&tested.address, &requests, CONNECTIONS, rounds).await;
@@ -281,23 +282,24 @@ impl Load {
             let status = self.expected(cost.status);
             let ours = cost_of(cost.key, "doorward", &tested, &requests, cell, status, &mut row.faults);
             if round % 2 == 0 {
-                row.bare.push(self.bare_cell(cost, "bare", &bare, comparable).await);
+                row.bare.push(self.bare_cell(cost, "bare", &bare, comparable, &mut faults).await);
                 row.doorward.push(ours.await);
             } else {
                 row.doorward.push(ours.await);
-                row.bare.push(self.bare_cell(cost, "bare", &bare, comparable).await);
+                row.bare.push(self.bare_cell(cost, "bare", &bare, comparable, &mut faults).await);
             }
             if let (Some(verifying), Some(bare)) = (&verifying, row.bare.last()) {
-                verifications.push(self.bare_cell(cost, "verifying", verifying, comparable).await - bare);
+                verifications.push(self.bare_cell(cost, "verifying", verifying, comparable, &mut faults).await - bare);
                 row.bar = Bar::RatioAnd(cost.bar, median(&verifications));
             }
         }
+        row.faults.append(&mut faults);
         Ok(row)
     }
 
-    async fn bare_cell(&self, cost: &Cost, who: &str, bare: &Seat, requests: &[Rendered]) -> f64 {
+    async fn bare_cell(&self, cost: &Cost, who: &str, bare: &Seat, requests: &[Rendered], faults: &mut Vec<String>) -> f64 {
         let cell = Until::Elapsed(self.options.cell);
-        cost_of(cost.key, who, bare, requests, cell, 200, &mut Vec::new()).await
+        cost_of(cost.key, who, bare, requests, cell, 200, faults).await
     }
 
     async fn latency(&self) -> io::Result<Row> {

@@ -38,7 +38,8 @@ const PHASES: u32 = 500;
 /// Serves whoever connects, for as long as the run lasts.
 pub async fn run(listener: TcpListener) {
     let canned = Rc::new(Canned::new());
-    while let Ok((stream, _)) = listener.accept().await {
+    loop {
+        let (stream, _) = listener.accept().await.expect("a connection");
         let canned = canned.clone();
         // A connection that breaks is its own matter: the next one is served all the same.
         tokio::task::spawn_local(async move { serve(stream, &canned).await });
