@@ -5,12 +5,11 @@
 
 use std::time::{Duration, SystemTime};
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::HeaderMap;
 use serde_json::Value;
 use url::Url;
 
+use super::jwt::{date, decode};
 use super::proof_key::{KnownKey, ProofKey, ProofKeys};
 use super::{Algorithm, Digest, Error, Flaw, Members, Nonces, Thumbprint, json};
 
@@ -135,7 +134,7 @@ impl<'a> Parts<'a> {
         if !is_same_url(self.text("htu")?, expected.url) {
             return Err(Flaw::Url);
         }
-        let issued = self.claims.get("iat").and_then(seconds).ok_or(Flaw::Malformed)?;
+        let issued = self.claims.get("iat").and_then(date).ok_or(Flaw::Malformed)?;
         let issued = SystemTime::UNIX_EPOCH.checked_add(issued).ok_or(Flaw::Time)?;
         let apart = expected.now.duration_since(issued).unwrap_or_else(|ahead| ahead.duration());
         if apart > window {
@@ -243,14 +242,6 @@ fn unescaped(path: &str) -> String {
     plain
 }
 
-/// A `NumericDate` (RFC 7519 §2), which may have a fraction.
-fn seconds(value: &Value) -> Option<Duration> {
-    match value.as_u64() {
-        Some(seconds) => Some(Duration::from_secs(seconds)),
-        None => Duration::try_from_secs_f64(value.as_f64()?).ok(),
-    }
-}
-
 fn identify(thumbprint: &Thumbprint, id: &str) -> Digest {
     let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
     context.update(thumbprint);
@@ -260,10 +251,6 @@ fn identify(thumbprint: &Thumbprint, id: &str) -> Digest {
 
 fn members(part: &str) -> Result<Members, Flaw> {
     decode(part).and_then(|text| json::members(&text)).ok_or(Flaw::Malformed)
-}
-
-fn decode(part: &str) -> Option<Vec<u8>> {
-    URL_SAFE_NO_PAD.decode(part).ok()
 }
 
 #[cfg(test)]

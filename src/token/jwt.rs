@@ -321,8 +321,8 @@ pub(super) fn time(claims: &Members, name: &'static str) -> Result<Option<System
     Ok(SystemTime::UNIX_EPOCH.checked_add(since))
 }
 
-/// A `NumericDate` (RFC 7519 §2), which may have a fraction.
-fn date(value: &Value) -> Option<Duration> {
+/// A `NumericDate` (RFC 7519 §2), which may have a fraction; the end of the year 9999 for any later one.
+pub(super) fn date(value: &Value) -> Option<Duration> {
     match (value.as_u64(), value.as_f64()?) {
         (Some(seconds), _) => Some(Duration::from_secs(seconds.min(LAST_SECOND))),
         (None, seconds) if seconds >= LAST_SECOND as f64 => Some(Duration::from_secs(LAST_SECOND)),

@@ -26,19 +26,20 @@ pub fn person(
     kept: &[String],
     authenticated: u64,
 ) -> Result<Person, LoginError> {
-    let claims = vouched(claims);
-    let raw = match lookup(&*claims, &names.subject) {
+    let vouched = vouched(claims);
+    let claims = &*vouched;
+    let raw = match lookup(claims, &names.subject) {
         Some(Value::String(text)) => text.clone(),
         Some(Value::Number(number)) if number.is_u64() => number.to_string(),
         _ => return Err(LoginError::Subject),
     };
-    let text = |path: &str| lookup(&*claims, path).and_then(Value::as_str).filter(|text| !text.is_empty()).map(cut);
+    let text = |path: &str| lookup(claims, path).and_then(Value::as_str).filter(|text| !text.is_empty()).map(cut);
     Ok(Person {
         subject: subject(login, &raw)?,
         name: text(&names.name),
         email: text(&names.email),
-        groups: names.groups.iter().find_map(|path| lookup(&*claims, path)).map(groups).transpose()?.unwrap_or_default(),
-        claims: kept.iter().filter_map(|path| Some((path.clone(), lookup(&*claims, path)?.clone()))).collect(),
+        groups: names.groups.iter().find_map(|path| lookup(claims, path)).map(groups).transpose()?.unwrap_or_default(),
+        claims: kept.iter().filter_map(|path| Some((path.clone(), lookup(claims, path)?.clone()))).collect(),
         authenticated,
         acr: text("acr"),
         login: login.to_owned(),

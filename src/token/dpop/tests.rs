@@ -1,3 +1,6 @@
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
 use super::*;
 use crate::token::forge::{NOW, RESOURCE, Signer, now, part, with, without};
 use proptest::prelude::*;
